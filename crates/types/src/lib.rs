@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What every part of OxMQ agrees on: typed ids and offsets, topic and group names with their rules,
+//! Java's `String.hashCode`, and Java's `.properties` format.
+//!
+//! No I/O, no clock, no dependency on another crate of the workspace.
+#![forbid(unsafe_code)]
+
+mod hash;
+mod ids;
+mod names;
+mod perm;
+mod properties;
+
+pub use hash::{java_string_hash, tags_code};
+pub use ids::{BrokerId, PhysicalOffset, QueueId, QueueOffset, TagsCode};
+pub use names::{
+    AUTO_CREATE_TOPIC, DLQ_GROUP_PREFIX, GROUP_NAME_MAX_LENGTH, NameError, RETRY_GROUP_PREFIX,
+    SELF_TEST_TOPIC, SYSTEM_TOPICS, TOPIC_NAME_MAX_LENGTH, dlq_topic, is_send_forbidden, is_system_group,
+    is_system_topic, retry_topic, validate_group, validate_topic,
+};
+pub use perm::Perm;
+pub use properties::{Properties, PropertiesError};
