@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//! JSON bodies, one module for each part of the protocol that uses them. Read with [`crate::fastjson::from_slice`].
+
+mod heartbeat;
+
+pub use heartbeat::{ConsumerData, ConsumerGroupList, HeartbeatData, ProducerData, SubscriptionData};

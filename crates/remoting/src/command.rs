@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A request or an answer of ours, and how it is written.
+
+use crate::{Encoding, Language, code};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::borrow::Cow;
+
+/// Version that OxMQ tells its peers: the ordinal of `V5_3_3` in Java's `MQVersion`.
+pub const VERSION: i32 = 479;
+
+/// What people read for [`VERSION`].
+#[must_use]
+pub fn version_name() -> &'static str {
+    "V5_3_3"
+}
+
+/// A value of a custom field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// Written in decimal.
+    Int(i64),
+    /// Written as `true` or `false`.
+    Bool(bool),
+    /// Written as it is.
+    Text(Cow<'static, str>),
+}
+
+impl From<i64> for FieldValue {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<i32> for FieldValue {
+    fn from(value: i32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<u32> for FieldValue {
+    fn from(value: u32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<u64> for FieldValue {
+    /// Java has no unsigned numbers: what does not fit becomes its largest.
+    fn from(value: u64) -> Self {
+        Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<bool> for FieldValue {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<&'static str> for FieldValue {
+    fn from(value: &'static str) -> Self {
+        Self::Text(Cow::Borrowed(value))
+    }
+}
+
+impl From<String> for FieldValue {
+    fn from(value: String) -> Self {
+        Self::Text(Cow::Owned(value))
+    }
+}
+
+/// The body of a command: pieces that are written one after the other, never copied together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body(SmallVec<[Bytes; 1]>);
+
+impl Body {
+    /// Bytes in all pieces.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    /// True if there is not a byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pieces in their order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.0
+    }
+
+    /// The pieces in their order.
+    pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        self.0.into_iter()
+    }
+
+    /// Adds a piece at the end.
+    pub fn push(&mut self, piece: Bytes) {
+        self.0.push(piece);
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Body {
+    fn from(bytes: B) -> Self {
+        let mut body = Self::default();
+        body.push(bytes.into());
+        body
+    }
+}
+
+/// A request or an answer to be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Request code or response code.
+    pub code: i32,
+    /// Text for people; in an answer, the reason of a failure.
+    pub remark: Option<Cow<'static, str>>,
+    /// The custom fields (`extFields`).
+    pub fields: SmallVec<[(Cow<'static, str>, FieldValue); 4]>,
+    /// What follows the header.
+    pub body: Body,
+}
+
+/// What a command is on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Wants an answer.
+    Request,
+    /// Wants none.
+    OneWay,
+    /// Is one.
+    Response,
+}
+
+impl Kind {
+    fn flag(self) -> i32 {
+        match self {
+            Self::Request => 0,
+            Self::OneWay => 2,
+            Self::Response => 1,
+        }
+    }
+}
+
+impl Command {
+    /// A command without fields and body.
+    #[must_use]
+    pub fn new(code: i32) -> Self {
+        Self { code, ..Self::default() }
+    }
+
+    /// The answer that all is well.
+    #[must_use]
+    pub fn success() -> Self {
+        Self::new(code::SUCCESS)
+    }
+
+    /// An answer that says what went wrong.
+    #[must_use]
+    pub fn failure(code: i32, remark: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, remark: Some(remark.into()), ..Self::default() }
+    }
+
+    /// The same command with one more field.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<FieldValue>) -> Self {
+        self.fields.push((Cow::Borrowed(name), value.into()));
+        self
+    }
+
+    /// The same command with another body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The value of a field in decimal or as text, `None` if absent. For tests and for answers of peers.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| match value {
+            FieldValue::Int(value) => Cow::Owned(value.to_string()),
+            FieldValue::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+            FieldValue::Text(value) => Cow::Borrowed(value.as_ref()),
+        })
+    }
+
+    /// Appends the frame up to its body to `out`: the length word, the mark and the header. The pieces of the body
+    /// have to follow it.
+    pub fn encode(&self, encoding: Encoding, kind: Kind, opaque: i32, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 8]);
+        match encoding {
+            Encoding::Json => self.json(kind, opaque, out),
+            Encoding::RocketMq => self.binary(kind, opaque, out),
+        }
+        let header = out.len() - start - 8;
+        let length = u32::try_from(4 + header + self.body.len()).unwrap_or(u32::MAX);
+        let mark = u32::try_from(header).unwrap_or(u32::MAX) & 0x00FF_FFFF | u32::from(encoding.byte()) << 24;
+        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        out[start + 4..start + 8].copy_from_slice(&mark.to_be_bytes());
+    }
+
+    /// Members stand in the order of Java's (alphabetical), for the parsers that were written after its examples.
+    fn json(&self, kind: Kind, opaque: i32, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"code\":");
+        push_int(out, self.code.into());
+        if !self.fields.is_empty() {
+            out.extend_from_slice(b",\"extFields\":{");
+            for (at, (name, value)) in self.fields.iter().enumerate() {
+                out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":\"");
+                match value {
+                    FieldValue::Int(value) => push_int(out, *value),
+                    FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+                    FieldValue::Text(value) => push_escaped(out, value),
+                }
+                out.push(b'"');
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(b",\"flag\":");
+        push_int(out, kind.flag().into());
+        out.extend_from_slice(b",\"language\":\"");
+        out.extend_from_slice(Language::OTHER.name().as_bytes());
+        out.extend_from_slice(b"\",\"opaque\":");
+        push_int(out, opaque.into());
+        if let Some(remark) = &self.remark {
+            out.extend_from_slice(b",\"remark\":\"");
+            push_escaped(out, remark);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+        push_int(out, VERSION.into());
+        out.push(b'}');
+    }
+
+    fn binary(&self, kind: Kind, opaque: i32, out: &mut Vec<u8>) {
+        // Sixteen bits is all that the encoding has for codes and versions.
+        out.extend_from_slice(&(self.code as i16).to_be_bytes());
+        out.push(Language::OTHER.0);
+        out.extend_from_slice(&(VERSION as i16).to_be_bytes());
+        out.extend_from_slice(&opaque.to_be_bytes());
+        out.extend_from_slice(&kind.flag().to_be_bytes());
+        let remark = self.remark.as_deref().unwrap_or_default();
+        push_length(out, remark.len());
+        out.extend_from_slice(remark.as_bytes());
+        let fields_at = out.len();
+        push_length(out, 0);
+        for (name, value) in &self.fields {
+            out.extend_from_slice(&(name.len() as u16).to_be_bytes());
+            out.extend_from_slice(name.as_bytes());
+            let value_at = out.len();
+            push_length(out, 0);
+            match value {
+                FieldValue::Int(value) => push_int(out, *value),
+                FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+                FieldValue::Text(value) => out.extend_from_slice(value.as_bytes()),
+            }
+            set_length(out, value_at);
+        }
+        set_length(out, fields_at);
+    }
+}
+
+fn push_int(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+/// Writes at `at` how many bytes follow the four bytes there.
+fn set_length(out: &mut [u8], at: usize) {
+    let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            byte => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 15)]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Typed headers of requests: which fields a request code carries, under which names, and which must be there.
+//!
+//! A field that is missing or of the wrong type becomes a [`FieldError`], whose text is the remark of the answer
+//! (`SYSTEM_ERROR`, as Java answers it).
+
+use crate::{Fields, Text};
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// Why the fields of a request cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FieldError {
+    /// A required field is absent. Java: the message of its `RemotingCommandException`.
+    #[error("the custom field <{0}> is null")]
+    Missing(&'static str),
+    /// A field that is no number or no boolean.
+    #[error("the custom field <{name}> is not {expected}")]
+    WrongType {
+        /// Its name on the wire.
+        name: &'static str,
+        /// What would have been right.
+        expected: &'static str,
+    },
+}
+
+/// A typed view of the custom fields of one request code.
+pub trait RequestHeader<'a>: Sized {
+    /// Takes what the request needs from `fields`.
+    ///
+    /// # Errors
+    /// [`FieldError`] names the first field that is missing or wrong.
+    fn from_fields(fields: &Fields<'a>) -> Result<Self, FieldError>;
+}
+
+/// A type that a field's text can become.
+pub trait FromField<'a>: Sized {
+    /// Reads `text`, the value of the field `name`, `None` if it is absent.
+    ///
+    /// # Errors
+    /// [`FieldError`] if it is needed and absent, or is of another type.
+    fn from_field(name: &'static str, text: Option<Text<'a>>) -> Result<Self, FieldError>;
+}
+
+impl<'a> FromField<'a> for Text<'a> {
+    fn from_field(name: &'static str, text: Option<Text<'a>>) -> Result<Self, FieldError> {
+        text.ok_or(FieldError::Missing(name))
+    }
+}
+
+impl<'a> FromField<'a> for Cow<'a, str> {
+    fn from_field(name: &'static str, text: Option<Text<'a>>) -> Result<Self, FieldError> {
+        text.map(Text::to_cow).ok_or(FieldError::Missing(name))
+    }
+}
+
+macro_rules! parsed {
+    ($($type:ty: $expected:literal),*) => {$(
+        impl<'a> FromField<'a> for $type {
+            fn from_field(name: &'static str, text: Option<Text<'a>>) -> Result<Self, FieldError> {
+                let text = text.ok_or(FieldError::Missing(name))?;
+                let wrong = FieldError::WrongType { name, expected: $expected };
+                text.as_plain().and_then(|text| text.parse().ok()).ok_or(wrong)
+            }
+        }
+    )*};
+}
+parsed!(i32: "a 32-bit number", i64: "a 64-bit number");
+
+impl<'a> FromField<'a> for bool {
+    /// As `Boolean.parseBoolean`: anything but `true` is false.
+    fn from_field(name: &'static str, text: Option<Text<'a>>) -> Result<Self, FieldError> {
+        text.map(|text| text.to_cow().eq_ignore_ascii_case("true")).ok_or(FieldError::Missing(name))
+    }
+}
+
+impl<'a, T: FromField<'a>> FromField<'a> for Option<T> {
+    fn from_field(name: &'static str, text: Option<Text<'a>>) -> Result<Self, FieldError> {
+        text.map(|text| T::from_field(name, Some(text))).transpose()
+    }
+}
+
+/// Declares typed headers: fields with their type and their name on the wire. One pass over the fields fills all.
+#[macro_export]
+macro_rules! request_headers {
+    ($($(#[$doc:meta])* $name:ident<'a> {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty = $wire:literal,)*
+    })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name<'a> {
+            $($(#[$field_doc])* pub $field: $type,)*
+            #[doc(hidden)]
+            pub lifetime: std::marker::PhantomData<&'a ()>,
+        }
+
+        impl<'a> $crate::RequestHeader<'a> for $name<'a> {
+            fn from_fields(fields: &$crate::Fields<'a>) -> Result<Self, $crate::FieldError> {
+                $(let mut $field = None;)*
+                for (name, value) in fields.iter() {
+                    match name {
+                        $($wire => $field = Some(value),)*
+                        _ => {}
+                    }
+                }
+                Ok(Self {
+                    $($field: $crate::FromField::from_field($wire, $field)?,)*
+                    lifetime: std::marker::PhantomData,
+                })
+            }
+        }
+    )*};
+}
+
+request_headers! {
+    /// SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320): one-letter names. Java: `SendMessageRequestHeaderV2`.
+    SendMessageV2<'a> {
+        /// Producer group.
+        producer_group: Text<'a> = "a",
+        /// Topic.
+        topic: Cow<'a, str> = "b",
+        /// Topic whose settings a new topic inherits, `TBW102`.
+        default_topic: Cow<'a, str> = "c",
+        /// Queues that the client wishes for a new topic.
+        default_topic_queue_nums: i32 = "d",
+        /// Queue, negative for any.
+        queue_id: i32 = "e",
+        /// Compression, transaction and address bits.
+        sys_flag: i32 = "f",
+        /// When the client made the message, in ms since 1970.
+        born_timestamp_ms: i64 = "g",
+        /// The application's own flag.
+        flag: i32 = "h",
+        /// Properties, `k\u{1}v\u{2}…`.
+        properties: Option<Text<'a>> = "i",
+        /// How often it was consumed in vain.
+        reconsume_times: Option<i32> = "j",
+        /// Set by clients of a unit.
+        unit_mode: Option<bool> = "k",
+        /// Most consumptions before it becomes a dead letter, for a retry topic.
+        max_reconsume_times: Option<i32> = "l",
+        /// True if the body is a batch.
+        batch: Option<bool> = "m",
+    }
+
+    /// SEND_MESSAGE (10). Java: `SendMessageRequestHeader`.
+    SendMessageV1<'a> {
+        /// Producer group.
+        producer_group: Text<'a> = "producerGroup",
+        /// Topic.
+        topic: Cow<'a, str> = "topic",
+        /// Topic whose settings a new topic inherits, `TBW102`.
+        default_topic: Cow<'a, str> = "defaultTopic",
+        /// Queues that the client wishes for a new topic.
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums",
+        /// Queue, negative for any.
+        queue_id: i32 = "queueId",
+        /// Compression, transaction and address bits.
+        sys_flag: i32 = "sysFlag",
+        /// When the client made the message, in ms since 1970.
+        born_timestamp_ms: i64 = "bornTimestamp",
+        /// The application's own flag.
+        flag: i32 = "flag",
+        /// Properties, `k\u{1}v\u{2}…`.
+        properties: Option<Text<'a>> = "properties",
+        /// How often it was consumed in vain.
+        reconsume_times: Option<i32> = "reconsumeTimes",
+        /// Set by clients of a unit.
+        unit_mode: Option<bool> = "unitMode",
+        /// Most consumptions before it becomes a dead letter, for a retry topic.
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes",
+        /// True if the body is a batch.
+        batch: Option<bool> = "batch",
+    }
+
+    /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361). Java: `PullMessageRequestHeader`.
+    PullMessage<'a> {
+        /// Consumer group.
+        consumer_group: Cow<'a, str> = "consumerGroup",
+        /// Topic.
+        topic: Cow<'a, str> = "topic",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// First message wanted.
+        queue_offset: i64 = "queueOffset",
+        /// Most messages wanted.
+        max_messages: i32 = "maxMsgNums",
+        /// Commit, suspend, subscription and class filter bits. Java: `PullSysFlag`.
+        sys_flag: i32 = "sysFlag",
+        /// Offset to commit on the way, if its bit is set.
+        commit_offset: i64 = "commitOffset",
+        /// How long an empty pull may be held, in ms.
+        suspend_timeout_ms: i64 = "suspendTimeoutMillis",
+        /// Filter expression.
+        subscription: Option<Cow<'a, str>> = "subscription",
+        /// Version of the subscription, the client's clock in ms.
+        sub_version: i64 = "subVersion",
+        /// `TAG` or `SQL92`, absent for tags.
+        expression_type: Option<Cow<'a, str>> = "expressionType",
+        /// Most bytes wanted.
+        max_bytes: Option<i32> = "maxMsgBytes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Encoding, Header};
+
+    fn pull(fields: &str) -> Result<i64, FieldError> {
+        let text = format!(r#"{{"code":11,"extFields":{{{fields}}}}}"#);
+        let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
+        PullMessage::from_fields(&header.fields).map(|pull| pull.queue_offset)
+    }
+
+    #[test]
+    fn names_the_field_that_is_missing_or_wrong() {
+        let rest = r#""consumerGroup":"g","topic":"t","queueId":"0","maxMsgNums":"32","sysFlag":"2",
+            "commitOffset":"0","suspendTimeoutMillis":"15000","subVersion":"0""#;
+        assert_eq!(pull(&format!(r#"{rest},"queueOffset":"12""#)), Ok(12));
+        assert_eq!(pull(rest).unwrap_err().to_string(), "the custom field <queueOffset> is null");
+        let wrong = pull(&format!(r#"{rest},"queueOffset":"1x""#)).unwrap_err();
+        assert_eq!(wrong.to_string(), "the custom field <queueOffset> is not a 64-bit number");
+    }
+}
