@@ -12,8 +12,7 @@
 //! The code has 16 bits only: POP_MESSAGE (200050) arrives as 3442. Java: `RocketMQSerializable`, `RemotingCommand`.
 
 use crate::{Encoding, Text, text::escape_length};
-use smallvec::SmallVec;
-use std::str;
+use std::{fmt, str};
 use thiserror::Error;
 
 const RESPONSE_FLAG: i32 = 1;
@@ -73,8 +72,17 @@ pub struct Header<'a> {
 }
 
 /// Custom fields of a header, in the order in which they stand. Of a repeated name the last counts, as in Java.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fields<'a>(SmallVec<[(&'a str, Text<'a>); 16]>);
+///
+/// Sixteen of them need no allocation, which is more than a send or a pull has.
+#[derive(Clone)]
+pub struct Fields<'a> {
+    first: [Field<'a>; FIELDS_INLINE],
+    count: usize,
+    rest: Vec<Field<'a>>,
+}
+
+type Field<'a> = (&'a str, Text<'a>);
+const FIELDS_INLINE: usize = 16;
 
 /// A header that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -145,23 +153,45 @@ impl<'a> Header<'a> {
     }
 }
 
+impl Default for Fields<'_> {
+    fn default() -> Self {
+        Self { first: [("", Text::plain("")); FIELDS_INLINE], count: 0, rest: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Fields<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields<'_> {}
+
 impl<'a> Fields<'a> {
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Text<'a>> {
-        self.0.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value)
+        self.iter().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
     }
 
     /// Names and values in the order in which they stand.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Text<'a>)> {
-        self.0.iter().copied()
+        self.first[..self.count.min(FIELDS_INLINE)].iter().chain(&self.rest).copied()
     }
 
     fn push(&mut self, name: &'a str, value: Text<'a>) -> Result<(), HeaderError> {
-        if self.0.len() == FIELDS_MAX {
-            return Err(HeaderError::TooManyFields(FIELDS_MAX));
+        match self.first.get_mut(self.count) {
+            Some(free) => *free = (name, value),
+            None if self.count == FIELDS_MAX => return Err(HeaderError::TooManyFields(FIELDS_MAX)),
+            None => self.rest.push((name, value)),
         }
-        self.0.push((name, value));
+        self.count += 1;
         Ok(())
     }
 }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The other end of a connection, as the rest of the program sees it.
+
+use bytes::Bytes;
+use oxmq_remoting::{Command, Header, Kind, Text};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// Most commands that may wait to be sent to one peer; a peer that lets more pile up is closed.
+const QUEUED_MAX: usize = 4096;
+
+/// A connected peer. Commands can be sent to it from any thread.
+#[derive(Debug)]
+pub struct Peer {
+    id: u64,
+    remote: SocketAddr,
+    local: SocketAddr,
+    closed: AtomicBool,
+    next_opaque: AtomicI32,
+    inbox: Mutex<Inbox>,
+}
+
+/// What other threads left for the connection's loop, and how to wake it.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) commands: Vec<(Command, Kind, i32)>,
+    pub(crate) close: Option<&'static str>,
+    pub(crate) waker: Option<Waker>,
+    /// Calls of ours that the peer has not answered, by opaque.
+    pending: HashMap<i32, oneshot::Sender<Reply>>,
+}
+
+/// An answer of a peer, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Response code.
+    pub code: i32,
+    /// The reason, if it failed.
+    pub remark: Option<String>,
+    /// Version of the peer.
+    pub version: i32,
+    /// Its custom fields.
+    pub fields: Vec<(String, String)>,
+    /// What followed the header.
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub(crate) fn new(header: &Header<'_>, body: &[u8]) -> Self {
+        let own = |text: Text<'_>| text.to_cow().into_owned();
+        Self {
+            code: header.code,
+            remark: header.remark.map(own),
+            version: header.version,
+            fields: header.fields.iter().map(|(name, value)| (name.to_owned(), own(value))).collect(),
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+
+    /// The value of a custom field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why a call got no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No connection could be made.
+    #[error("connect to {addr} failed: {reason}")]
+    Connect {
+        /// Address that was dialled.
+        addr: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The connection ended before the answer came.
+    #[error("the connection was closed before the answer came")]
+    Closed,
+    /// No answer within the time given.
+    #[error("no answer within {0} ms")]
+    Timeout(u128),
+}
+
+impl Peer {
+    pub(crate) fn new(remote: SocketAddr, local: SocketAddr) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            remote,
+            local,
+            closed: AtomicBool::new(false),
+            next_opaque: AtomicI32::new(1),
+            inbox: Mutex::default(),
+        })
+    }
+
+    /// A peer without a connection, for tests: what is sent to it waits for ever.
+    #[must_use]
+    pub fn unconnected(remote: SocketAddr) -> Arc<Self> {
+        Self::new(remote, remote)
+    }
+
+    /// A number that no other peer of this process ever has.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Our address, as it dialled it.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// True once the connection is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Sends a request that wants no answer. Nothing happens if the peer is gone.
+    pub fn send(&self, command: Command) {
+        self.push(command, Kind::OneWay, 0, None);
+    }
+
+    /// Asks the peer.
+    ///
+    /// # Errors
+    /// [`CallError::Closed`] and [`CallError::Timeout`].
+    pub async fn call(&self, command: Command, timeout: Duration) -> Result<Reply, CallError> {
+        let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.push(command, Kind::Request, opaque, Some(sender));
+        let forget = ForgetCall { peer: self, opaque };
+        let answer = tokio::time::timeout(timeout, receiver).await;
+        drop(forget);
+        match answer {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => Err(CallError::Closed),
+            Err(_) => Err(CallError::Timeout(timeout.as_millis())),
+        }
+    }
+
+    /// Ends the connection; `reason` goes to the log.
+    pub fn close(&self, reason: &'static str) {
+        let mut inbox = self.inbox();
+        inbox.close = Some(reason);
+        wake(inbox);
+    }
+
+    fn push(&self, command: Command, kind: Kind, opaque: i32, answer: Option<oneshot::Sender<Reply>>) {
+        let mut inbox = self.inbox();
+        // Under the lock: the loop marks the peer closed and clears the inbox under it, too.
+        if self.is_closed() {
+            return;
+        }
+        if inbox.commands.len() >= QUEUED_MAX {
+            inbox.close = Some("too many commands wait to be sent to it");
+            return wake(inbox);
+        }
+        if let Some(answer) = answer {
+            inbox.pending.insert(opaque, answer);
+        }
+        inbox.commands.push((command, kind, opaque));
+        wake(inbox);
+    }
+
+    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn answered(&self, opaque: i32, reply: impl FnOnce() -> Reply) {
+        let sender = self.inbox().pending.remove(&opaque);
+        // Whoever asked may have given up; then nobody wants the answer.
+        if let Some(sender) = sender {
+            let _ = sender.send(reply());
+        }
+    }
+
+    pub(crate) fn mark_closed(&self) {
+        let mut inbox = self.inbox();
+        self.closed.store(true, Ordering::Release);
+        *inbox = Inbox::default();
+    }
+}
+
+fn wake(mut inbox: MutexGuard<'_, Inbox>) {
+    let waker = inbox.waker.take();
+    drop(inbox);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Removes a call from the table when its caller stops waiting, for whatever reason.
+struct ForgetCall<'a> {
+    peer: &'a Peer,
+    opaque: i32,
+}
+
+impl Drop for ForgetCall<'_> {
+    fn drop(&mut self) {
+        self.peer.inbox().pending.remove(&self.opaque);
+    }
+}
