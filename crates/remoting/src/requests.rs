@@ -81,11 +81,12 @@ impl<'a, T: FromField<'a>> FromField<'a> for Option<T> {
     }
 }
 
-/// Declares typed headers: fields with their type and their name on the wire. One pass over the fields fills all.
+/// Declares typed headers: fields with their type and their name on the wire, or names, of which the first is told
+/// in errors. One pass over the fields fills all.
 #[macro_export]
 macro_rules! request_headers {
     ($($(#[$doc:meta])* $name:ident<'a> {
-        $($(#[$field_doc:meta])* $field:ident: $type:ty = $wire:literal,)*
+        $($(#[$field_doc:meta])* $field:ident: $type:ty = $wire:literal $(| $alias:literal)*,)*
     })*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +101,7 @@ macro_rules! request_headers {
                 $(let mut $field = None;)*
                 for (name, value) in fields.iter() {
                     match name {
-                        $($wire => $field = Some(value),)*
+                        $($wire $(| $alias)* => $field = Some(value),)*
                         _ => {}
                     }
                 }
@@ -114,64 +115,35 @@ macro_rules! request_headers {
 }
 
 request_headers! {
-    /// SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320): one-letter names. Java: `SendMessageRequestHeaderV2`.
-    SendMessageV2<'a> {
+    /// SEND_MESSAGE (10), and SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320), which shorten the names to letters.
+    /// Java: `SendMessageRequestHeader`, `SendMessageRequestHeaderV2`.
+    SendMessage<'a> {
         /// Producer group.
-        producer_group: Text<'a> = "a",
+        producer_group: Text<'a> = "producerGroup" | "a",
         /// Topic.
-        topic: Cow<'a, str> = "b",
+        topic: Cow<'a, str> = "topic" | "b",
         /// Topic whose settings a new topic inherits, `TBW102`.
-        default_topic: Cow<'a, str> = "c",
+        default_topic: Cow<'a, str> = "defaultTopic" | "c",
         /// Queues that the client wishes for a new topic.
-        default_topic_queue_nums: i32 = "d",
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums" | "d",
         /// Queue, negative for any.
-        queue_id: i32 = "e",
+        queue_id: i32 = "queueId" | "e",
         /// Compression, transaction and address bits.
-        sys_flag: i32 = "f",
+        sys_flag: i32 = "sysFlag" | "f",
         /// When the client made the message, in ms since 1970.
-        born_timestamp_ms: i64 = "g",
+        born_timestamp_ms: i64 = "bornTimestamp" | "g",
         /// The application's own flag.
-        flag: i32 = "h",
+        flag: i32 = "flag" | "h",
         /// Properties, `k\u{1}v\u{2}…`.
-        properties: Option<Text<'a>> = "i",
+        properties: Option<Text<'a>> = "properties" | "i",
         /// How often it was consumed in vain.
-        reconsume_times: Option<i32> = "j",
+        reconsume_times: Option<i32> = "reconsumeTimes" | "j",
         /// Set by clients of a unit.
-        unit_mode: Option<bool> = "k",
+        unit_mode: Option<bool> = "unitMode" | "k",
         /// Most consumptions before it becomes a dead letter, for a retry topic.
-        max_reconsume_times: Option<i32> = "l",
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes" | "l",
         /// True if the body is a batch.
-        batch: Option<bool> = "m",
-    }
-
-    /// SEND_MESSAGE (10). Java: `SendMessageRequestHeader`.
-    SendMessageV1<'a> {
-        /// Producer group.
-        producer_group: Text<'a> = "producerGroup",
-        /// Topic.
-        topic: Cow<'a, str> = "topic",
-        /// Topic whose settings a new topic inherits, `TBW102`.
-        default_topic: Cow<'a, str> = "defaultTopic",
-        /// Queues that the client wishes for a new topic.
-        default_topic_queue_nums: i32 = "defaultTopicQueueNums",
-        /// Queue, negative for any.
-        queue_id: i32 = "queueId",
-        /// Compression, transaction and address bits.
-        sys_flag: i32 = "sysFlag",
-        /// When the client made the message, in ms since 1970.
-        born_timestamp_ms: i64 = "bornTimestamp",
-        /// The application's own flag.
-        flag: i32 = "flag",
-        /// Properties, `k\u{1}v\u{2}…`.
-        properties: Option<Text<'a>> = "properties",
-        /// How often it was consumed in vain.
-        reconsume_times: Option<i32> = "reconsumeTimes",
-        /// Set by clients of a unit.
-        unit_mode: Option<bool> = "unitMode",
-        /// Most consumptions before it becomes a dead letter, for a retry topic.
-        max_reconsume_times: Option<i32> = "maxReconsumeTimes",
-        /// True if the body is a batch.
-        batch: Option<bool> = "batch",
+        batch: Option<bool> = "batch" | "m",
     }
 
     /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361). Java: `PullMessageRequestHeader`.
@@ -200,6 +172,66 @@ request_headers! {
         expression_type: Option<Cow<'a, str>> = "expressionType",
         /// Most bytes wanted.
         max_bytes: Option<i32> = "maxMsgBytes",
+    }
+
+    /// GET_MAX_OFFSET (30), GET_MIN_OFFSET (31), GET_EARLIEST_MSG_STORETIME (32).
+    QueueQuery<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = "topic",
+        /// Queue.
+        queue_id: i32 = "queueId",
+    }
+
+    /// SEARCH_OFFSET_BY_TIMESTAMP (29). Java: `SearchOffsetRequestHeader`.
+    SearchOffset<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = "topic",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// Store time searched for, in ms since 1970.
+        timestamp_ms: i64 = "timestamp",
+        /// 5.x: `LOWER` (the first of equals, the default) or `UPPER` (the last).
+        boundary: Option<Cow<'a, str>> = "boundaryType",
+    }
+
+    /// QUERY_CONSUMER_OFFSET (14). Java: `QueryConsumerOffsetRequestHeader`.
+    QueryConsumerOffset<'a> {
+        /// Group.
+        consumer_group: Cow<'a, str> = "consumerGroup",
+        /// Topic.
+        topic: Cow<'a, str> = "topic",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// 5.x: false if a group without an offset is not to be given 0.
+        set_zero_if_not_found: Option<bool> = "setZeroIfNotFound",
+    }
+
+    /// UPDATE_CONSUMER_OFFSET (15). Java: `UpdateConsumerOffsetRequestHeader`.
+    UpdateConsumerOffset<'a> {
+        /// Group.
+        consumer_group: Cow<'a, str> = "consumerGroup",
+        /// Topic.
+        topic: Cow<'a, str> = "topic",
+        /// Queue.
+        queue_id: i32 = "queueId",
+        /// The next message to consume.
+        commit_offset: i64 = "commitOffset",
+    }
+
+    /// GET_CONSUMER_LIST_BY_GROUP (38), and other requests about a group alone.
+    ConsumerGroupQuery<'a> {
+        /// Group.
+        consumer_group: Cow<'a, str> = "consumerGroup",
+    }
+
+    /// UNREGISTER_CLIENT (35). Java: `UnregisterClientRequestHeader`.
+    UnregisterClient<'a> {
+        /// Client id.
+        client_id: Cow<'a, str> = "clientID",
+        /// Producer group that it leaves.
+        producer_group: Option<Cow<'a, str>> = "producerGroup",
+        /// Consumer group that it leaves.
+        consumer_group: Option<Cow<'a, str>> = "consumerGroup",
     }
 }
 

@@ -128,6 +128,14 @@ pub struct DataVersion {
     pub timestamp: i64,
 }
 
+impl DataVersion {
+    /// Notes one more change, at `now_ms`.
+    pub fn advance(&mut self, now_ms: i64) {
+        self.counter += 1;
+        self.timestamp = now_ms;
+    }
+}
+
 /// Topics of a broker: its `topics.json`, and the answer of GET_ALL_TOPIC_CONFIG (21) to 4.x brokers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is connected: producers and consumers by group, as their heartbeats tell.
+//!
+//! A member is a connection, not a client id: two processes with one client id (containers with one address and one
+//! process id) are two members, and are named in the log. Subscriptions are kept for each member, so that a pull is
+//! served by the expression of the one who pulls even if the members of its group disagree.
+//!
+//! Java: `ProducerManager`, `ConsumerManager`, `ConsumerGroupInfo`.
+
+use oxmq_net::Peer;
+use oxmq_remoting::{
+    Command, Language,
+    bodies::{ConsumerData, SubscriptionData},
+    code::request,
+};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tracing::{info, warn};
+
+/// A client that sent no heartbeat for so long is taken for dead. Java: `CHANNEL_EXPIRED_TIMEOUT`.
+pub const CLIENT_EXPIRY: Duration = Duration::from_secs(120);
+/// Most groups that one connection may claim; a real client has a handful.
+const GROUPS_PER_PEER_MAX: usize = 10_000;
+
+/// All connected clients. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Clients {
+    shared: Arc<Mutex<Tables>>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    producers: HashMap<String, BTreeMap<u64, Member>>,
+    consumers: HashMap<String, ConsumerGroup>,
+    /// The groups of each connection, so that its end costs no search.
+    groups: HashMap<u64, PeerGroups>,
+}
+
+#[derive(Debug, Default)]
+struct PeerGroups {
+    producers: HashSet<String>,
+    consumers: HashSet<String>,
+}
+
+/// One connection's membership in a group.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The connection.
+    pub peer: Arc<Peer>,
+    /// `IP@instance`.
+    pub client_id: String,
+    /// Language of the client.
+    pub language: Language,
+    /// Version of the client.
+    pub version: i32,
+    /// When it was heard of last.
+    pub heard: Instant,
+    /// What it subscribes to, by topic. Empty for producers.
+    pub subscriptions: HashMap<String, SubscriptionData>,
+}
+
+/// A consumer group as its members describe it; where they disagree, the last heartbeat counts.
+#[derive(Debug, Clone, Default)]
+pub struct ConsumerGroup {
+    /// `CONSUME_PASSIVELY` or `CONSUME_ACTIVELY`.
+    pub consume_type: String,
+    /// `CLUSTERING` or `BROADCASTING`.
+    pub message_model: String,
+    /// Where it starts if it has no offset.
+    pub consume_from_where: String,
+    /// Its members by the number of their connection.
+    pub members: BTreeMap<u64, Member>,
+    /// What the group subscribes to, by topic: the newest of what its members say.
+    pub subscriptions: BTreeMap<String, SubscriptionData>,
+}
+
+impl ConsumerGroup {
+    /// The ids of its clients, each once, sorted.
+    #[must_use]
+    pub fn client_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.members.values().map(|member| member.client_id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The subscription under which `peer` pulls from `topic`: its own, or that of its group if the heartbeats
+    /// come over another connection.
+    #[must_use]
+    pub fn subscription(&self, peer: u64, topic: &str) -> Option<&SubscriptionData> {
+        let own = self.members.get(&peer).and_then(|member| member.subscriptions.get(topic));
+        own.or_else(|| self.subscriptions.get(topic))
+    }
+
+    fn tell_changed(&self, group: &str) {
+        for member in self.members.values() {
+            let changed = Command::new(request::NOTIFY_CONSUMER_IDS_CHANGED);
+            let name = std::borrow::Cow::Borrowed("consumerGroup");
+            let mut changed = changed;
+            changed.fields.push((name, group.to_owned().into()));
+            member.peer.send(changed);
+        }
+    }
+}
+
+/// What a heartbeat says about its sender.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub(crate) peer: &'a Arc<Peer>,
+    pub(crate) client_id: &'a str,
+    pub(crate) language: Language,
+    pub(crate) version: i32,
+}
+
+impl Sender<'_> {
+    fn member(&self, subscriptions: HashMap<String, SubscriptionData>) -> Member {
+        Member {
+            peer: self.peer.clone(),
+            client_id: self.client_id.to_owned(),
+            language: self.language,
+            version: self.version,
+            heard: Instant::now(),
+            subscriptions,
+        }
+    }
+}
+
+impl Clients {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a producer.
+    pub(crate) fn produces(&self, sender: Sender<'_>, group: &str) {
+        let mut tables = self.tables();
+        let peer = sender.peer.id();
+        if !tables.claim(peer, group, |groups| &mut groups.producers) {
+            return;
+        }
+        let members = tables.producers.entry(group.to_owned()).or_default();
+        if members.insert(peer, sender.member(HashMap::new())).is_none() {
+            info!(group, client = sender.client_id, peer = %sender.peer.remote(), "producer joined");
+        }
+    }
+
+    /// Takes note of a consumer; `notify` says whether the members are told of a change. True if there was one.
+    ///
+    /// `without_subscriptions`: a 5.x client that knows that we know them; what it said before stays.
+    pub(crate) fn consumes(
+        &self,
+        sender: Sender<'_>,
+        data: &ConsumerData,
+        notify: bool,
+        without_subscriptions: bool,
+    ) -> bool {
+        let mut tables = self.tables();
+        let peer = sender.peer.id();
+        let name = data.group_name.as_str();
+        if !tables.claim(peer, name, |groups| &mut groups.consumers) {
+            return false;
+        }
+        let group = tables.consumers.entry(name.to_owned()).or_default();
+        group.consume_type.clone_from(&data.consume_type);
+        group.message_model.clone_from(&data.message_model);
+        group.consume_from_where.clone_from(&data.consume_from_where);
+        let before = group.members.get(&peer).map(|member| &member.subscriptions);
+        let told: HashMap<_, _> =
+            data.subscription_data_set.iter().map(|each| (each.topic.clone(), each.clone())).collect();
+        let subscriptions = match before {
+            Some(before) if without_subscriptions => before.clone(),
+            _ => told,
+        };
+        let joined = before.is_none();
+        let changed = before.is_none_or(|before| !same_subscriptions(before, &subscriptions));
+        if joined {
+            info!(group = name, client = sender.client_id, peer = %sender.peer.remote(), "consumer joined");
+            warn_of_twin(group, name, sender);
+        }
+        warn_of_disagreement(group, name, sender, &subscriptions);
+        group.members.insert(peer, sender.member(subscriptions));
+        group.refresh();
+        if changed && notify {
+            group.tell_changed(name);
+        }
+        changed
+    }
+
+    /// Forgets a producer.
+    pub(crate) fn leaves_production(&self, peer: u64, group: &str) {
+        self.tables().remove_producer(peer, group);
+    }
+
+    /// Forgets a consumer and tells the others, if `notify`.
+    pub(crate) fn leaves_consumption(&self, peer: u64, group: &str, notify: bool) {
+        self.tables().remove_consumer(peer, group, notify);
+    }
+
+    /// Forgets a connection. `notify` says for a group whether its members are told of changes.
+    pub(crate) fn gone(&self, peer: u64, notify: impl Fn(&str) -> bool) {
+        let mut tables = self.tables();
+        let Some(groups) = tables.groups.remove(&peer) else { return };
+        for group in &groups.producers {
+            tables.remove_producer(peer, group);
+        }
+        for group in &groups.consumers {
+            tables.remove_consumer(peer, group, notify(group));
+        }
+    }
+
+    /// Closes the connections of clients that sent no heartbeat for [`CLIENT_EXPIRY`].
+    pub(crate) fn close_expired(&self) {
+        let tables = self.tables();
+        let consumers = tables.consumers.values().flat_map(|group| group.members.values());
+        for member in tables.producers.values().flat_map(BTreeMap::values).chain(consumers) {
+            if member.heard.elapsed() > CLIENT_EXPIRY {
+                member.peer.close("no heartbeat of its client for 120 s");
+            }
+        }
+    }
+
+    /// Looks at a consumer group; `None` if none of its members is connected.
+    pub fn consumer_group<T>(&self, group: &str, look: impl FnOnce(&ConsumerGroup) -> T) -> Option<T> {
+        self.tables().consumers.get(group).map(look)
+    }
+
+    /// Names of the consumer groups that have members.
+    #[must_use]
+    pub fn consumer_groups(&self) -> Vec<String> {
+        self.tables().consumers.keys().cloned().collect()
+    }
+
+    /// The members of a producer group.
+    #[must_use]
+    pub fn producers(&self, group: &str) -> Vec<Member> {
+        self.tables().producers.get(group).map(|members| members.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// All producer groups with their members.
+    #[must_use]
+    pub fn all_producers(&self) -> BTreeMap<String, Vec<Member>> {
+        let tables = self.tables();
+        tables.producers.iter().map(|(name, members)| (name.clone(), members.values().cloned().collect())).collect()
+    }
+}
+
+impl ConsumerGroup {
+    /// Puts together what the group subscribes to from what its members say.
+    fn refresh(&mut self) {
+        self.subscriptions.clear();
+        for subscription in self.members.values().flat_map(|member| member.subscriptions.values()) {
+            match self.subscriptions.get(&subscription.topic) {
+                Some(known) if known.sub_version >= subscription.sub_version => {}
+                _ => drop(self.subscriptions.insert(subscription.topic.clone(), subscription.clone())),
+            }
+        }
+    }
+}
+
+impl Tables {
+    /// Notes that `peer` is a member of `group`; false if it claims too many.
+    fn claim(
+        &mut self,
+        peer: u64,
+        group: &str,
+        kind: impl FnOnce(&mut PeerGroups) -> &mut HashSet<String>,
+    ) -> bool {
+        let groups = kind(self.groups.entry(peer).or_default());
+        if groups.contains(group) {
+            return true;
+        }
+        if groups.len() >= GROUPS_PER_PEER_MAX {
+            warn!(peer, limit = GROUPS_PER_PEER_MAX, "a connection claims too many groups, the rest is ignored");
+            return false;
+        }
+        groups.insert(group.to_owned())
+    }
+
+    fn remove_producer(&mut self, peer: u64, name: &str) {
+        if let Some(groups) = self.groups.get_mut(&peer) {
+            groups.producers.remove(name);
+        }
+        let Some(members) = self.producers.get_mut(name) else { return };
+        if let Some(member) = members.remove(&peer) {
+            info!(group = name, client = member.client_id, peer = %member.peer.remote(), "producer left");
+        }
+        if members.is_empty() {
+            self.producers.remove(name);
+        }
+    }
+
+    fn remove_consumer(&mut self, peer: u64, name: &str, notify: bool) {
+        if let Some(groups) = self.groups.get_mut(&peer) {
+            groups.consumers.remove(name);
+        }
+        let Some(group) = self.consumers.get_mut(name) else { return };
+        let Some(member) = group.members.remove(&peer) else { return };
+        info!(group = name, client = member.client_id, peer = %member.peer.remote(), "consumer left");
+        if group.members.is_empty() {
+            self.consumers.remove(name);
+            return;
+        }
+        group.refresh();
+        if notify {
+            group.tell_changed(name);
+        }
+    }
+}
+
+/// True if both say the same, whatever their versions: a restart of a client is no change of its subscriptions.
+fn same_subscriptions(one: &HashMap<String, SubscriptionData>, other: &HashMap<String, SubscriptionData>) -> bool {
+    one.len() == other.len()
+        && one.values().all(|each| {
+            other
+                .get(&each.topic)
+                .is_some_and(|same| same.sub_string == each.sub_string && same.expression_type == each.expression_type)
+        })
+}
+
+fn warn_of_twin(group: &ConsumerGroup, name: &str, sender: Sender<'_>) {
+    let twin = group.members.values().find(|member| {
+        member.client_id == sender.client_id && member.peer.remote().ip() != sender.peer.remote().ip()
+    });
+    if let Some(twin) = twin {
+        warn!(
+            group = name, client = sender.client_id, peer = %sender.peer.remote(), other = %twin.peer.remote(),
+            "duplicate client id: both take the same share of the queues; give each its own instance name"
+        );
+    }
+}
+
+fn warn_of_disagreement(
+    group: &ConsumerGroup,
+    name: &str,
+    sender: Sender<'_>,
+    subscriptions: &HashMap<String, SubscriptionData>,
+) {
+    let peer = sender.peer.id();
+    if group.members.get(&peer).is_some_and(|member| same_subscriptions(&member.subscriptions, subscriptions)) {
+        return;
+    }
+    let others = group.members.iter().filter(|(id, _)| **id != peer).map(|(_, member)| member);
+    if let Some(other) = others.into_iter().find(|other| !same_subscriptions(&other.subscriptions, subscriptions)) {
+        warn!(
+            group = name, client = sender.client_id, other = other.client_id,
+            "members of one group subscribe to different things; each is served by its own expression"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> Arc<Peer> {
+        Peer::unconnected(([127, 0, 0, 1], port).into())
+    }
+
+    fn sender<'a>(peer: &'a Arc<Peer>, client_id: &'a str) -> Sender<'a> {
+        Sender { peer, client_id, language: Language(0), version: 433 }
+    }
+
+    fn data(topic: &str, expression: &str, version: i64) -> ConsumerData {
+        ConsumerData {
+            group_name: "g".into(),
+            message_model: "CLUSTERING".into(),
+            subscription_data_set: vec![SubscriptionData {
+                topic: topic.into(),
+                sub_string: expression.into(),
+                sub_version: version,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn members_come_and_go() {
+        let (clients, one, two) = (Clients::default(), peer(1), peer(2));
+        assert!(clients.consumes(sender(&one, "a"), &data("t", "*", 1), true, false));
+        assert!(!clients.consumes(sender(&one, "a"), &data("t", "*", 1), true, false), "nothing new");
+        assert!(clients.consumes(sender(&two, "b"), &data("t", "*", 1), true, false));
+        assert_eq!(clients.consumer_group("g", ConsumerGroup::client_ids).unwrap(), ["a", "b"]);
+        clients.gone(one.id(), |_| true);
+        assert_eq!(clients.consumer_group("g", ConsumerGroup::client_ids).unwrap(), ["b"]);
+        clients.leaves_consumption(two.id(), "g", true);
+        assert!(clients.consumer_group("g", |_| ()).is_none());
+        assert!(clients.consumer_groups().is_empty());
+    }
+
+    #[test]
+    fn each_member_keeps_its_own_expression() {
+        let (clients, one, two) = (Clients::default(), peer(1), peer(2));
+        clients.consumes(sender(&one, "a"), &data("t", "A", 1), true, false);
+        assert!(clients.consumes(sender(&two, "b"), &data("t", "B", 2), true, false));
+        let expression = |peer: u64| {
+            clients.consumer_group("g", |group| group.subscription(peer, "t").unwrap().sub_string.clone()).unwrap()
+        };
+        assert_eq!((expression(one.id()), expression(two.id()), expression(0)), ("A".into(), "B".into(), "B".into()));
+        // A heartbeat that leaves the subscriptions out changes nothing.
+        assert!(!clients.consumes(sender(&one, "a"), &ConsumerData { group_name: "g".into(), ..Default::default() }, true, true));
+        assert_eq!(expression(one.id()), "A");
+    }
+
+    #[test]
+    fn one_client_id_on_two_connections_is_listed_once() {
+        let (clients, one, two) = (Clients::default(), peer(1), peer(2));
+        clients.consumes(sender(&one, "same"), &data("t", "*", 1), true, false);
+        clients.consumes(sender(&two, "same"), &data("t", "*", 1), true, false);
+        assert_eq!(clients.consumer_group("g", ConsumerGroup::client_ids).unwrap(), ["same"]);
+        clients.gone(one.id(), |_| true);
+        assert_eq!(clients.consumer_group("g", ConsumerGroup::client_ids).unwrap(), ["same"]);
+    }
+
+    #[test]
+    fn producers_come_and_go() {
+        let (clients, one) = (Clients::default(), peer(1));
+        clients.produces(sender(&one, "a"), "p");
+        assert_eq!(clients.producers("p").len(), 1);
+        assert_eq!(clients.all_producers()["p"][0].client_id, "a");
+        clients.leaves_production(one.id(), "p");
+        assert!(clients.producers("p").is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Settings of consumer groups: `config/subscriptionGroup.json`. Java: `SubscriptionGroupManager`.
+
+use crate::persist::{self, LoadError, Saver};
+use oxmq_remoting::bodies::{DataVersion, SubscriptionGroupConfig};
+use oxmq_types::{is_system_group, validate_group};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+use tracing::info;
+
+/// Groups that every broker knows from its first start. Java: its `init`.
+const BUILT_IN: [&str; 8] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+];
+/// Most groups of one broker; each costs memory and a place in the file.
+const GROUPS_MAX: usize = 1_000_000;
+
+/// All groups. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    path: PathBuf,
+    auto_create: bool,
+    file: Arc<Mutex<File>>,
+    /// Writes the file.
+    pub(crate) saver: Saver,
+}
+
+/// The file, and the answer to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    data_version: DataVersion,
+    subscription_group_table: BTreeMap<String, Arc<SubscriptionGroupConfig>>,
+    #[serde(flatten)]
+    other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Groups {
+    /// Reads the file at `path`, if there is one. `auto_create`: whether unknown groups are made on first use.
+    ///
+    /// # Errors
+    /// If neither the file nor its backup can be read.
+    pub fn open(path: PathBuf, auto_create: bool) -> Result<Self, LoadError> {
+        let mut file = persist::load::<File>(&path)?.unwrap_or_default();
+        for name in BUILT_IN {
+            let config = || SubscriptionGroupConfig { group_name: name.to_owned(), ..Default::default() };
+            file.subscription_group_table.entry(name.to_owned()).or_insert_with(|| Arc::new(config()));
+        }
+        Ok(Self { path, auto_create, file: Arc::new(Mutex::new(file)), saver: Saver::default() })
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settings of `name`; made now if that is allowed. `None` if there are none.
+    #[must_use]
+    pub fn get_or_create(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        let mut file = self.file();
+        if let Some(known) = file.subscription_group_table.get(name) {
+            return Some(known.clone());
+        }
+        let allowed = (self.auto_create || is_system_group(name)) && validate_group(name).is_ok();
+        if !allowed || file.subscription_group_table.len() >= GROUPS_MAX {
+            return None;
+        }
+        let config = SubscriptionGroupConfig { group_name: name.to_owned(), ..Default::default() };
+        info!(group = name, "group made on first use");
+        Some(self.put_into(&mut file, config))
+    }
+
+    /// The settings of `name`; `None` if there are none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        self.file().subscription_group_table.get(name).cloned()
+    }
+
+    /// True unless the members of `name` are not to be told when others come and go.
+    #[must_use]
+    pub fn notifies(&self, name: &str) -> bool {
+        self.get(name).is_none_or(|config| config.notify_consumer_ids_changed_enable)
+    }
+
+    /// Sets the settings of a group, whose name has been validated.
+    pub fn put(&self, config: SubscriptionGroupConfig) {
+        info!(group = config.group_name, ?config, "group settings changed");
+        self.put_into(&mut self.file(), config);
+    }
+
+    /// Forgets a group. True if it was there.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut file = self.file();
+        let found = file.subscription_group_table.remove(name).is_some();
+        if found {
+            info!(group = name, "group deleted");
+            self.changed(&mut file);
+        }
+        found
+    }
+
+    /// Names of all groups, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.file().subscription_group_table.keys().cloned().collect()
+    }
+
+    /// All settings as JSON, as other brokers and tools read them.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&*self.file()).unwrap_or_default()
+    }
+
+    fn put_into(&self, file: &mut File, config: SubscriptionGroupConfig) -> Arc<SubscriptionGroupConfig> {
+        let config = Arc::new(config);
+        file.subscription_group_table.insert(config.group_name.clone(), config.clone());
+        self.changed(file);
+        config
+    }
+
+    fn changed(&self, file: &mut File) {
+        file.data_version.advance(now_ms());
+        self.saver.request();
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&*self.file())?;
+        persist::replace(&self.path, &text)
+    }
+}
+
+/// The time in ms since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_made_on_first_use_if_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("subscriptionGroup.json");
+        let groups = Groups::open(path.clone(), true).unwrap();
+        assert!(groups.get("g").is_none());
+        assert_eq!(groups.get_or_create("g").unwrap().retry_max_times, 16);
+        assert!(groups.get_or_create("../g").is_none());
+        assert!(groups.get_or_create("").is_none());
+        assert!(groups.get("TOOLS_CONSUMER").is_some());
+
+        groups.save().unwrap();
+
+        let groups = Groups::open(path, false).unwrap();
+        assert!(groups.get("g").is_some(), "it was written");
+        assert!(groups.get_or_create("other").is_none());
+        assert!(groups.get_or_create("CID_RMQ_SYS_x").is_some());
+        assert!(groups.remove("g") && !groups.remove("g"));
+        assert!(groups.notifies("unknown"));
+    }
+
+    #[test]
+    fn what_java_keeps_of_a_group_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("subscriptionGroup.json");
+        let java = r#"{"dataVersion":{"counter":2,"stateVersion":0,"timestamp":5},"forbiddenTable":{},
+            "subscriptionGroupTable":{"g":{"attributes":{},"brokerId":0,"consumeMessageOrderly":true,
+            "consumeTimeoutMinute":15,"groupName":"g","groupRetryPolicy":{"type":"CUSTOMIZED"},"retryQueueNums":4}}}"#;
+        std::fs::write(&path, java).unwrap();
+        let groups = Groups::open(path.clone(), true).unwrap();
+        assert_eq!(groups.get("g").unwrap().retry_queue_nums, 4);
+        groups.put(SubscriptionGroupConfig { group_name: "h".into(), ..Default::default() });
+        groups.save().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        for kept in ["forbiddenTable", "consumeMessageOrderly\": true", "CUSTOMIZED", "consumeTimeoutMinute"] {
+            assert!(text.contains(kept), "{kept} in {text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How far each group has consumed each queue: `config/consumerOffset.json`.
+//!
+//! An offset is the next message to consume. They are written every few seconds, so after a crash a group may
+//! consume a few seconds of messages again; none is skipped. Java: `ConsumerOffsetManager`.
+
+use crate::persist::{self, LoadError};
+use oxmq_remoting::bodies::DataVersion;
+use oxmq_types::{QueueId, QueueOffset};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Between topic and group in the file; neither can contain it.
+const SEPARATOR: char = '@';
+
+/// All committed offsets. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Offsets {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    changed: AtomicBool,
+    /// Group, topic, queue.
+    table: Mutex<HashMap<String, HashMap<String, Queues>>>,
+}
+
+type Queues = BTreeMap<u32, u64>;
+
+/// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    data_version: DataVersion,
+    offset_table: BTreeMap<String, BTreeMap<u32, i64>>,
+}
+
+impl Offsets {
+    /// Reads the file at `path`, if there is one.
+    ///
+    /// # Errors
+    /// If neither the file nor its backup can be read.
+    pub fn open(path: PathBuf) -> Result<Self, LoadError> {
+        let file = persist::load::<File>(&path)?.unwrap_or_default();
+        let mut table: HashMap<String, HashMap<String, Queues>> = HashMap::new();
+        for (key, queues) in file.offset_table {
+            let Some((topic, group)) = key.split_once(SEPARATOR) else { continue };
+            let queues = queues.into_iter().filter_map(|(queue, at)| Some((queue, u64::try_from(at).ok()?)));
+            table.entry(group.to_owned()).or_default().insert(topic.to_owned(), queues.collect());
+        }
+        let shared = Shared { path, changed: AtomicBool::new(false), table: Mutex::new(table) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<String, HashMap<String, Queues>>) -> T) -> T {
+        work(&mut self.shared.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next message that `group` consumes; `None` if it never committed.
+    #[must_use]
+    pub fn get(&self, group: &str, topic: &str, queue: QueueId) -> Option<QueueOffset> {
+        self.with(|table| table.get(group)?.get(topic)?.get(&queue.0).copied().map(QueueOffset))
+    }
+
+    /// Takes note that `group` consumes `next` next.
+    pub fn commit(&self, group: &str, topic: &str, queue: QueueId, next: QueueOffset) {
+        let changed = self.with(|table| {
+            if let Some(known) =
+                table.get_mut(group).and_then(|topics| topics.get_mut(topic)).and_then(|queues| queues.get_mut(&queue.0))
+            {
+                let changed = *known != next.0;
+                *known = next.0;
+                return changed;
+            }
+            let topics = table.entry(group.to_owned()).or_default();
+            topics.entry(topic.to_owned()).or_default().insert(queue.0, next.0);
+            true
+        });
+        if changed {
+            self.shared.changed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The offsets of `group` in `topic`, by queue.
+    #[must_use]
+    pub fn queues(&self, group: &str, topic: &str) -> BTreeMap<u32, u64> {
+        self.with(|table| table.get(group).and_then(|topics| topics.get(topic)).cloned().unwrap_or_default())
+    }
+
+    /// The topics in which `group` has offsets, sorted.
+    #[must_use]
+    pub fn topics_of(&self, group: &str) -> Vec<String> {
+        let mut topics: Vec<_> =
+            self.with(|table| table.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default());
+        topics.sort_unstable();
+        topics
+    }
+
+    /// The groups that have offsets in `topic`, sorted.
+    #[must_use]
+    pub fn groups_of(&self, topic: &str) -> Vec<String> {
+        let mut groups: Vec<_> = self.with(|table| {
+            table.iter().filter(|(_, topics)| topics.contains_key(topic)).map(|(group, _)| group.clone()).collect()
+        });
+        groups.sort_unstable();
+        groups
+    }
+
+    /// Forgets the offsets of `group`, of all its topics.
+    pub fn remove_group(&self, group: &str) {
+        self.with(|table| table.remove(group));
+        self.shared.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets the offsets in `topic`, of all groups.
+    pub fn remove_topic(&self, topic: &str) {
+        self.with(|table| table.values_mut().for_each(|topics| drop(topics.remove(topic))));
+        self.shared.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// All offsets as JSON, as other brokers and tools read them.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.file()).unwrap_or_default()
+    }
+
+    /// Writes the file if anything changed.
+    ///
+    /// # Errors
+    /// If it cannot be written; the change is then still to be written.
+    pub fn save(&self) -> io::Result<()> {
+        if !self.shared.changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let text = serde_json::to_vec_pretty(&self.file())?;
+        persist::replace(&self.shared.path, &text)
+            .inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
+    }
+
+    fn file(&self) -> File {
+        let mut file = File::default();
+        self.with(|table| {
+            for (group, topics) in table.iter() {
+                for (topic, queues) in topics {
+                    let queues = queues.iter().map(|(queue, at)| (*queue, i64::try_from(*at).unwrap_or(i64::MAX)));
+                    file.offset_table.insert(format!("{topic}{SEPARATOR}{group}"), queues.collect());
+                }
+            }
+        });
+        file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consumerOffset.json");
+        let offsets = Offsets::open(path.clone()).unwrap();
+        assert_eq!(offsets.get("g", "t", QueueId(0)), None);
+        offsets.commit("g", "t", QueueId(0), QueueOffset(5));
+        offsets.commit("g", "%RETRY%g", QueueId(0), QueueOffset(1));
+        offsets.commit("h", "t", QueueId(3), QueueOffset(9));
+        offsets.save().unwrap();
+        let offsets = Offsets::open(path.clone()).unwrap();
+        assert_eq!(offsets.get("g", "t", QueueId(0)), Some(QueueOffset(5)));
+        assert_eq!(offsets.topics_of("g"), ["%RETRY%g", "t"]);
+        assert_eq!(offsets.groups_of("t"), ["g", "h"]);
+        assert_eq!(offsets.queues("h", "t"), BTreeMap::from([(3, 9)]));
+        offsets.remove_topic("t");
+        offsets.remove_group("h");
+        offsets.save().unwrap();
+        assert_eq!(Offsets::open(path).unwrap().topics_of("g"), ["%RETRY%g"]);
+    }
+
+    #[test]
+    fn reads_the_file_of_java() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consumerOffset.json");
+        std::fs::write(&path, "{\n\t\"dataVersion\":{\"counter\":1,\"stateVersion\":0,\"timestamp\":17},\n\t\"offsetTable\":{\"T@g\":{0:250,1:-1\n\t\t}\n\t}\n}").unwrap();
+        let offsets = Offsets::open(path).unwrap();
+        assert_eq!(offsets.queues("g", "T"), BTreeMap::from([(0, 250)]));
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where queues begin and end, where a time lies in them, and how far groups have come: GET_MAX_OFFSET (30),
+//! GET_MIN_OFFSET (31), SEARCH_OFFSET_BY_TIMESTAMP (29), GET_EARLIEST_MSG_STORETIME (32), QUERY_CONSUMER_OFFSET (14),
+//! UPDATE_CONSUMER_OFFSET (15). Java: `AdminBrokerProcessor`, `ConsumerManageProcessor`.
+
+use crate::{offsets::Offsets, refusal::Refusal, topics::{TopicQueue, Topics}};
+use oxmq_net::Request;
+use oxmq_remoting::{
+    Command, RequestHeader,
+    requests::{QueryConsumerOffset, QueueQuery, SearchOffset, UpdateConsumerOffset},
+};
+use oxmq_store::{Boundary, Store};
+use oxmq_types::{QueueId, QueueOffset, validate_group};
+use std::sync::Arc;
+
+/// Answers questions about positions.
+#[derive(Debug)]
+pub(crate) struct Positions {
+    store: Arc<Store>,
+    topics: Topics,
+    offsets: Offsets,
+}
+
+impl Positions {
+    pub(crate) fn new(store: Arc<Store>, topics: Topics, offsets: Offsets) -> Self {
+        Self { store, topics, offsets }
+    }
+
+    /// A queue that is there to be looked at; asking must not create one.
+    fn queue(&self, topic: &str, queue_id: i32) -> Option<Arc<TopicQueue>> {
+        let topic = self.topics.get(topic)?;
+        let config = topic.config();
+        let queue_id = u32::try_from(queue_id).ok()?;
+        let known = queue_id < config.read_queue_nums.max(config.write_queue_nums);
+        known.then(|| topic.queue(QueueId(queue_id)).ok()).flatten()
+    }
+
+    pub(crate) fn max(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        let header = QueueQuery::from_fields(&request.header.fields)?;
+        let queue = self.queue(&header.topic, header.queue_id);
+        Ok(Command::success().with("offset", queue.map_or(0, |queue| queue.stored.max_offset().0)))
+    }
+
+    pub(crate) fn min(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        let header = QueueQuery::from_fields(&request.header.fields)?;
+        let queue = self.queue(&header.topic, header.queue_id);
+        Ok(Command::success().with("offset", queue.map_or(0, |queue| queue.stored.min_offset().0)))
+    }
+
+    pub(crate) fn search(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        let header = SearchOffset::from_fields(&request.header.fields)?;
+        let boundary = match header.boundary.as_deref() {
+            Some(name) if name.eq_ignore_ascii_case("upper") => Boundary::Upper,
+            _ => Boundary::Lower,
+        };
+        let queue = self.queue(&header.topic, header.queue_id);
+        let offset = queue.map_or(0, |queue| queue.stored.offset_by_time(&self.store, header.timestamp_ms, boundary).0);
+        Ok(Command::success().with("offset", offset))
+    }
+
+    pub(crate) fn earliest(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        let header = QueueQuery::from_fields(&request.header.fields)?;
+        let queue = self.queue(&header.topic, header.queue_id);
+        let time = queue.and_then(|queue| queue.stored.earliest_store_timestamp_ms(&self.store)).unwrap_or(-1);
+        Ok(Command::success().with("timestamp", time))
+    }
+
+    pub(crate) fn committed(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        let header = QueryConsumerOffset::from_fields(&request.header.fields)?;
+        let queue_id = u32::try_from(header.queue_id).map(QueueId);
+        let known = queue_id.ok().and_then(|id| self.offsets.get(&header.consumer_group, &header.topic, id));
+        if let Some(offset) = known {
+            return Ok(Command::success().with("offset", offset.0));
+        }
+        if header.set_zero_if_not_found == Some(false) {
+            return Err(Refusal::NotFound("Not found, do not set to zero, maybe this group boot first".into()));
+        }
+        // A group that is new to a queue that still has its first message starts there, whatever it would rather:
+        // else what was sent between the topic's first message and the group's first start would be skipped.
+        let whole = self.queue(&header.topic, header.queue_id).is_none_or(|queue| {
+            let (min, max) = (queue.stored.min_offset().0, queue.stored.max_offset().0);
+            min == 0 && (max == 0 || self.in_memory(&queue))
+        });
+        if whole {
+            return Ok(Command::success().with("offset", 0));
+        }
+        Err(Refusal::NotFound("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first".into()))
+    }
+
+    /// Whether the first message of a queue is so young that it is still held in memory, as Java guesses it: by how
+    /// far the log has grown since.
+    fn in_memory(&self, queue: &TopicQueue) -> bool {
+        let mut units = Vec::new();
+        queue.stored.read_units(QueueOffset(0), 1, &mut units);
+        units.first().is_none_or(|unit| {
+            self.store.max_physical().0.saturating_sub(unit.physical.0) <= oxmq_store::memory_bytes() / 100 * 40
+        })
+    }
+
+    pub(crate) fn commit(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        let header = UpdateConsumerOffset::from_fields(&request.header.fields)?;
+        validate_group(&header.consumer_group)?;
+        let name = header.topic.as_ref();
+        let topic = self.topics.get(name).ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
+        let config = topic.config();
+        let queue_id = u32::try_from(header.queue_id)
+            .ok()
+            .filter(|id| *id < config.read_queue_nums.max(config.write_queue_nums))
+            .ok_or_else(|| Refusal::Parameter(format!("queueId[{}] is illegal", header.queue_id)))?;
+        let next = u64::try_from(header.commit_offset)
+            .map_err(|_| Refusal::Parameter(format!("commitOffset[{}] is illegal", header.commit_offset)))?;
+        self.offsets.commit(&header.consumer_group, name, QueueId(queue_id), QueueOffset(next));
+        Ok(Command::success())
+    }
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pulls: PULL_MESSAGE (11), LITE_PULL_MESSAGE (361).
+//!
+//! Consume queue units, filtered by their tags code, become slices of the commit log that go to the socket from
+//! where they are. A pull that finds nothing is held: its future waits for the queue's next append or for the end of
+//! its time, and lives and dies with its connection.
+//!
+//! Java: `PullMessageProcessor`, `DefaultMessageStore#getMessage`, `PullRequestHoldService`.
+
+use crate::{
+    clients::Clients,
+    filter::Filter,
+    groups::Groups,
+    offsets::Offsets,
+    refusal::Refusal,
+    stats::Stats,
+    topics::{Topic, TopicQueue, Topics},
+};
+use oxmq_net::{Answer, Request};
+use oxmq_remoting::{
+    Command, RequestHeader,
+    bodies::{SubscriptionData, SubscriptionGroupConfig},
+    code,
+    requests::PullMessage,
+};
+use oxmq_store::{Store, Unit};
+use oxmq_types::{BrokerId, Perm, QueueId, QueueOffset};
+use std::{cell::RefCell, pin::pin, sync::Arc, time::Duration};
+
+/// How a broker gives messages.
+#[derive(Debug, Clone)]
+pub struct PullRules {
+    /// Address of the broker for remarks: `brokerIP1`.
+    pub address: String,
+    /// `brokerPermission`.
+    pub permission: Perm,
+    /// `longPollingEnable`.
+    pub long_polling: bool,
+    /// How long a pull is held without long polling: `shortPollingTimeMills`.
+    pub short_polling: Duration,
+    /// `enablePropertyFilter`.
+    pub property_filter: bool,
+    /// `litePullMessageEnable`.
+    pub lite_pull: bool,
+    /// `slaveReadEnable`: whether groups are sent to the broker id that their settings name.
+    pub slave_read: bool,
+    /// Most messages in one answer: `maxTransferCountOnMessageInMemory`.
+    pub messages_max: usize,
+    /// Most bytes in one answer, but for a first message that is larger: `maxTransferBytesOnMessageInMemory`.
+    pub bytes_max: usize,
+    /// Most units that one pull looks at: `maxFilterMessageSize` / 20.
+    pub units_max: usize,
+}
+
+/// Bits of a pull. Java: `PullSysFlag`.
+mod sys_flag {
+    pub(super) const COMMIT_OFFSET: i32 = 1;
+    pub(super) const SUSPEND: i32 = 1 << 1;
+    pub(super) const SUBSCRIPTION: i32 = 1 << 2;
+}
+
+/// Longest time that a pull is held, whatever it asks for.
+const HOLD_MAX: Duration = Duration::from_secs(300);
+
+/// Gives messages.
+#[derive(Debug)]
+pub(crate) struct Pulls {
+    store: Arc<Store>,
+    topics: Topics,
+    groups: Groups,
+    clients: Clients,
+    offsets: Offsets,
+    stats: Arc<Stats>,
+    rules: PullRules,
+}
+
+thread_local! {
+    static UNITS: RefCell<Vec<Unit>> = RefCell::default();
+}
+
+impl Pulls {
+    pub(crate) fn new(
+        (store, topics, groups): (Arc<Store>, Topics, Groups),
+        (clients, offsets, stats): (Clients, Offsets, Arc<Stats>),
+        rules: PullRules,
+    ) -> Self {
+        Self { store, topics, groups, clients, offsets, stats, rules }
+    }
+
+    pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let header = PullMessage::from_fields(&request.header.fields)?;
+        if !self.rules.permission.allows(Perm::READ) {
+            return Err(Refusal::BrokerNotReadable(self.rules.address.clone()));
+        }
+        if request.header.code == code::request::LITE_PULL_MESSAGE && !self.rules.lite_pull {
+            let remark = format!("the broker[{}] for lite pull consumer is forbidden", self.rules.address);
+            return Err(Refusal::NoPermission(remark));
+        }
+        let name = header.consumer_group.as_ref();
+        let group = self.groups.get_or_create(name).ok_or_else(|| Refusal::NoGroup(name.to_owned()))?;
+        if !group.consume_enable {
+            return Err(Refusal::GroupForbidden(name.to_owned()));
+        }
+        let (topic, queue_id) = self.queue(&header, request)?;
+        let filter = self.filter(&header, &group, request)?;
+        let queue = topic.queue(queue_id)?;
+        if header.sys_flag & sys_flag::COMMIT_OFFSET != 0
+            && let Ok(next) = u64::try_from(header.commit_offset)
+        {
+            self.offsets.commit(name, topic.name(), queue_id, QueueOffset(next));
+        }
+        let pull = Pull {
+            store: self.store.clone(),
+            stats: self.stats.clone(),
+            topic,
+            queue,
+            filter,
+            messages_max: usize::try_from(header.max_messages).unwrap_or(0).min(self.rules.messages_max),
+            bytes_max: header.max_bytes.map_or(self.rules.bytes_max, |bytes| {
+                usize::try_from(bytes).unwrap_or(0).max(100).min(self.rules.bytes_max)
+            }),
+            units_max: self.rules.units_max.max(usize::try_from(header.max_messages).unwrap_or(0)),
+            broker_ids: if self.rules.slave_read {
+                (BrokerId(group.broker_id), BrokerId(group.which_broker_when_consume_slowly))
+            } else {
+                (BrokerId::MASTER, BrokerId::MASTER)
+            },
+            group_sys_flag: group.group_sys_flag,
+        };
+        let first = pull.read(header.queue_offset);
+        if header.sys_flag & sys_flag::SUSPEND == 0 || first.status != Status::EndOfQueue {
+            return Ok(Answer::Now(pull.answer(first)));
+        }
+        let wanted = u64::try_from(header.suspend_timeout_ms).map_or(Duration::ZERO, Duration::from_millis);
+        let time = if self.rules.long_polling { wanted } else { self.rules.short_polling };
+        Ok(Answer::later(pull.hold(header.queue_offset, time.min(HOLD_MAX))))
+    }
+
+    fn queue(&self, header: &PullMessage<'_>, request: Request<'_>) -> Result<(Arc<Topic>, QueueId), Refusal> {
+        let name = header.topic.as_ref();
+        let topic = self.topics.get(name).ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
+        let config = topic.config();
+        if !Perm(config.perm).allows(Perm::READ) {
+            return Err(Refusal::TopicNotReadable(name.to_owned()));
+        }
+        let queue_id = u32::try_from(header.queue_id).ok().filter(|id| *id < config.read_queue_nums);
+        let illegal = || {
+            Refusal::Parameter(format!(
+                "queueId[{}] is illegal, topic:[{name}] topicConfig.readQueueNums:[{}] consumer:[{}]",
+                header.queue_id,
+                config.read_queue_nums,
+                request.peer.remote()
+            ))
+        };
+        Ok((topic.clone(), QueueId(queue_id.ok_or_else(illegal)?)))
+    }
+
+    /// The filter of a pull: what it carries itself, or what the puller's heartbeat said.
+    fn filter(
+        &self,
+        header: &PullMessage<'_>,
+        config: &SubscriptionGroupConfig,
+        request: Request<'_>,
+    ) -> Result<Filter, Refusal> {
+        if header.sys_flag & sys_flag::SUBSCRIPTION != 0 {
+            return self.compile(
+                header.subscription.as_deref().unwrap_or_default(),
+                header.expression_type.as_deref().unwrap_or_default(),
+            );
+        }
+        let compiled = self.clients.consumer_group(&header.consumer_group, |group| {
+            if !config.consume_broadcast_enable && group.message_model == "BROADCASTING" {
+                return Err(Refusal::BroadcastForbidden(header.consumer_group.clone().into_owned()));
+            }
+            let subscription: &SubscriptionData =
+                group.subscription(request.peer.id(), &header.topic).ok_or(Refusal::NoSubscription)?;
+            if subscription.sub_version < header.sub_version {
+                return Err(Refusal::SubscriptionNotLatest);
+            }
+            self.compile(&subscription.sub_string, &subscription.expression_type)
+        });
+        compiled.unwrap_or(Err(Refusal::NoConsumers))
+    }
+
+    fn compile(&self, expression: &str, expression_type: &str) -> Result<Filter, Refusal> {
+        match expression_type {
+            "" | "TAG" => Filter::tags(expression),
+            other if self.rules.property_filter => {
+                Err(Refusal::System(format!("filtering by {other} is not supported by this version of the broker")))
+            }
+            other => Err(Refusal::NoPropertyFilter(other.to_owned())),
+        }
+    }
+}
+
+/// Where a pull stands. The names are the remarks of its answer. Java: `GetMessageStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Found,
+    /// Nothing of what was looked at is wanted.
+    NoMatch,
+    /// What the queue points to is gone from the commit log.
+    Removed,
+    /// The queue has never had a message.
+    Empty,
+    /// The pull asks for the next message to come.
+    EndOfQueue,
+    TooSmall,
+    TooLarge,
+}
+
+impl Status {
+    fn remark(self) -> &'static str {
+        match self {
+            Self::Found => "FOUND",
+            Self::NoMatch => "NO_MATCHED_MESSAGE",
+            Self::Removed => "MESSAGE_WAS_REMOVING",
+            Self::Empty => "NO_MESSAGE_IN_QUEUE",
+            Self::EndOfQueue => "OFFSET_OVERFLOW_ONE",
+            Self::TooSmall => "OFFSET_TOO_SMALL",
+            Self::TooLarge => "OFFSET_OVERFLOW_BADLY",
+        }
+    }
+
+    fn code(self) -> i32 {
+        match self {
+            Self::Found => code::SUCCESS,
+            Self::NoMatch | Self::Removed => code::PULL_RETRY_IMMEDIATELY,
+            Self::EndOfQueue => code::PULL_NOT_FOUND,
+            Self::Empty | Self::TooSmall | Self::TooLarge => code::PULL_OFFSET_MOVED,
+        }
+    }
+}
+
+/// A pull that has been checked.
+struct Pull {
+    store: Arc<Store>,
+    stats: Arc<Stats>,
+    topic: Arc<Topic>,
+    queue: Arc<TopicQueue>,
+    filter: Filter,
+    messages_max: usize,
+    bytes_max: usize,
+    units_max: usize,
+    /// The broker to read from next: ordinarily, and when memory no longer holds what it reads.
+    broker_ids: (BrokerId, BrokerId),
+    group_sys_flag: i32,
+}
+
+/// What one look at the queue gave.
+struct Read {
+    status: Status,
+    next: u64,
+    min: u64,
+    max: u64,
+    body: oxmq_remoting::Body,
+}
+
+impl Pull {
+    /// Reads from `from` on.
+    fn read(&self, from: i64) -> Read {
+        let stored = &self.queue.stored;
+        let (min, max) = (stored.min_offset().0, stored.max_offset().0);
+        let mut read = Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default() };
+        let Ok(from) = u64::try_from(from) else {
+            // A negative offset is beyond the lower end.
+            read.status = if max == 0 { Status::Empty } else { Status::TooSmall };
+            read.next = min;
+            return read;
+        };
+        read.status = match from {
+            // Java answers a first pull from an empty queue as one at its end.
+            0 if max == 0 => Status::EndOfQueue,
+            _ if max == 0 => Status::Empty,
+            _ if from < min => Status::TooSmall,
+            _ if from == max => Status::EndOfQueue,
+            _ if from > max => Status::TooLarge,
+            _ => Status::NoMatch,
+        };
+        match read.status {
+            Status::TooSmall => read.next = min,
+            Status::NoMatch => self.collect(from, &mut read),
+            _ => {}
+        }
+        read
+    }
+
+    fn collect(&self, from: u64, read: &mut Read) {
+        let mut units = UNITS.take();
+        units.clear();
+        let looked_at = if self.filter == Filter::All { self.messages_max } else { self.units_max };
+        self.queue.stored.read_units(QueueOffset(from), looked_at.max(1), &mut units);
+        read.next = from;
+        let (mut messages, mut bytes) = (0, 0);
+        for unit in &units {
+            if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max) {
+                break;
+            }
+            read.next += 1;
+            if !self.filter.wants(unit.tags_code) {
+                continue;
+            }
+            match self.store.read_record(unit.physical, unit.size) {
+                Some(record) => {
+                    messages += 1;
+                    bytes += record.len();
+                    read.status = Status::Found;
+                    read.body.push(record);
+                }
+                None if messages == 0 => read.status = Status::Removed,
+                None => {}
+            }
+        }
+        UNITS.set(units);
+        if messages > 0 {
+            self.stats.found(messages as u64, bytes as u64);
+        }
+    }
+
+    fn answer(&self, read: Read) -> Command {
+        if read.status != Status::Found {
+            self.stats.missed();
+        }
+        let mut answer = Command::new(read.status.code())
+            .with("suggestWhichBrokerId", self.broker_ids.0.0)
+            .with("nextBeginOffset", read.next)
+            .with("minOffset", read.min)
+            .with("maxOffset", read.max)
+            .with("topicSysFlag", self.topic.config().topic_sys_flag)
+            .with("groupSysFlag", self.group_sys_flag);
+        answer.remark = Some(read.status.remark().into());
+        answer.body = read.body;
+        answer
+    }
+
+    /// Waits for a message that is wanted, for `time` at most.
+    async fn hold(self, from: i64, time: Duration) -> Command {
+        let deadline = tokio::time::Instant::now() + time;
+        let mut from = from;
+        loop {
+            let mut arrived = pin!(self.queue.arrived.notified());
+            // From here on no append is missed, so what came before is looked for now.
+            arrived.as_mut().enable();
+            let read = self.read(from);
+            match read.status {
+                Status::EndOfQueue => {}
+                // What is not wanted is passed over while the pull is held.
+                Status::NoMatch if tokio::time::Instant::now() < deadline => {
+                    from = i64::try_from(read.next).unwrap_or(i64::MAX);
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                _ => return self.answer(read),
+            }
+            if tokio::time::timeout_at(deadline, arrived).await.is_err() {
+                return self.answer(self.read(from));
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a request is refused: the one table from a reason to the response code and the remark.
+//!
+//! Clients branch on the code, people read the remark; both are Java's where Java has the case.
+
+use oxmq_remoting::{Command, FieldError, code};
+use oxmq_types::NameError;
+use thiserror::Error;
+
+const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// A request that is not done, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A field of the header is missing or of another type.
+    #[error("{0}")]
+    Field(#[from] FieldError),
+    /// The body is not what the request code carries.
+    #[error("the body cannot be read: {0}")]
+    Body(String),
+    /// A topic or group name breaks the rules.
+    #[error("{0}")]
+    Name(#[from] NameError),
+    /// A value is outside of what is allowed.
+    #[error("{0}")]
+    Parameter(String),
+    /// Clients must not send to this topic.
+    #[error("Sending message to topic[{0}] is forbidden.")]
+    SendForbidden(String),
+    /// The broker takes no messages.
+    #[error("the broker[{0}] sending message is forbidden")]
+    BrokerNotWritable(String),
+    /// The broker gives no messages.
+    #[error("the broker[{0}] pulling message is forbidden")]
+    BrokerNotReadable(String),
+    /// The topic gives no messages.
+    #[error("the topic[{0}] pulling message is forbidden")]
+    TopicNotReadable(String),
+    /// The topic is unknown here and cannot be made.
+    #[error("topic[{0}] not exist, apply first please!{SEE_FAQ}")]
+    NoTopic(String),
+    /// The group is unknown here and cannot be made.
+    #[error("subscription group [{0}] does not exist, {SEE_FAQ}")]
+    NoGroup(String),
+    /// The group may not consume.
+    #[error("subscription group no permission, {0}")]
+    GroupForbidden(String),
+    /// The group may not broadcast.
+    #[error("the consumer group[{0}] can not consume by broadcast way")]
+    BroadcastForbidden(String),
+    /// No member of the group is known here.
+    #[error("the consumer's group info not exist{SEE_FAQ}")]
+    NoConsumers,
+    /// The group does not subscribe to the topic.
+    #[error("the consumer's subscription not exist{SEE_FAQ}")]
+    NoSubscription,
+    /// The client has a newer subscription than its last heartbeat told.
+    #[error("the consumer's subscription not latest")]
+    SubscriptionNotLatest,
+    /// The expression of a subscription cannot be read.
+    #[error("parse the consumer's subscription failed")]
+    SubscriptionMalformed,
+    /// Filtering by anything but tags is switched off.
+    #[error("The broker does not support consumer to filter message by {0}")]
+    NoPropertyFilter(String),
+    /// No member of the group is connected.
+    #[error("the consumer group[{0}] not online")]
+    ConsumerNotOnline(String),
+    /// No member of the producer group is connected.
+    #[error("the producer group[{0}] not exist")]
+    ProducerNotOnline(String),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The message breaks a rule: too large, most often.
+    #[error("{0}")]
+    MessageIllegal(String),
+    /// The asker may not do this.
+    #[error("{0}")]
+    NoPermission(String),
+    /// The store takes nothing now.
+    #[error("{0}")]
+    ServiceNotAvailable(String),
+    /// Something else went wrong.
+    #[error("{0}")]
+    System(String),
+}
+
+impl Refusal {
+    /// The response code that clients branch on.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Field(_) | Self::Body(_) | Self::NoPropertyFilter(_) | Self::ProducerNotOnline(_) | Self::System(_) => {
+                code::SYSTEM_ERROR
+            }
+            Self::Name(_) | Self::Parameter(_) => code::INVALID_PARAMETER,
+            Self::SendForbidden(_)
+            | Self::BrokerNotWritable(_)
+            | Self::BrokerNotReadable(_)
+            | Self::TopicNotReadable(_)
+            | Self::GroupForbidden(_)
+            | Self::BroadcastForbidden(_)
+            | Self::NoPermission(_) => code::NO_PERMISSION,
+            Self::NoTopic(_) => code::TOPIC_NOT_EXIST,
+            Self::NoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
+            Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
+            Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
+            Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::ConsumerNotOnline(_) => code::CONSUMER_NOT_ONLINE,
+            Self::NotFound(_) => code::QUERY_NOT_FOUND,
+            Self::MessageIllegal(_) => code::MESSAGE_ILLEGAL,
+            Self::ServiceNotAvailable(_) => code::SERVICE_NOT_AVAILABLE,
+        }
+    }
+}
+
+impl From<Refusal> for Command {
+    fn from(refusal: Refusal) -> Self {
+        Self::failure(refusal.code(), refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_remarks_are_those_of_java() {
+        // Seen on Java 5.3.3.
+        let name = oxmq_types::validate_topic("a/b").unwrap_err();
+        for (refusal, code, remark) in [
+            (Refusal::Field(FieldError::Missing("topic")), 1, "the custom field <topic> is null"),
+            (name.into(), 29, "The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"),
+            (Refusal::Parameter("queueId[9] is illegal".into()), 29, "queueId[9] is illegal"),
+            (Refusal::SendForbidden("X".into()), 16, "Sending message to topic[X] is forbidden."),
+            (Refusal::BrokerNotWritable("1.2.3.4".into()), 16, "the broker[1.2.3.4] sending message is forbidden"),
+            (Refusal::BrokerNotReadable("1.2.3.4".into()), 16, "the broker[1.2.3.4] pulling message is forbidden"),
+            (Refusal::TopicNotReadable("X".into()), 16, "the topic[X] pulling message is forbidden"),
+            (Refusal::NoTopic("X".into()), 17, "topic[X] not exist, apply first please!\nSee "),
+            (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
+            (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
+            (Refusal::BroadcastForbidden("g".into()), 16, "the consumer group[g] can not consume by broadcast way"),
+            (Refusal::NoConsumers, 24, "the consumer's group info not exist\nSee "),
+            (Refusal::NoSubscription, 24, "the consumer's subscription not exist\nSee "),
+            (Refusal::SubscriptionNotLatest, 25, "the consumer's subscription not latest"),
+            (Refusal::SubscriptionMalformed, 23, "parse the consumer's subscription failed"),
+            (Refusal::NoPropertyFilter("SQL92".into()), 1, "The broker does not support consumer to filter message by SQL92"),
+            (Refusal::ConsumerNotOnline("g".into()), 206, "the consumer group[g] not online"),
+            (Refusal::ProducerNotOnline("g".into()), 1, "the producer group[g] not exist"),
+            (Refusal::NotFound("x".into()), 22, "x"),
+            (Refusal::MessageIllegal("x".into()), 13, "x"),
+            (Refusal::NoPermission("x".into()), 16, "x"),
+            (Refusal::ServiceNotAvailable("x".into()), 14, "x"),
+            (Refusal::System("x".into()), 1, "x"),
+            (Refusal::Body("x".into()), 1, "the body cannot be read: x"),
+        ] {
+            let command = Command::from(refusal);
+            assert_eq!(command.code, code, "{remark}");
+            assert!(command.remark.clone().unwrap().starts_with(remark), "{command:?}");
+        }
+    }
+}

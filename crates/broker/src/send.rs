@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sends: SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320).
+//!
+//! A message is checked, encoded into a buffer of the thread, and appended; those who wait for it are woken. With
+//! `SYNC_FLUSH` its answer waits for the disk, and that of the first message of a new topic for `topics.json`.
+//!
+//! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
+
+use crate::{
+    persist::Ticket,
+    refusal::Refusal,
+    stats::Stats,
+    topics::{Topic, TopicQueue, Topics},
+    unique_id::UniqueIds,
+};
+use oxmq_net::{Answer, Request};
+use oxmq_record::{BatchMessages, Draft, EncodeError, Encoder, MessageId, properties};
+use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
+use oxmq_store::{AppendError, Appended, Store};
+use oxmq_types::{Perm, QueueId, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code, validate_topic};
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+/// How a broker takes messages.
+#[derive(Debug, Clone)]
+pub struct SendRules {
+    /// Address of the broker as clients know it; part of every offset message id.
+    pub store_host: SocketAddr,
+    /// `brokerClusterName`.
+    pub cluster: String,
+    /// `regionId`.
+    pub region: String,
+    /// `traceOn`.
+    pub trace_on: bool,
+    /// `brokerPermission`.
+    pub permission: Perm,
+    /// `maxMessageSize`: longest body, in bytes.
+    pub body_max_bytes: usize,
+    /// With `SYNC_FLUSH`, how long an answer waits for the disk: `syncFlushTimeout`. `None` with `ASYNC_FLUSH`.
+    pub sync_flush_timeout: Option<Duration>,
+}
+
+/// Takes messages.
+#[derive(Debug)]
+pub(crate) struct Sends {
+    store: Arc<Store>,
+    topics: Topics,
+    stats: Arc<Stats>,
+    rules: SendRules,
+    encoder: Encoder,
+    unique_ids: UniqueIds,
+    /// What every message gets behind its own properties.
+    added_properties: Vec<u8>,
+    next_queue: AtomicU32,
+}
+
+/// Buffers of a worker thread.
+#[derive(Debug, Default)]
+struct Scratch {
+    properties: Vec<u8>,
+    own: Vec<u8>,
+    records: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What the properties of a message say that the broker has to know.
+#[derive(Debug, Clone, Copy, Default)]
+struct Noted {
+    tags_code: TagsCode,
+    has_unique_key: bool,
+    /// False if the producer does not want the answer to wait for the disk.
+    waits: bool,
+}
+
+impl Sends {
+    pub(crate) fn new(store: Arc<Store>, topics: Topics, stats: Arc<Stats>, rules: SendRules) -> Self {
+        let mut added_properties = Vec::new();
+        properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
+        properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
+        properties::append(&mut added_properties, properties::CLUSTER, rules.cluster.as_bytes());
+        Self {
+            encoder: Encoder::new(rules.body_max_bytes),
+            unique_ids: UniqueIds::new(rules.store_host.ip()),
+            next_queue: AtomicU32::new(0),
+            store,
+            topics,
+            stats,
+            rules,
+            added_properties,
+        }
+    }
+
+    pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let header = SendMessage::from_fields(&request.header.fields)?;
+        let (topic, created) = self.topic(&header, request)?;
+        let queue_id = self.queue_id(&topic, &header, request)?;
+        let queue = topic.queue(queue_id)?;
+        // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
+        let mut scratch = SCRATCH.take();
+        let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
+        let sent = if batch {
+            self.append_batch(&header, request, &queue, queue_id, &mut scratch)
+        } else {
+            self.append_one(&header, request, &queue, queue_id, &mut scratch)
+        };
+        if scratch.records.capacity() > SCRATCH_MAX_BYTES {
+            scratch.records = Vec::new();
+        }
+        SCRATCH.set(scratch);
+        let sent = sent?;
+        queue.arrived.notify_waiters();
+        self.stats.put(sent.messages, sent.bytes);
+        Ok(self.answer(sent, created))
+    }
+
+    /// The topic of a send, made now if there is none and that is allowed.
+    fn topic(&self, header: &SendMessage<'_>, request: Request<'_>) -> Result<(Arc<Topic>, Option<Ticket>), Refusal> {
+        let name = header.topic.as_ref();
+        let known = self.topics.get(name);
+        if !self.rules.permission.allows(Perm::WRITE) && known.as_ref().is_some_and(|topic| topic.config().order) {
+            return Err(Refusal::BrokerNotWritable(self.rules.store_host.ip().to_string()));
+        }
+        if is_send_forbidden(name) {
+            return Err(Refusal::SendForbidden(name.to_owned()));
+        }
+        if let Some(topic) = known {
+            return Ok((topic, None));
+        }
+        validate_topic(name)?;
+        let sys_flag = match (header.unit_mode == Some(true), name.starts_with(RETRY_GROUP_PREFIX)) {
+            (false, _) => 0,
+            (true, false) => UNIT,
+            (true, true) => UNIT_SUBSCRIPTION,
+        };
+        let created =
+            self.topics.create_by_send(name, &header.default_topic, header.default_topic_queue_nums, sys_flag);
+        let (topic, ticket) = created.ok_or_else(|| {
+            tracing::warn!(topic = name, peer = %request.peer.remote(), "send refused: there is no such topic");
+            Refusal::NoTopic(name.to_owned())
+        })?;
+        Ok((topic, Some(ticket)))
+    }
+
+    fn queue_id(&self, topic: &Topic, header: &SendMessage<'_>, request: Request<'_>) -> Result<QueueId, Refusal> {
+        let config = topic.config();
+        let Ok(queue_id) = u32::try_from(header.queue_id) else {
+            let next = self.next_queue.fetch_add(1, Ordering::Relaxed);
+            let none = || Refusal::Parameter(format!("topic[{}] has no queue to write to", topic.name()));
+            return next.checked_rem(config.write_queue_nums).map(QueueId).ok_or_else(none);
+        };
+        if queue_id >= config.write_queue_nums.max(config.read_queue_nums) {
+            let peer = request.peer.remote();
+            return Err(Refusal::Parameter(format!(
+                "request queueId[{queue_id}] is illegal, topic[{}] writeQueueNums[{}] readQueueNums[{}] Producer: {peer}",
+                topic.name(),
+                config.write_queue_nums,
+                config.read_queue_nums
+            )));
+        }
+        Ok(QueueId(queue_id))
+    }
+
+    fn append_one(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+        queue: &TopicQueue,
+        queue_id: QueueId,
+        scratch: &mut Scratch,
+    ) -> Result<Sent, Refusal> {
+        let Scratch { properties, own, records } = scratch;
+        own.clear();
+        if let Some(text) = header.properties {
+            text.write_to(own);
+        }
+        properties.clear();
+        let mut noted = note(own, properties)?;
+        self.complete(&mut noted, properties);
+        records.clear();
+        let range = self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
+        let appended = self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
+        let unique_key = properties::find(properties, properties::UNIQ_KEY).unwrap_or_default();
+        Ok(Sent {
+            messages: 1,
+            bytes: u64::from(appended.size),
+            message_ids: self.message_id(&appended),
+            transaction_id: String::from_utf8_lossy(unique_key).into_owned(),
+            queue_id,
+            waits: noted.waits,
+            first: appended,
+            last: appended,
+        })
+    }
+
+    fn append_batch(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+        queue: &TopicQueue,
+        queue_id: QueueId,
+        scratch: &mut Scratch,
+    ) -> Result<Sent, Refusal> {
+        if header.topic.starts_with(RETRY_GROUP_PREFIX) {
+            let remark = format!("batch request does not support retry group {}", header.topic);
+            return Err(Refusal::MessageIllegal(remark));
+        }
+        if request.body.len() > self.rules.body_max_bytes {
+            return Err(self.too_large());
+        }
+        let Scratch { properties, own, records } = scratch;
+        // The properties of the batch as a whole belong to each of its messages, behind its own.
+        own.clear();
+        if let Some(text) = header.properties {
+            text.write_to(own);
+        }
+        let mut common = Vec::new();
+        let batch_noted = note(own, &mut common)?;
+        let unique_key = properties::find(&common, properties::UNIQ_KEY).unwrap_or_default().to_vec();
+        properties::remove(&mut common, properties::UNIQ_KEY);
+        records.clear();
+        let mut entries: Vec<(Range<usize>, TagsCode)> = Vec::new();
+        for message in BatchMessages::new(request.body) {
+            let message = message.map_err(|error| Refusal::MessageIllegal(error.to_string()))?;
+            properties.clear();
+            let mut noted = note(message.properties, properties)?;
+            properties.extend_from_slice(&common);
+            if !noted.has_unique_key && !unique_key.is_empty() && entries.is_empty() {
+                noted.has_unique_key = true;
+                properties::append(properties, properties::UNIQ_KEY, &unique_key);
+            }
+            self.complete(&mut noted, properties);
+            let range =
+                self.encode(header, request, queue_id, (message.flag, message.body), properties, records)?;
+            entries.push((range, noted.tags_code));
+        }
+        let appended = self.store.append_all(&queue.stored, records, &entries).map_err(refused)?;
+        let (Some(first), Some(last)) = (appended.first(), appended.last()) else {
+            return Err(Refusal::MessageIllegal("the batch is empty".into()));
+        };
+        let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
+        Ok(Sent {
+            messages: appended.len() as u64,
+            bytes: appended.iter().map(|each| u64::from(each.size)).sum(),
+            message_ids: ids.join(","),
+            transaction_id: String::from_utf8_lossy(&unique_key).into_owned(),
+            queue_id,
+            waits: batch_noted.waits,
+            first: *first,
+            last: *last,
+        })
+    }
+
+    /// Adds what the broker adds to the properties of every message.
+    fn complete(&self, noted: &mut Noted, properties: &mut Vec<u8>) {
+        if !noted.has_unique_key {
+            properties::append(properties, properties::UNIQ_KEY, &self.unique_ids.next());
+        }
+        properties.extend_from_slice(&self.added_properties);
+    }
+
+    fn encode(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+        queue_id: QueueId,
+        (flag, body): (i32, &[u8]),
+        properties: &[u8],
+        records: &mut Vec<u8>,
+    ) -> Result<Range<usize>, Refusal> {
+        if body.is_empty() {
+            return Err(Refusal::MessageIllegal("the message body is empty".into()));
+        }
+        let draft = Draft {
+            topic: &header.topic,
+            queue_id,
+            flag,
+            sys_flag: header.sys_flag,
+            born_timestamp_ms: header.born_timestamp_ms,
+            born_host: request.peer.remote(),
+            store_host: self.rules.store_host,
+            reconsume_times: header.reconsume_times.unwrap_or(0),
+            prepared_transaction_offset: 0,
+            body,
+            properties,
+        };
+        self.encoder.encode(&draft, records).map_err(|error| match error {
+            EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
+            other => Refusal::MessageIllegal(other.to_string()),
+        })
+    }
+
+    fn too_large(&self) -> Refusal {
+        Refusal::MessageIllegal(format!(
+            "the message is illegal, maybe msg body or properties length not matched. \
+             msg body length limit {}B, msg properties length limit 32KB.",
+            self.rules.body_max_bytes
+        ))
+    }
+
+    fn message_id(&self, appended: &Appended) -> String {
+        MessageId { store_host: self.rules.store_host, physical_offset: appended.physical }.to_string()
+    }
+
+    fn answer(&self, sent: Sent, created: Option<Ticket>) -> Answer {
+        let flush = self.rules.sync_flush_timeout.filter(|_| sent.waits);
+        let end = sent.last.physical.plus(u64::from(sent.last.size));
+        let answer = Command::success()
+            .with("msgId", sent.message_ids)
+            .with("queueId", sent.queue_id.0)
+            .with("queueOffset", sent.first.queue_offset.0)
+            .with("transactionId", sent.transaction_id)
+            .with("MSG_REGION", self.rules.region.clone())
+            .with("TRACE_ON", self.rules.trace_on);
+        if flush.is_none() && created.is_none() {
+            return Answer::Now(answer);
+        }
+        let store = self.store.clone();
+        Answer::later(async move {
+            if let Some(ticket) = created {
+                ticket.saved().await;
+            }
+            let Some(timeout) = flush else { return answer };
+            match tokio::time::timeout(timeout, store.flushed(end)).await {
+                Ok(Ok(())) => answer,
+                // A disk that failed and a disk that is slow are one to the producer: it cannot rely on this message.
+                Ok(Err(_)) | Err(_) => Command { code: code::FLUSH_DISK_TIMEOUT, ..answer },
+            }
+        })
+    }
+}
+
+/// Unit bits of a topic. Java: `TopicSysFlag`.
+const UNIT: u32 = 1;
+const UNIT_SUBSCRIPTION: u32 = 2;
+/// A thread's buffer above this size is given back.
+const SCRATCH_MAX_BYTES: usize = 1 << 20;
+
+/// What was stored of one send.
+#[derive(Debug)]
+struct Sent {
+    messages: u64,
+    bytes: u64,
+    message_ids: String,
+    transaction_id: String,
+    queue_id: QueueId,
+    waits: bool,
+    first: Appended,
+    last: Appended,
+}
+
+/// Copies the properties of a message, without those that only the broker may set, and notes what they say.
+fn note(from: &[u8], to: &mut Vec<u8>) -> Result<Noted, Refusal> {
+    let mut noted = Noted { waits: true, ..Noted::default() };
+    for (name, value) in properties::iter(from) {
+        match name {
+            b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" | b"POP_CK" => continue,
+            b"TAGS" => noted.tags_code = tags_code(Some(&String::from_utf8_lossy(value))),
+            b"UNIQ_KEY" => noted.has_unique_key = true,
+            b"WAIT" => noted.waits = value != b"false",
+            b"DELAY" if !matches!(value, b"0") => return Err(not_yet("delayed")),
+            b"TIMER_DELIVER_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" => return Err(not_yet("timed")),
+            b"TRAN_MSG" if value == b"true" => return Err(not_yet("transactional")),
+            _ => {}
+        }
+        properties::append(to, &String::from_utf8_lossy(name), value);
+    }
+    Ok(noted)
+}
+
+/// A kind of message that would be treated as an ordinary one if it were let in.
+fn not_yet(kind: &str) -> Refusal {
+    Refusal::MessageIllegal(format!("{kind} messages are not supported by this version of the broker"))
+}
+
+fn refused(error: AppendError) -> Refusal {
+    match error {
+        AppendError::RecordTooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
+        _ => Refusal::ServiceNotAvailable(format!("service not available now. {error}")),
+    }
+}

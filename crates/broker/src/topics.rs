@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The topics of this broker: their settings (`config/topics.json`) and their queues.
+//!
+//! A topic that nobody made is made by its first message, with the settings of `TBW102`, if that is allowed.
+//! Java: `TopicConfigManager`.
+
+use crate::{
+    groups::now_ms,
+    persist::{self, LoadError, Saver, Ticket},
+    refusal::Refusal,
+};
+use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
+use oxmq_store::{Queue, Store};
+use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+use tokio::sync::Notify;
+use tracing::info;
+
+/// Most queues of one topic. Java has no limit; its tools refuse more, and each queue costs a folder.
+pub const QUEUES_MAX: u32 = 65_536;
+
+/// What decides which topics exist without anybody having made them.
+#[derive(Debug, Clone)]
+pub struct TopicRules {
+    /// `brokerClusterName`, itself a topic.
+    pub cluster: String,
+    /// `brokerName`, itself a topic.
+    pub broker: String,
+    /// `autoCreateTopicEnable`.
+    pub auto_create: bool,
+    /// `defaultTopicQueueNums`: queues of a topic made by its first message.
+    pub default_queues: u32,
+    /// `clusterTopicEnable`.
+    pub cluster_topic: bool,
+    /// `brokerTopicEnable`.
+    pub broker_topic: bool,
+}
+
+/// All topics. Cheap to clone.
+#[derive(Clone)]
+pub struct Topics {
+    shared: Arc<Shared>,
+    /// Writes the file.
+    pub(crate) saver: Saver,
+}
+
+struct Shared {
+    path: PathBuf,
+    rules: TopicRules,
+    store: Arc<Store>,
+    table: RwLock<HashMap<String, Arc<Topic>>>,
+    /// Held while the table changes, so that changes are made one after the other. Never taken under `table`.
+    version: Mutex<DataVersion>,
+    changed: Notify,
+}
+
+/// One topic.
+pub struct Topic {
+    name: Box<str>,
+    store: Arc<Store>,
+    config: RwLock<Arc<TopicConfig>>,
+    queues: RwLock<Vec<Option<Arc<TopicQueue>>>>,
+}
+
+/// One queue of a topic, and those who wait for its next message.
+pub struct TopicQueue {
+    /// Where its messages are.
+    pub stored: Arc<Queue>,
+    /// Woken by each append.
+    pub arrived: Notify,
+}
+
+impl Topic {
+    fn new(config: TopicConfig, store: Arc<Store>) -> Arc<Self> {
+        let name = config.topic_name.clone().into();
+        Arc::new(Self { name, store, config: RwLock::new(Arc::new(config)), queues: RwLock::default() })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One of its queues. The caller has checked the number against the settings.
+    ///
+    /// # Errors
+    /// [`Refusal::System`] if the store cannot open it.
+    pub fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
+        let at = id.0 as usize;
+        {
+            let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Some(queue)) = queues.get(at) {
+                return Ok(queue.clone());
+            }
+        }
+        if id.0 >= QUEUES_MAX {
+            return Err(Refusal::Parameter(format!("queueId[{id}] is illegal")));
+        }
+        let stored = self.store.queue(&self.name, id).map_err(|error| Refusal::System(error.to_string()))?;
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        if queues.len() <= at {
+            queues.resize_with(at + 1, || None);
+        }
+        Ok(queues[at].get_or_insert_with(|| Arc::new(TopicQueue { stored, arrived: Notify::new() })).clone())
+    }
+}
+
+impl Topics {
+    /// Reads the file at `path`, if there is one, and adds the topics that every broker has.
+    ///
+    /// # Errors
+    /// If neither the file nor its backup can be read.
+    pub fn open(path: PathBuf, rules: TopicRules, store: Arc<Store>) -> Result<Self, LoadError> {
+        let file = persist::load::<TopicConfigSerializeWrapper>(&path)?.unwrap_or_default();
+        let mut configs = file.topic_config_table;
+        for config in built_in(&rules) {
+            configs.entry(config.topic_name.clone()).or_insert(config);
+        }
+        if !rules.auto_create && let Some(default) = configs.get_mut(AUTO_CREATE_TOPIC) {
+            default.perm = Perm(default.perm).without(Perm::INHERIT).0;
+        }
+        let topics = configs.into_iter().map(|(name, config)| {
+            let config = TopicConfig { topic_name: name.clone(), ..config };
+            (name, Topic::new(config, store.clone()))
+        });
+        let table = RwLock::new(topics.collect());
+        let version = Mutex::new(file.data_version);
+        let shared = Shared { path, rules, store, table, version, changed: Notify::new() };
+        Ok(Self { shared: Arc::new(shared), saver: Saver::default() })
+    }
+
+    /// A topic by its name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All topics, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Topic>> {
+        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Makes the topic `name` as its first message asks for it: with the settings of `default_topic` and at most
+    /// `queues` queues. `None` if that topic gives none away.
+    ///
+    /// The name has been validated. The ticket tells when the topic is on disk.
+    pub(crate) fn create_by_send(
+        &self,
+        name: &str,
+        default_topic: &str,
+        queues: i32,
+        sys_flag: u32,
+    ) -> Option<(Arc<Topic>, Ticket)> {
+        let default = self.get(default_topic)?.config();
+        if !Perm(default.perm).allows(Perm::INHERIT) {
+            return None;
+        }
+        let queues = u32::try_from(queues).unwrap_or(0).min(default.write_queue_nums);
+        let config = TopicConfig {
+            topic_name: name.to_owned(),
+            read_queue_nums: queues,
+            write_queue_nums: queues,
+            perm: Perm(default.perm).without(Perm::INHERIT).0,
+            topic_filter_type: default.topic_filter_type,
+            topic_sys_flag: sys_flag,
+            ..TopicConfig::default()
+        };
+        self.create(config)
+    }
+
+    /// Makes the topic of `config` unless there is one of that name. `None` if the broker has too many.
+    pub(crate) fn create(&self, config: TopicConfig) -> Option<(Arc<Topic>, Ticket)> {
+        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.get(&config.topic_name) {
+            return Some((known, self.saver.request()));
+        }
+        let topic = Topic::new(config, self.shared.store.clone());
+        {
+            let mut table = self.shared.table.write().unwrap_or_else(PoisonError::into_inner);
+            if table.len() >= TOPICS_MAX {
+                return None;
+            }
+            table.insert(topic.name().to_owned(), topic.clone());
+        }
+        info!(topic = topic.name(), config = ?topic.config(), "topic made");
+        Some((topic, self.touched(&mut version)))
+    }
+
+    /// Sets the settings of a topic, which is made if there is none. The name has been validated.
+    pub(crate) fn put(&self, config: TopicConfig) -> Option<Ticket> {
+        if self.get(&config.topic_name).is_none() {
+            return self.create(config).map(|(_, ticket)| ticket);
+        }
+        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = self.get(&config.topic_name)?;
+        info!(topic = topic.name(), ?config, "topic settings changed");
+        *topic.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Some(self.touched(&mut version))
+    }
+
+    /// Forgets a topic; its messages stay in the commit log until they expire. `None` if there is none.
+    pub(crate) fn remove(&self, name: &str) -> Option<Ticket> {
+        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.table.write().unwrap_or_else(PoisonError::into_inner).remove(name)?;
+        info!(topic = name, "topic deleted");
+        Some(self.touched(&mut version))
+    }
+
+    fn touched(&self, version: &mut DataVersion) -> Ticket {
+        version.advance(now_ms());
+        self.shared.changed.notify_one();
+        self.saver.request()
+    }
+
+    /// Waits for the next change of any topic.
+    pub(crate) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// The version of the table, and the settings of all topics by name.
+    #[must_use]
+    pub fn snapshot(&self) -> TopicConfigSerializeWrapper {
+        let version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
+        let configs = table.iter().map(|(name, topic)| (name.clone(), TopicConfig::clone(&topic.config())));
+        TopicConfigSerializeWrapper { data_version: *version, topic_config_table: configs.collect() }
+    }
+
+    /// All settings as JSON, as other brokers and tools read them.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.snapshot()).unwrap_or_default()
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.snapshot())?;
+        persist::replace(&self.shared.path, &text)
+    }
+
+    /// The rules by which topics are made.
+    #[must_use]
+    pub fn rules(&self) -> &TopicRules {
+        &self.shared.rules
+    }
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+/// Topics that every broker has, as a Java broker 5.3.3 makes them.
+fn built_in(rules: &TopicRules) -> Vec<TopicConfig> {
+    let TopicRules { cluster, broker, .. } = rules;
+    let read_write = Perm::READ_WRITE;
+    let inherit = |open: bool| if open { read_write.with(Perm::INHERIT) } else { Perm::INHERIT };
+    let mut all = vec![
+        (SELF_TEST_TOPIC.to_owned(), 1, read_write),
+        ("BenchmarkTest".to_owned(), 1024, read_write),
+        (cluster.clone(), 16, inherit(rules.cluster_topic)),
+        (broker.clone(), 1, inherit(rules.broker_topic)),
+        ("OFFSET_MOVED_EVENT".to_owned(), 1, read_write),
+        ("SCHEDULE_TOPIC_XXXX".to_owned(), 18, read_write),
+        (format!("{cluster}_REPLY_TOPIC"), 1, read_write),
+        (format!("rmq_sys_REVIVE_LOG_{cluster}"), 8, read_write),
+        (format!("rmq_sys_SYNC_BROKER_MEMBER_{broker}"), 1, Perm::INHERIT),
+        ("RMQ_SYS_TRANS_HALF_TOPIC".to_owned(), 1, read_write),
+        ("RMQ_SYS_TRANS_OP_HALF_TOPIC".to_owned(), 1, read_write),
+        ("rmq_sys_wheel_timer".to_owned(), 1, read_write),
+    ];
+    if rules.auto_create {
+        all.push((AUTO_CREATE_TOPIC.to_owned(), rules.default_queues, inherit(true)));
+    }
+    let config = |(topic_name, queues, perm): (String, u32, Perm)| TopicConfig {
+        topic_name,
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        perm: perm.0,
+        ..TopicConfig::default()
+    };
+    all.into_iter().map(config).collect()
+}
