@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The broker. Each part owns its state and takes the two to four others that it uses; [`Broker`] puts them together
+//! and says which request code goes to which of them, and knows nothing else.
+//!
+//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`
+//! - `clients`: who is connected
+//! - `send`, `pull` with `filter`: the way of a message in and out
+//! - `heartbeat`, `positions`: what clients need besides
+//! - `registration`: what the name servers are told
+//! - `refusal`: every reason to say no, with its response code
+#![forbid(unsafe_code)]
+
+mod clients;
+mod filter;
+mod groups;
+mod heartbeat;
+mod offsets;
+mod persist;
+mod positions;
+mod pull;
+mod refusal;
+mod registration;
+mod send;
+mod stats;
+mod topics;
+mod unique_id;
+
+pub use persist::LoadError;
+pub use pull::PullRules;
+pub use registration::Registration;
+pub use send::SendRules;
+pub use topics::TopicRules;
+
+use clients::Clients;
+use groups::Groups;
+use heartbeat::Heartbeats;
+use offsets::Offsets;
+use oxmq_net::{Answer, Peer, Request, Service};
+use oxmq_remoting::{Command, code::request as codes};
+use oxmq_store::Store;
+use positions::Positions;
+use pull::Pulls;
+use refusal::Refusal;
+use send::Sends;
+use stats::Stats;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use topics::Topics;
+use tracing::error;
+
+/// How often clients that fell silent are looked for. Java: `ClientHousekeepingService`.
+const CLIENT_SCAN_PERIOD: Duration = Duration::from_secs(10);
+
+/// What a broker is to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where `config/` lies: `storePathRootDir`.
+    pub root: PathBuf,
+    /// Which topics are made by themselves.
+    pub topics: TopicRules,
+    /// How messages are taken.
+    pub sends: SendRules,
+    /// How messages are given.
+    pub pulls: PullRules,
+    /// `autoCreateSubscriptionGroup`.
+    pub auto_create_groups: bool,
+    /// `flushConsumerOffsetInterval`: how often committed offsets are written.
+    pub offset_save_period: Duration,
+}
+
+/// A broker over an open store.
+#[derive(Debug)]
+pub struct Broker {
+    topics: Topics,
+    groups: Groups,
+    offsets: Offsets,
+    clients: Clients,
+    offset_save_period: Duration,
+    heartbeats: Heartbeats,
+    positions: Positions,
+    pulls: Pulls,
+    sends: Sends,
+}
+
+impl Broker {
+    /// Reads what is kept under `config/`.
+    ///
+    /// # Errors
+    /// [`LoadError`] names the file that cannot be read.
+    pub fn open(settings: Settings, store: Arc<Store>) -> Result<Arc<Self>, LoadError> {
+        let Settings { root, topics, sends, pulls, auto_create_groups, offset_save_period } = settings;
+        let config = root.join("config");
+        let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
+        let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
+        let offsets = Offsets::open(config.join("consumerOffset.json"))?;
+        let clients = Clients::default();
+        let stats = Arc::new(Stats::default());
+        Ok(Arc::new(Self {
+            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), pulls.property_filter),
+            positions: Positions::new(store.clone(), topics.clone(), offsets.clone()),
+            pulls: Pulls::new(
+                (store.clone(), topics.clone(), groups.clone()),
+                (clients.clone(), offsets.clone(), stats.clone()),
+                pulls,
+            ),
+            sends: Sends::new(store, topics.clone(), stats, sends),
+            topics,
+            groups,
+            offsets,
+            clients,
+            offset_save_period,
+        }))
+    }
+
+    /// The topics, for the registration.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        self.topics.clone()
+    }
+
+    /// Starts what goes on in the background, on the runtime that `spawn` gives it to.
+    pub fn spawn_tasks(self: &Arc<Self>, spawn: impl Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>)) {
+        let topics = self.topics.clone();
+        spawn(Box::pin(topics.saver.clone().run("topics.json", move || topics.save())));
+        let groups = self.groups.clone();
+        spawn(Box::pin(groups.saver.clone().run("subscriptionGroup.json", move || groups.save())));
+        let broker = self.clone();
+        spawn(Box::pin(async move {
+            loop {
+                tokio::time::sleep(CLIENT_SCAN_PERIOD).await;
+                broker.clients.close_expired();
+            }
+        }));
+        let (offsets, period) = (self.offsets.clone(), self.offset_save_period);
+        spawn(Box::pin(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let offsets = offsets.clone();
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || offsets.save()).await {
+                    error!(%error, "consumerOffset.json could not be written, tried again");
+                }
+            }
+        }));
+    }
+
+    /// Writes what is kept under `config/`, before the program ends.
+    ///
+    /// # Errors
+    /// The first file that could not be written; the others are written all the same.
+    pub fn save(&self) -> std::io::Result<()> {
+        [self.topics.save(), self.groups.save(), self.offsets.save()].into_iter().collect()
+    }
+
+    fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let now: fn(Command) -> Answer = Answer::Now;
+        match request.header.code {
+            codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => self.sends.handle(request),
+            codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
+            codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
+            codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),
+            codes::CHECK_CLIENT_CONFIG => self.heartbeats.check(request).map(now),
+            codes::GET_CONSUMER_LIST_BY_GROUP => self.heartbeats.list(request).map(now),
+            codes::UPDATE_CONSUMER_OFFSET => self.positions.commit(request).map(now),
+            codes::QUERY_CONSUMER_OFFSET => self.positions.committed(request).map(now),
+            codes::GET_MAX_OFFSET => self.positions.max(request).map(now),
+            codes::GET_MIN_OFFSET => self.positions.min(request).map(now),
+            codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request).map(now),
+            codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request).map(now),
+            other => Ok(Answer::unsupported(other)),
+        }
+    }
+}
+
+impl Service for Broker {
+    fn handle(&self, request: Request<'_>) -> Answer {
+        self.answer(request).unwrap_or_else(|refusal| Answer::Now(refusal.into()))
+    }
+
+    fn closed(&self, peer: &Arc<Peer>) {
+        self.heartbeats.gone(peer);
+    }
+}

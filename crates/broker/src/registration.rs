@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The broker's registration at its name servers: at the start, every period, at once when a topic changes, and taken
+//! back when it stops. Java: `BrokerOuterAPI#registerBrokerAll`.
+
+use crate::topics::Topics;
+use oxmq_net::{CallError, Client};
+use oxmq_remoting::{
+    Command, FieldValue,
+    bodies::{RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper},
+    code::{self, request},
+};
+use oxmq_types::{BrokerId, Perm};
+use std::{borrow::Cow, collections::HashMap, future::Future, time::Duration};
+use thiserror::Error;
+use tracing::{info, warn};
+
+/// Changes that come close together are told together: a tool that makes a thousand topics costs a few
+/// registrations, and a consumer that starts after its producer still finds the route.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// What a broker tells of itself.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// `namesrvAddr`, split.
+    pub name_servers: Vec<String>,
+    /// `brokerClusterName`.
+    pub cluster: String,
+    /// `brokerName`.
+    pub name: String,
+    /// `brokerId`.
+    pub id: BrokerId,
+    /// Where clients reach it: `brokerIP1:listenPort`.
+    pub address: String,
+    /// Where slaves reach it: `brokerIP2:haListenPort`.
+    pub ha_address: String,
+    /// `brokerPermission`: what it takes away, it takes from the topics as others see them.
+    pub permission: Perm,
+    /// `compressedRegister`.
+    pub compressed: bool,
+    /// `registerNameServerPeriod`.
+    pub period: Duration,
+    /// `registerBrokerTimeoutMills`.
+    pub timeout: Duration,
+}
+
+/// A name server that did not take the registration.
+#[derive(Debug, Error)]
+enum RegisterError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("refused with code {code}: {remark}")]
+    Refused { code: i32, remark: String },
+}
+
+impl Registration {
+    /// Registers for as long as the program runs, or until it is dropped.
+    pub async fn run(self, client: Client, topics: Topics) {
+        let mut states: HashMap<String, Option<String>> = HashMap::new();
+        loop {
+            self.everywhere(|address| {
+                let (client, command) = (client.clone(), self.register(&topics));
+                let timeout = self.timeout;
+                async move { accepted(client.call(&address, command, timeout).await) }
+            }, &mut states)
+            .await;
+            // Topics that changed while this was under way have left their permit.
+            if tokio::time::timeout(self.period, topics.changed()).await.is_ok() {
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+    }
+
+    /// Takes the registration back, so that no client comes any more.
+    pub async fn withdraw(&self, client: &Client) {
+        for address in &self.name_servers {
+            let command = self.identified(Command::new(request::UNREGISTER_BROKER));
+            match accepted(client.call(address, command, Duration::from_secs(3)).await) {
+                Ok(()) => info!(name_server = address, "registration taken back"),
+                Err(error) => warn!(name_server = address, %error, "registration could not be taken back"),
+            }
+        }
+    }
+
+    /// Does one thing at all name servers side by side: one that is down must not delay the others.
+    async fn everywhere<F>(&self, work: impl Fn(String) -> F, states: &mut HashMap<String, Option<String>>)
+    where
+        F: Future<Output = Result<(), RegisterError>> + Send + 'static,
+    {
+        let tasks: Vec<_> =
+            self.name_servers.iter().map(|address| (address, tokio::spawn(work(address.clone())))).collect();
+        for (address, task) in tasks {
+            let Ok(result) = task.await else { continue };
+            let failure = result.err().map(|error| error.to_string());
+            // Said when it changes, not every 30 seconds.
+            if states.get(address) != Some(&failure) {
+                match &failure {
+                    None => info!(name_server = address, broker = self.name, "registered"),
+                    Some(error) => warn!(name_server = address, error, "registration failed, tried again"),
+                }
+                states.insert(address.clone(), failure);
+            }
+        }
+    }
+
+    fn identified(&self, command: Command) -> Command {
+        command
+            .with("brokerName", self.name.clone())
+            .with("brokerAddr", self.address.clone())
+            .with("clusterName", self.cluster.clone())
+            .with("brokerId", self.id.0)
+    }
+
+    fn register(&self, topics: &Topics) -> Command {
+        let known = topics.snapshot();
+        let mut table = known.topic_config_table;
+        for config in table.values_mut() {
+            config.perm &= self.permission.0;
+        }
+        let body = RegisterBrokerBody {
+            filter_server_list: Vec::new(),
+            topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
+                data_version: known.data_version,
+                mapping_data_version: known.data_version,
+                topic_config_table: table,
+                ..Default::default()
+            },
+        };
+        let body = if self.compressed { body.encode_compressed() } else { body.encode() };
+        let mut command = self
+            .identified(Command::new(request::REGISTER_BROKER))
+            .with("haServerAddr", self.ha_address.clone())
+            .with("compressed", self.compressed)
+            .with("enableActingMaster", false);
+        let checksum = FieldValue::from(RegisterBrokerBody::checksum(&body));
+        command.fields.push((Cow::Borrowed("bodyCrc32"), checksum));
+        command.with_body(body)
+    }
+}
+
+fn accepted(answer: Result<oxmq_net::Reply, CallError>) -> Result<(), RegisterError> {
+    let answer = answer?;
+    match answer.code {
+        code::SUCCESS => Ok(()),
+        code => Err(RegisterError::Refused { code, remark: answer.remark.unwrap_or_default() }),
+    }
+}
