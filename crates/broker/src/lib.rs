@@ -63,6 +63,8 @@ pub struct Settings {
     pub pulls: PullRules,
     /// `autoCreateSubscriptionGroup`.
     pub auto_create_groups: bool,
+    /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
+    pub memory_bytes: u64,
     /// `flushConsumerOffsetInterval`: how often committed offsets are written.
     pub offset_save_period: Duration,
 }
@@ -87,7 +89,7 @@ impl Broker {
     /// # Errors
     /// [`LoadError`] names the file that cannot be read.
     pub fn open(settings: Settings, store: Arc<Store>) -> Result<Arc<Self>, LoadError> {
-        let Settings { root, topics, sends, pulls, auto_create_groups, offset_save_period } = settings;
+        let Settings { root, topics, sends, pulls, auto_create_groups, memory_bytes, offset_save_period } = settings;
         let config = root.join("config");
         let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
         let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
@@ -96,7 +98,7 @@ impl Broker {
         let stats = Arc::new(Stats::default());
         Ok(Arc::new(Self {
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), pulls.property_filter),
-            positions: Positions::new(store.clone(), topics.clone(), offsets.clone()),
+            positions: Positions::new(store.clone(), topics.clone(), offsets.clone(), memory_bytes),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
                 (clients.clone(), offsets.clone(), stats.clone()),

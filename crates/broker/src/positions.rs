@@ -9,7 +9,7 @@ use oxmq_remoting::{
     Command, RequestHeader,
     requests::{QueryConsumerOffset, QueueQuery, SearchOffset, UpdateConsumerOffset},
 };
-use oxmq_store::{Boundary, Store};
+use oxmq_store::{Boundary, QueueFileError, Store};
 use oxmq_types::{QueueId, QueueOffset, validate_group};
 use std::sync::Arc;
 
@@ -19,11 +19,13 @@ pub(crate) struct Positions {
     store: Arc<Store>,
     topics: Topics,
     offsets: Offsets,
+    /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
+    memory_bytes: u64,
 }
 
 impl Positions {
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, offsets: Offsets) -> Self {
-        Self { store, topics, offsets }
+    pub(crate) fn new(store: Arc<Store>, topics: Topics, offsets: Offsets, memory_bytes: u64) -> Self {
+        Self { store, topics, offsets, memory_bytes }
     }
 
     /// A queue that is there to be looked at; asking must not create one.
@@ -54,15 +56,21 @@ impl Positions {
             _ => Boundary::Lower,
         };
         let queue = self.queue(&header.topic, header.queue_id);
-        let offset = queue.map_or(0, |queue| queue.stored.offset_by_time(&self.store, header.timestamp_ms, boundary).0);
-        Ok(Command::success().with("offset", offset))
+        let offset = match queue {
+            Some(queue) => self.store.offset_by_time(&queue.stored, header.timestamp_ms, boundary).map_err(unreadable)?,
+            None => QueueOffset(0),
+        };
+        Ok(Command::success().with("offset", offset.0))
     }
 
     pub(crate) fn earliest(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let header = QueueQuery::from_fields(&request.header.fields)?;
         let queue = self.queue(&header.topic, header.queue_id);
-        let time = queue.and_then(|queue| queue.stored.earliest_store_timestamp_ms(&self.store)).unwrap_or(-1);
-        Ok(Command::success().with("timestamp", time))
+        let time = match queue {
+            Some(queue) => self.store.earliest_time(&queue.stored).map_err(unreadable)?,
+            None => None,
+        };
+        Ok(Command::success().with("timestamp", time.unwrap_or(-1)))
     }
 
     pub(crate) fn committed(&self, request: Request<'_>) -> Result<Command, Refusal> {
@@ -91,9 +99,11 @@ impl Positions {
     /// far the log has grown since.
     fn in_memory(&self, queue: &TopicQueue) -> bool {
         let mut units = Vec::new();
-        queue.stored.read_units(QueueOffset(0), 1, &mut units);
+        if queue.stored.read_units(QueueOffset(0), 1, &mut units).is_err() {
+            return false;
+        }
         units.first().is_none_or(|unit| {
-            self.store.max_physical().0.saturating_sub(unit.physical.0) <= oxmq_store::memory_bytes() / 100 * 40
+            self.store.max_physical().0.saturating_sub(unit.physical.0) <= self.memory_bytes
         })
     }
 
@@ -112,4 +122,8 @@ impl Positions {
         self.offsets.commit(&header.consumer_group, name, QueueId(queue_id), QueueOffset(next));
         Ok(Command::success())
     }
+}
+
+fn unreadable(error: QueueFileError) -> Refusal {
+    Refusal::System(error.to_string())
 }

@@ -289,7 +289,9 @@ impl Pull {
         let mut units = UNITS.take();
         units.clear();
         let looked_at = if self.filter == Filter::All { self.messages_max } else { self.units_max };
-        self.queue.stored.read_units(QueueOffset(from), looked_at.max(1), &mut units);
+        if let Err(error) = self.queue.stored.read_units(QueueOffset(from), looked_at.max(1), &mut units) {
+            tracing::error!(%error, "a consume queue cannot be read");
+        }
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
         for unit in &units {
@@ -297,7 +299,7 @@ impl Pull {
                 break;
             }
             read.next += 1;
-            if !self.filter.wants(unit.tags_code) {
+            if unit.is_filler() || !self.filter.wants(unit.tags_code) {
                 continue;
             }
             match self.store.read_record(unit.physical, unit.size) {

@@ -16,8 +16,8 @@ use crate::{
 use oxmq_net::{Answer, Request};
 use oxmq_record::{BatchMessages, Draft, EncodeError, Encoder, MessageId, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
-use oxmq_store::{AppendError, Appended, Store};
-use oxmq_types::{Perm, QueueId, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code, validate_topic};
+use oxmq_store::{AppendError, Appended, Entry, Store};
+use oxmq_types::{Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code, validate_topic};
 use std::{
     cell::RefCell,
     net::SocketAddr,
@@ -28,6 +28,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// How a broker takes messages.
 #[derive(Debug, Clone)]
@@ -193,13 +194,13 @@ impl Sends {
         let unique_key = properties::find(properties, properties::UNIQ_KEY).unwrap_or_default();
         Ok(Sent {
             messages: 1,
-            bytes: u64::from(appended.size),
+            bytes: records.len() as u64,
             message_ids: self.message_id(&appended),
             transaction_id: String::from_utf8_lossy(unique_key).into_owned(),
             queue_id,
             waits: noted.waits,
-            first: appended,
-            last: appended,
+            queue_offset: appended.queue_offset,
+            end: appended.end,
         })
     }
 
@@ -229,7 +230,7 @@ impl Sends {
         let unique_key = properties::find(&common, properties::UNIQ_KEY).unwrap_or_default().to_vec();
         properties::remove(&mut common, properties::UNIQ_KEY);
         records.clear();
-        let mut entries: Vec<(Range<usize>, TagsCode)> = Vec::new();
+        let mut entries: Vec<Entry<'_>> = Vec::new();
         for message in BatchMessages::new(request.body) {
             let message = message.map_err(|error| Refusal::MessageIllegal(error.to_string()))?;
             properties.clear();
@@ -242,22 +243,23 @@ impl Sends {
             self.complete(&mut noted, properties);
             let range =
                 self.encode(header, request, queue_id, (message.flag, message.body), properties, records)?;
-            entries.push((range, noted.tags_code));
+            entries.push(Entry { queue: &queue.stored, range, tags_code: noted.tags_code });
         }
-        let appended = self.store.append_all(&queue.stored, records, &entries).map_err(refused)?;
+        let mut appended = Vec::with_capacity(entries.len());
+        self.store.append_all(records, &entries, &mut appended).map_err(refused)?;
         let (Some(first), Some(last)) = (appended.first(), appended.last()) else {
             return Err(Refusal::MessageIllegal("the batch is empty".into()));
         };
         let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
         Ok(Sent {
             messages: appended.len() as u64,
-            bytes: appended.iter().map(|each| u64::from(each.size)).sum(),
+            bytes: records.len() as u64,
             message_ids: ids.join(","),
             transaction_id: String::from_utf8_lossy(&unique_key).into_owned(),
             queue_id,
             waits: batch_noted.waits,
-            first: *first,
-            last: *last,
+            queue_offset: first.queue_offset,
+            end: last.end,
         })
     }
 
@@ -314,11 +316,11 @@ impl Sends {
 
     fn answer(&self, sent: Sent, created: Option<Ticket>) -> Answer {
         let flush = self.rules.sync_flush_timeout.filter(|_| sent.waits);
-        let end = sent.last.physical.plus(u64::from(sent.last.size));
+        let end = sent.end;
         let answer = Command::success()
             .with("msgId", sent.message_ids)
             .with("queueId", sent.queue_id.0)
-            .with("queueOffset", sent.first.queue_offset.0)
+            .with("queueOffset", sent.queue_offset.0)
             .with("transactionId", sent.transaction_id)
             .with("MSG_REGION", self.rules.region.clone())
             .with("TRACE_ON", self.rules.trace_on);
@@ -331,10 +333,12 @@ impl Sends {
                 ticket.saved().await;
             }
             let Some(timeout) = flush else { return answer };
-            match tokio::time::timeout(timeout, store.flushed(end)).await {
-                Ok(Ok(())) => answer,
-                // A disk that failed and a disk that is slow are one to the producer: it cannot rely on this message.
-                Ok(Err(_)) | Err(_) => Command { code: code::FLUSH_DISK_TIMEOUT, ..answer },
+            let (tell, told) = oneshot::channel();
+            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
+            match tokio::time::timeout(timeout, told).await {
+                Ok(Ok(Ok(()))) => answer,
+                // A disk that failed and one that is slow are the same to the producer: it cannot rely on this message.
+                _ => Command { code: code::FLUSH_DISK_TIMEOUT, ..answer },
             }
         })
     }
@@ -355,8 +359,10 @@ struct Sent {
     transaction_id: String,
     queue_id: QueueId,
     waits: bool,
-    first: Appended,
-    last: Appended,
+    /// Of its first message.
+    queue_offset: QueueOffset,
+    /// Where its last record ends.
+    end: PhysicalOffset,
 }
 
 /// Copies the properties of a message, without those that only the broker may set, and notes what they say.
@@ -385,7 +391,10 @@ fn not_yet(kind: &str) -> Refusal {
 
 fn refused(error: AppendError) -> Refusal {
     match error {
-        AppendError::RecordTooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
-        _ => Refusal::ServiceNotAvailable(format!("service not available now. {error}")),
+        AppendError::TooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
+        AppendError::NotARecord { .. } => Refusal::System(error.to_string()),
+        AppendError::QueueDeleted { topic, .. } => Refusal::NoTopic(topic),
+        // The code that clients of every version try again at another broker.
+        _ => Refusal::ServiceNotAvailable(format!("service not available now: {error}")),
     }
 }

@@ -155,6 +155,14 @@ pub struct Pulls {
     pub max_bytes_on_disk: u32,
     /// `maxTransferCountOnMessageInDisk`: messages in one answer, from the disk.
     pub max_messages_on_disk: u32,
+    /// `maxFilterMessageSize`: consume queue bytes that one filtered pull looks at.
+    pub max_filter_bytes: u32,
+    /// `accessMessageInMemoryMaxRatio`: percent of the memory that is taken to hold the end of the log.
+    pub in_memory_percent: u32,
+    /// `enablePropertyFilter`: filters that are more than tags.
+    pub property_filter: bool,
+    /// `slaveReadEnable`: groups are sent to the broker that their settings name.
+    pub slave_read: bool,
 }
 
 /// What is kept of consumers.
@@ -383,6 +391,10 @@ impl BrokerSettings {
             max_messages_in_memory: all.number("maxTransferCountOnMessageInMemory"),
             max_bytes_on_disk: all.number("maxTransferBytesOnMessageInDisk"),
             max_messages_on_disk: all.number("maxTransferCountOnMessageInDisk"),
+            max_filter_bytes: all.number("maxFilterMessageSize"),
+            in_memory_percent: all.number("accessMessageInMemoryMaxRatio"),
+            property_filter: all.flag("enablePropertyFilter"),
+            slave_read: all.flag("slaveReadEnable"),
         }
     }
 

@@ -23,6 +23,6 @@ mod workers;
 pub use client::Client;
 pub use connection::{Limits, UNSENT_MAX_BYTES};
 pub use peer::{CallError, Peer, Reply};
-pub use server::Server;
+pub use server::{Listening, Server};
 pub use service::{Answer, NoService, Request, Service};
 pub use workers::Workers;

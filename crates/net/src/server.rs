@@ -25,35 +25,53 @@ pub struct Server {
     listeners: Vec<JoinHandle<()>>,
 }
 
+/// Sockets that listen and do not accept yet: clients that connect wait in the backlog.
+#[derive(Debug)]
+pub struct Listening {
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Listening {
+    /// Serves what connects with `service`.
+    ///
+    /// # Errors
+    /// If a socket cannot be handed to the runtime.
+    pub fn serve(self, workers: &Workers, service: Arc<dyn Service>, limits: Limits) -> io::Result<Server> {
+        let addrs = self.sockets.iter().map(std::net::TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let shared = Shared::new(limits);
+        let handle = workers.handle();
+        let mut listeners = Vec::new();
+        for socket in self.sockets {
+            let listener = {
+                let _inside = handle.enter();
+                TcpListener::from_std(socket)?
+            };
+            listeners.push(handle.spawn(accept(listener, workers.handles(), service.clone(), shared.clone())));
+        }
+        Ok(Server { addrs, listeners })
+    }
+}
+
 impl Server {
-    /// Listens on every address of `addrs` (port 0: any free one) and serves what connects.
+    /// Listens on every address of `addrs` (port 0: any free one).
     ///
     /// # Errors
     /// The first address that cannot be bound, named in the error's text.
+    pub fn listen(addrs: &[SocketAddr]) -> io::Result<Listening> {
+        Ok(Listening { sockets: addrs.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()? })
+    }
+
+    /// [`Server::listen`] and [`Listening::serve`] in one.
+    ///
+    /// # Errors
+    /// As theirs.
     pub fn bind(
         workers: &Workers,
         addrs: &[SocketAddr],
         service: Arc<dyn Service>,
         limits: Limits,
     ) -> io::Result<Self> {
-        let sockets: Vec<_> = addrs.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
-        let addrs = sockets.iter().map(std::net::TcpListener::local_addr).collect::<io::Result<_>>()?;
-        let shared = Shared::new(limits);
-        let handle = workers.handle();
-        let mut listeners = Vec::new();
-        for socket in sockets {
-            let listener = {
-                let _inside = handle.enter();
-                TcpListener::from_std(socket)?
-            };
-            listeners.push(handle.spawn(accept(
-                listener,
-                workers.handles(),
-                service.clone(),
-                shared.clone(),
-            )));
-        }
-        Ok(Self { addrs, listeners })
+        Self::listen(addrs)?.serve(workers, service, limits)
     }
 
     /// The addresses it listens on, in the order in which they were given.

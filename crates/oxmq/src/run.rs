@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the servers are put together from their parts.
 
-use std::path::PathBuf;
+use crate::{shutdown::shutdown_signal, terminal::say};
+use anyhow::Context;
+use oxmq_broker::{Broker, PullRules, Registration, SendRules, Settings, TopicRules};
+use oxmq_config::{BrokerSettings, FlushType, NamesrvSettings};
+use oxmq_net::{Client, Limits, NoService, Server, Workers};
+use oxmq_store::{FlushMode, Store, StoreConfig, tags_of};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use tracing::{error, info, warn};
 
-use anyhow::bail;
-use oxmq_config::{BrokerSettings, NamesrvSettings};
+/// Bytes of a consume queue unit, in which Java counts how much a pull may look at.
+const UNIT_BYTES: usize = 20;
 
-/// Runs a name server until [`crate::shutdown::shutdown_signal`].
+/// Runs a name server until it is told to stop.
 ///
 /// `config_file`: what `-c` named; changes at run time are kept there.
 pub(crate) async fn run_namesrv(
@@ -14,19 +28,185 @@ pub(crate) async fn run_namesrv(
     config_file: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     let _ = (settings, config_file);
-    bail!("the name server is not wired to its command yet")
+    anyhow::bail!("the name server is not wired to its command yet")
 }
 
-/// Runs a broker until [`crate::shutdown::shutdown_signal`].
+/// Runs a broker until it is told to stop.
 ///
 /// `config_file`: what `-c` named; changes at run time are kept there.
-pub(crate) async fn run_broker(settings: BrokerSettings, config_file: Option<PathBuf>) -> anyhow::Result<()> {
-    let _ = (settings, config_file);
-    bail!("the broker is not wired to its command yet")
+pub(crate) async fn run_broker(settings: BrokerSettings, _config_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let workers = workers()?;
+    let broker = RunningBroker::start(&settings, &workers)?;
+    say(&broker.boot_line);
+    info!("{}", broker.boot_line);
+    let signal = shutdown_signal().await?;
+    info!(signal, "stopping");
+    broker.stop().await;
+    workers.shutdown();
+    Ok(())
 }
 
-/// Runs both in this process until [`crate::shutdown::shutdown_signal`].
+/// Runs both in this process until it is told to stop.
 pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) -> anyhow::Result<()> {
     let _ = (namesrv, broker);
-    bail!("name server and broker are not wired to this command yet")
+    anyhow::bail!("name server and broker are not wired to this command yet")
+}
+
+fn workers() -> anyhow::Result<Workers> {
+    raise_file_limit();
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    Workers::start(count).context("cannot start the worker threads")
+}
+
+/// Each connection takes a file handle, and the usual soft limit of 1,024 is below what one broker serves.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+struct RunningBroker {
+    broker: Arc<Broker>,
+    store: Arc<Store>,
+    client: Client,
+    registration: Registration,
+    registering: tokio::task::JoinHandle<()>,
+    server: Server,
+    boot_line: String,
+}
+
+impl RunningBroker {
+    fn start(settings: &BrokerSettings, workers: &Workers) -> anyhow::Result<Self> {
+        let identity = settings.identity();
+        let listener = settings.listener();
+        let bind: IpAddr = listener.bind_address.parse().context("bindAddress is no IP address")?;
+        let address = |name: Option<&String>| match name {
+            Some(name) => Ok(name.clone()),
+            None => advertised_address().map(|ip| ip.to_string()),
+        };
+        let ip1 = address(identity.ip1.as_ref())?;
+        let ip2 = address(identity.ip2.as_ref().or(Some(&ip1)))?;
+        // Ports first: whoever holds them most often holds the store, too, and a taken port is the clearer message.
+        let port = identity.listen_port;
+        let ports = [Some(port), port.checked_sub(2).filter(|vip| *vip > 0)];
+        let addrs: Vec<_> = ports.into_iter().flatten().map(|port| SocketAddr::new(bind, port)).collect();
+        let listening = Server::listen(&addrs)?;
+
+        let files = settings.store();
+        let mut config = StoreConfig::new(&files.root_dir);
+        config.commit_log_dir.clone_from(&files.commit_log_dir);
+        config.segment_size_bytes = files.segment_bytes;
+        config.consume_queue_file_size_bytes = files.consume_queue_file_bytes;
+        config.flush = match files.flush_type {
+            FlushType::Sync => FlushMode::Sync,
+            FlushType::Async => FlushMode::Async {
+                interval_ms: files.commit_log_flush_interval_ms,
+                least_pages: files.commit_log_flush_least_pages.into(),
+                thorough_interval_ms: files.commit_log_flush_thorough_interval_ms,
+            },
+        };
+        let store = Store::open(config, Box::new(tags_of))?;
+
+        let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
+        let store_ip = ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let broker = Broker::open(
+            Settings {
+                root: files.root_dir.clone(),
+                topics: TopicRules {
+                    cluster: identity.cluster_name.clone(),
+                    broker: identity.broker_name.clone(),
+                    auto_create: topics.auto_create_topic,
+                    default_queues: topics.default_queue_count,
+                    cluster_topic: topics.cluster_topic,
+                    broker_topic: topics.broker_topic,
+                },
+                sends: SendRules {
+                    store_host: SocketAddr::new(store_ip, port),
+                    cluster: identity.cluster_name.clone(),
+                    region: identity.region_id.clone(),
+                    trace_on: sends.trace_on,
+                    permission: topics.broker_permission,
+                    body_max_bytes: files.max_message_bytes as usize,
+                    sync_flush_timeout: (files.flush_type == FlushType::Sync)
+                        .then(|| Duration::from_millis(files.sync_flush_timeout_ms)),
+                },
+                pulls: PullRules {
+                    address: ip1.clone(),
+                    permission: topics.broker_permission,
+                    long_polling: pulls.long_polling,
+                    short_polling: Duration::from_millis(pulls.short_polling_timeout_ms),
+                    property_filter: pulls.property_filter,
+                    lite_pull: pulls.lite_pull,
+                    slave_read: pulls.slave_read,
+                    messages_max: pulls.max_messages_in_memory as usize,
+                    bytes_max: pulls.max_bytes_in_memory as usize,
+                    units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
+                },
+                auto_create_groups: topics.auto_create_subscription_group,
+                memory_bytes: memory_bytes() / 100 * u64::from(pulls.in_memory_percent),
+                offset_save_period: Duration::from_millis(settings.consumers().offset_flush_interval_ms),
+            },
+            store.clone(),
+        )?;
+        let handle = workers.handle();
+        broker.spawn_tasks(|task| drop(handle.spawn(task)));
+
+        let registered = settings.namesrv();
+        let registration = Registration {
+            name_servers: registered.addresses.clone(),
+            cluster: identity.cluster_name.clone(),
+            name: identity.broker_name.clone(),
+            id: identity.broker_id,
+            address: format!("{ip1}:{port}"),
+            ha_address: format!("{ip2}:{}", identity.ha_listen_port),
+            permission: topics.broker_permission,
+            compressed: registered.compressed,
+            period: Duration::from_millis(registered.period_ms),
+            timeout: Duration::from_millis(registered.timeout_ms),
+        };
+        let limits = Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
+        let server = listening.serve(workers, broker.clone(), limits)?;
+        let client = Client::new(workers, Arc::new(NoService));
+        let registering = handle.spawn(registration.clone().run(client.clone(), broker.topics()));
+
+        let mut boot_line =
+            format!("The broker[{}, {ip1}:{port}] boot success. serializeType=JSON", identity.broker_name);
+        if !registered.addresses.is_empty() {
+            boot_line += &format!(" and name server is {}", registered.addresses.join(";"));
+        }
+        Ok(Self { broker, store, client, registration, registering, server, boot_line })
+    }
+
+    /// Takes the registration back, accepts nothing more and makes everything durable.
+    async fn stop(self) {
+        self.registering.abort();
+        self.registration.withdraw(&self.client).await;
+        self.server.close();
+        if let Err(error) = self.broker.save() {
+            error!(%error, "configuration could not be written");
+        }
+        match self.store.close() {
+            Ok(()) => info!("store closed"),
+            Err(error) => error!(%error, "the store was not closed, the next start recovers it as after a crash"),
+        }
+    }
+}
+
+/// The address that clients are told if `brokerIP1` is not set: the first that is not loopback, IPv4 before IPv6.
+fn advertised_address() -> anyhow::Result<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().context("cannot list the network interfaces; set brokerIP1")?;
+    let mut addresses: Vec<_> = interfaces
+        .into_iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(|interface| interface.ip())
+        .collect();
+    addresses.sort_by_key(|ip| ip.is_ipv6());
+    Ok(addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+}
+
+/// Memory of this machine, in bytes.
+fn memory_bytes() -> u64 {
+    rustix::system::sysinfo().totalram as u64
 }

@@ -58,7 +58,6 @@ impl Role {
 ///
 /// # Errors
 /// The operating system refuses the handlers.
-#[expect(dead_code, reason = "run.rs waits for it once the servers are wired")]
 pub(crate) async fn shutdown_signal() -> io::Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -71,7 +71,7 @@ pub(super) const BROKER_CONFIG: &[Key] = &[
     key("regionId", TEXT, "DefaultRegion", Used),
     key("registerBrokerTimeoutMills", POSITIVE, "24000", Used),
     key("sendHeartbeatTimeoutMillis", INT, "1000", Later),
-    key("slaveReadEnable", BOOL, "false", Later).live(),
+    key("slaveReadEnable", BOOL, "false", Used).live(),
     key("disableConsumeIfConsumerReadSlowly", BOOL, "false", Later).live(),
     key("consumerFallbehindThreshold", LONG, "17179869184", Later).live(),
     key("brokerFastFailureEnable", BOOL, "true", Later).live(),
