@@ -191,6 +191,12 @@ impl<'a> RecordView<'a> {
         be64(prefix, at::BORN_HOST + if born_v6 { 20 } else { 8 }).map(|ms| ms as i64)
     }
 
+    /// The system flag, from the first bytes of a record alone. `None` if they are too few.
+    #[must_use]
+    pub fn sys_flag_of(prefix: &[u8]) -> Option<i32> {
+        be32(prefix, at::SYS_FLAG).map(|flags| flags as i32)
+    }
+
     /// The whole record.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
