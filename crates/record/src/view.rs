@@ -191,6 +191,12 @@ impl<'a> RecordView<'a> {
         be64(prefix, at::BORN_HOST + if born_v6 { 20 } else { 8 }).map(|ms| ms as i64)
     }
 
+    /// The system flag, from the first bytes of a record alone. `None` if they are too few.
+    #[must_use]
+    pub fn sys_flag_of(prefix: &[u8]) -> Option<i32> {
+        be32(prefix, at::SYS_FLAG).map(|flags| flags as i32)
+    }
+
     /// The whole record.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
@@ -290,6 +296,14 @@ impl<'a> RecordView<'a> {
     #[must_use]
     pub fn message_id(&self) -> MessageId {
         MessageId { store_host: self.store_host, physical_offset: self.physical_offset() }
+    }
+
+    /// Where in the record its topic and its properties lie: what may have any bytes and no checksum covers.
+    #[must_use]
+    pub fn unchecked_ranges(&self) -> [std::ops::Range<usize>; 2] {
+        let properties = self.bytes.len() - self.properties.len();
+        let topic = properties - 2 - self.topic.len();
+        [topic..topic + self.topic.len(), properties..self.bytes.len()]
     }
 
     /// True if the body is the one that was stored. As in Java, an empty body is not checked.
