@@ -304,11 +304,13 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Body, if it was not lost, and physical end of a message.
+type Expected = (Option<Vec<u8>>, u64);
+
 /// What ought to be in the store.
 #[derive(Default)]
 struct Model {
-    /// Body and physical end of every message, by queue.
-    queues: BTreeMap<u32, Vec<(Option<Vec<u8>>, u64)>>,
+    queues: BTreeMap<u32, Vec<Expected>>,
     /// Up to where someone was told that the log is durable.
     promised: u64,
     count: u64,
