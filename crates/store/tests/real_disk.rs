@@ -50,7 +50,7 @@ fn a_folder_has_one_store() {
     assert!(error.to_string().contains(&dir.path().display().to_string()));
     // Another process is kept out, too, and the failed attempts above did not let go of the lock.
     let other = run_child(dir.path(), "open").wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&other.stdout).trim(), "locked");
+    assert!(other.stdout.ends_with(b"\nlocked\n"), "{}", String::from_utf8_lossy(&other.stdout));
     store.close().unwrap();
     drop(store);
     // Not before: closing any handle of that file lets go of this process's lock on it.
