@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the store lies and how it flushes.
+
+use std::path::PathBuf;
+
+/// Settings of a store. The Java name of each stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// `storePathRootDir`: holds `abort`, `lock` and what is not told otherwise.
+    pub root: PathBuf,
+    /// `storePathCommitLog`.
+    pub commit_log_dir: PathBuf,
+    /// `storePathConsumeQueue`.
+    pub consume_queue_dir: PathBuf,
+    /// `storeCheckpoint`.
+    pub checkpoint_file: PathBuf,
+    /// `mappedFileSizeCommitLog`: bytes in a segment of the commit log. A multiple of 4,096 is advisable.
+    pub segment_size_bytes: u64,
+    /// `mappedFileSizeConsumeQueue`: bytes in a consume queue file. As Java, the store rounds it up to
+    /// whole units of 20 bytes.
+    pub consume_queue_file_size_bytes: u64,
+    /// `flushDiskType` and what belongs to it.
+    pub flush: FlushMode,
+    /// How long consume queue units may lie in memory only, in ms. Nothing is lost with them: recovery dispatches
+    /// them again from the commit log.
+    pub queue_flush_interval_ms: u64,
+    /// How often consume queue files are made durable and the checkpoint is moved on, in ms. Recovery after a crash
+    /// reads about so much of the log again.
+    pub checkpoint_interval_ms: u64,
+}
+
+/// When the commit log is made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushMode {
+    /// `ASYNC_FLUSH`: in the background.
+    Async {
+        /// `flushIntervalCommitLog`, in ms.
+        interval_ms: u64,
+        /// `flushCommitLogLeastPages`: with fewer dirty pages of 4,096 bytes than this, wait for the thorough
+        /// interval.
+        least_pages: u64,
+        /// `flushCommitLogThoroughInterval`, in ms.
+        thorough_interval_ms: u64,
+    },
+    /// `SYNC_FLUSH`: whenever someone waits for it, one fsync for all who wait. Who waits how long is the caller's
+    /// business (`syncFlushTimeout`).
+    Sync,
+}
+
+impl StoreConfig {
+    /// Java's defaults under `root`.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            commit_log_dir: root.join("commitlog"),
+            consume_queue_dir: root.join("consumequeue"),
+            checkpoint_file: root.join("checkpoint"),
+            root,
+            segment_size_bytes: 1024 * 1024 * 1024,
+            consume_queue_file_size_bytes: 6_000_000,
+            flush: FlushMode::Async { interval_ms: 500, least_pages: 4, thorough_interval_ms: 10_000 },
+            queue_flush_interval_ms: 200,
+            checkpoint_interval_ms: 5_000,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files as the store sees them. Production is [`real`]; tests use a disk in memory that forgets and fails.
+//!
+//! Two kinds: a [`File`] is read and written at positions (consume queues, checkpoint); a [`Segment`] has a fixed
+//! length, is written by copying into it and read without a copy (commit log).
+
+#[cfg(unix)]
+mod mapped;
+#[cfg(test)]
+pub(crate) mod memory;
+#[cfg(unix)]
+pub(crate) mod real;
+
+use std::{io, ops::Range, path::Path};
+
+use bytes::Bytes;
+
+/// One name in a directory.
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) is_dir: bool,
+    pub(crate) length: u64,
+}
+
+/// Holds a lock until it is dropped.
+pub(crate) trait Locked: Send + Sync {}
+
+/// Where files live. All paths are the caller's; names in them have been validated.
+pub(crate) trait Disk: Send + Sync + 'static {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// The names in `dir`, unordered; none if it does not exist. Names that are not UTF-8 are left out.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    fn exists(&self, path: &Path) -> bool;
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>>;
+    /// Opens the segment at `path`, which is `length` bytes long.
+    fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>>;
+    /// Creates a segment of `length` zero bytes whose space is reserved; on failure nothing stays behind.
+    fn create_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes names created in or removed from `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything on the file system of `dir` durable: cheaper than syncing very many files one by one.
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
+    /// Locks the file at `path`, creating it. `None` if another process or another store of this process has it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>>;
+}
+
+/// A file that is read and written at positions.
+pub(crate) trait File: Send + Sync {
+    fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Fills `buffer` as far as the file goes; the rest is left alone. Returns the bytes read.
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A piece of the commit log.
+///
+/// INVARIANT: a byte is written at most once after it was handed out: the store slices only what lies below its
+/// published end and writes only at or above it.
+pub(crate) trait Segment: Send + Sync {
+    /// Copies `bytes` to `at`. Out of range is a bug and panics.
+    fn write(&self, at: usize, bytes: &[u8]);
+    /// The bytes in `range`, without a copy. Out of range is a bug and panics.
+    fn slice(&self, range: Range<usize>) -> Bytes;
+    /// Makes writes to `range` cheap by having its pages ready. Only speed depends on it.
+    fn populate(&self, range: Range<usize>);
+    /// Makes what was written to `range` durable.
+    fn sync(&self, range: Range<usize>) -> io::Result<()>;
+    /// Sets everything from `at` on to zero.
+    fn zero_from(&self, at: usize) -> io::Result<()>;
+}

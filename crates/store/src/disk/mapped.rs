@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A segment that is mapped into memory: the only module with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::{fs, io, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use memmap2::MmapRaw;
+
+use super::Segment;
+
+pub(super) struct MappedSegment {
+    map: Arc<MmapRaw>,
+    /// The whole mapping; every slice that is handed out shares its reference count and keeps the mapping alive.
+    whole: Bytes,
+    /// For operations on the file itself; the mapping does not need it.
+    file: fs::File,
+}
+
+/// What `Bytes` owns: a share in the mapping.
+struct Owner(Arc<MmapRaw>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the mapping is readable, `len` bytes long and lives as long as `self`. It is foreign memory, shared
+        // with the page cache. Whoever gets a slice of it reads only bytes below the published end of the log, which
+        // nobody writes again (invariant of `Segment`), and got to know that end through an Acquire load that pairs
+        // with the Release store made after the bytes were written. Other processes are kept off the file by the
+        // store's lock file; nothing shortens it while it is mapped.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.0.len()) }
+    }
+}
+
+impl MappedSegment {
+    /// Maps `file`, which is `length` bytes long.
+    pub(super) fn new(file: fs::File, length: usize) -> io::Result<Self> {
+        let map = Arc::new(memmap2::MmapOptions::new().len(length).map_raw(&file)?);
+        let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
+        Ok(Self { map, whole, file })
+    }
+
+    fn copy_in(&self, at: usize, bytes: &[u8]) {
+        assert!(
+            bytes.len() <= self.map.len() && at <= self.map.len() - bytes.len(),
+            "write beyond the segment"
+        );
+        // SAFETY: the range was just checked to lie inside the mapping, which is writable. `bytes` is an ordinary
+        // slice and so does not overlap it, unless it came from this mapping; the store never passes such a slice.
+        // No reader looks at these bytes: they are at or above the published end, and writers are serialized by the
+        // store's append lock.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(at), bytes.len()) }
+    }
+}
+
+impl Segment for MappedSegment {
+    fn write(&self, at: usize, bytes: &[u8]) {
+        self.copy_in(at, bytes);
+    }
+
+    fn slice(&self, range: Range<usize>) -> Bytes {
+        self.whole.slice(range)
+    }
+
+    fn populate(&self, range: Range<usize>) {
+        // Kernels before 5.14 do not know this advice: the pages are then made one by one as they are written.
+        #[cfg(target_os = "linux")]
+        let _ = self.map.advise_range(memmap2::Advice::PopulateWrite, range.start, range.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
+    fn sync(&self, range: Range<usize>) -> io::Result<()> {
+        // msync of a shared mapping is, in Linux, fdatasync of the range; elsewhere fdatasync would not do.
+        self.map.flush_range(range.start, range.len())
+    }
+
+    fn zero_from(&self, at: usize) -> io::Result<()> {
+        let length = self.map.len() - at;
+        if length == 0 {
+            return Ok(());
+        }
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+            if fallocate(&self.file, flags, at as u64, length as u64).is_ok() {
+                return self.file.sync_data();
+            }
+        }
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let mut at = at;
+        while at < self.map.len() {
+            let end = (at / ZEROS.len() + 1) * ZEROS.len();
+            let end = end.min(self.map.len());
+            // Pages that are zero already are only looked at: a sparse file stays sparse.
+            if self.slice(at..end).iter().any(|&byte| byte != 0) {
+                self.copy_in(at, &ZEROS[..end - at]);
+            }
+            at = end;
+        }
+        self.map.flush()
+    }
+}

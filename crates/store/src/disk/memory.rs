@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A disk in memory for tests: it forgets what was not synced, page by page, as a power loss does; it fills up; its
+//! fsync fails. Names are durable at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{Disk, Entry, File, Locked, Segment};
+use crate::sync::lock;
+
+const PAGE: usize = 512;
+
+#[derive(Default)]
+pub(crate) struct MemoryDisk {
+    files: Mutex<BTreeMap<PathBuf, Arc<MemoryFile>>>,
+    dirs: Mutex<BTreeSet<PathBuf>>,
+    locked: Arc<AtomicBool>,
+    faults: Arc<Faults>,
+}
+
+pub(crate) struct Faults {
+    pub(crate) fsync_fails: AtomicBool,
+    /// Bytes that files may still grow by.
+    pub(crate) space: AtomicU64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { fsync_fails: AtomicBool::new(false), space: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Faults {
+    fn grow(&self, bytes: u64) -> io::Result<()> {
+        let taken =
+            self.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |space| space.checked_sub(bytes));
+        taken.map(drop).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))
+    }
+}
+
+struct MemoryFile {
+    content: Mutex<Content>,
+    faults: Arc<Faults>,
+}
+
+#[derive(Default)]
+struct Content {
+    now: Vec<u8>,
+    /// What a power loss leaves for certain.
+    durable: Vec<u8>,
+}
+
+/// Numbers from a seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+impl MemoryDisk {
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The power goes and comes back: of what was not synced, each page is there or not, by `seed`.
+    pub(crate) fn lose_power(&self, seed: u64) {
+        let mut random = Random(seed);
+        for file in lock(&self.files).values() {
+            let mut content = lock(&file.content);
+            let Content { now, durable } = &mut *content;
+            durable.resize(now.len(), 0);
+            for (new, old) in now.chunks_mut(PAGE).zip(durable.chunks_mut(PAGE)) {
+                if random.next().is_multiple_of(2) {
+                    new.copy_from_slice(old);
+                }
+                old.copy_from_slice(new);
+            }
+        }
+    }
+
+    /// Changes the byte at `at` of the file `path`.
+    pub(crate) fn flip(&self, path: &Path, at: usize) {
+        if let Some(file) = lock(&self.files).get(path) {
+            lock(&file.content).now[at] ^= 0x10;
+        }
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
+        lock(&self.files).get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        lock(&self.dirs).extend(dir.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+        let files = lock(&self.files);
+        let inside = files.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let files = inside.filter_map(|(path, file)| {
+            let length = lock(&file.content).now.len() as u64;
+            Some(Entry { name: name(path)?, is_dir: false, length })
+        });
+        let dirs = lock(&self.dirs);
+        let inside = dirs.iter().filter(|path| path.parent() == Some(dir));
+        let dirs = inside.filter_map(|path| Some(Entry { name: name(path)?, is_dir: true, length: 0 }));
+        Ok(files.chain(dirs).collect())
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.file(path).is_ok()
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
+        if !create {
+            return Ok(Box::new(self.file(path)?));
+        }
+        if path.parent().is_some_and(|dir| !lock(&self.dirs).contains(dir)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let new = || Arc::new(MemoryFile { content: Mutex::default(), faults: Arc::clone(&self.faults) });
+        Ok(Box::new(Arc::clone(lock(&self.files).entry(path.to_owned()).or_insert_with(new))))
+    }
+
+    fn open_segment(&self, path: &Path, _length: u64) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(self.file(path)?))
+    }
+
+    fn create_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>> {
+        self.faults.grow(length)?;
+        self.open(path, true)?.set_length(length)?;
+        self.open_segment(path, length)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        lock(&self.files).retain(|path, _| !path.starts_with(dir));
+        lock(&self.dirs).retain(|path| !path.starts_with(dir));
+        Ok(())
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
+        lock(&self.files).values().try_for_each(|file| file.sync_range(0..usize::MAX))
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
+        let was = self.locked.swap(true, Ordering::SeqCst);
+        Ok((!was).then(|| Box::new(MemoryLock(Arc::clone(&self.locked))) as Box<dyn Locked>))
+    }
+}
+
+struct MemoryLock(Arc<AtomicBool>);
+
+impl Locked for MemoryLock {}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl MemoryFile {
+    fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        if self.faults.fsync_fails.load(Ordering::SeqCst) {
+            return Err(io::Error::other("simulated fsync failure"));
+        }
+        let mut content = lock(&self.content);
+        let Content { now, durable } = &mut *content;
+        durable.resize(now.len(), 0);
+        // Whole pages, as the system does.
+        let from = range.start / PAGE * PAGE;
+        let to = range.end.saturating_add(PAGE - 1) / PAGE * PAGE;
+        let range = from.min(now.len())..to.min(now.len());
+        durable[range.clone()].copy_from_slice(&now[range]);
+        Ok(())
+    }
+}
+
+impl File for Arc<MemoryFile> {
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let mut content = lock(&self.content);
+        content.now.resize(length as usize, 0);
+        if content.durable.len() > length as usize {
+            content.durable.truncate(length as usize);
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let content = lock(&self.content);
+        let rest = content.now.get(at as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = at as usize + bytes.len();
+        let mut content = lock(&self.content);
+        if content.now.len() < end {
+            self.faults.grow((end - content.now.len()) as u64)?;
+            content.now.resize(end, 0);
+        }
+        content.now[at as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_range(0..usize::MAX)
+    }
+}
+
+impl Segment for Arc<MemoryFile> {
+    fn write(&self, at: usize, bytes: &[u8]) {
+        lock(&self.content).now[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn slice(&self, range: Range<usize>) -> Bytes {
+        Bytes::copy_from_slice(&lock(&self.content).now[range])
+    }
+
+    fn populate(&self, _range: Range<usize>) {}
+
+    fn sync(&self, range: Range<usize>) -> io::Result<()> {
+        self.sync_range(range)
+    }
+
+    fn zero_from(&self, at: usize) -> io::Result<()> {
+        lock(&self.content).now[at..].fill(0);
+        self.sync_range(at..usize::MAX)
+    }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The operating system's files.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{Disk, Entry, File, Locked, Segment, mapped::MappedSegment};
+
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_dir = entry.file_type()?.is_dir();
+            let length = if is_dir { 0 } else { entry.metadata()?.len() };
+            all.push(Entry { name, is_dir, length });
+        }
+        Ok(all)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(MappedSegment::new(file, mappable(length)?)?))
+    }
+
+    fn create_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let made = reserve(&file, length)
+            .and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("."))))
+            .and_then(|()| MappedSegment::new(file, mappable(length)?));
+        match made {
+            Ok(segment) => Ok(Box::new(segment)),
+            Err(error) => {
+                let _ = fs::remove_file(path);
+                Err(error)
+            }
+        }
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        let dir = fs::File::open(dir)?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&dir)?;
+        #[cfg(not(target_os = "linux"))]
+        rustix::fs::sync();
+        drop(dir);
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
+        Ok(FileLock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Locked>))
+    }
+}
+
+fn mappable(length: u64) -> io::Result<usize> {
+    usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
+}
+
+/// Gives `file` its length and, where the file system can, its space: a full disk is then noticed here and not by a
+/// SIGBUS in the middle of a write to the mapping.
+fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    file.set_len(length)
+}
+
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.0.read_at(&mut buffer[read..], at + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Device and inode of the lock files that this process holds.
+///
+/// Java locks with `FileChannel.tryLock`, which is a POSIX record lock. To exclude a Java broker, ours must be one
+/// too: a `flock` and a record lock do not see each other. But record locks belong to the process: they do not keep
+/// out a second store in it, and closing any other handle of the file drops them. So this list is asked before the
+/// file is opened.
+static HELD: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+struct FileLock {
+    file: Option<fs::File>,
+    identity: (u64, u64),
+}
+
+impl FileLock {
+    fn take(path: &Path) -> io::Result<Option<Self>> {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::metadata(path) {
+            Ok(found) if held.contains(&(found.dev(), found.ino())) => return Ok(None),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // What Java writes there.
+        file.write_all_at(b"lock", 0)?;
+        let found = file.metadata()?;
+        let identity = (found.dev(), found.ino());
+        held.push(identity);
+        Ok(Some(Self { file: Some(file), identity }))
+    }
+}
+
+impl Locked for FileLock {}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        // Closed before the list forgets it: a lock taken in between would be lost by the closing.
+        drop(self.file.take());
+        held.retain(|held| *held != self.identity);
+    }
+}

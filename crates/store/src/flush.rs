@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The three threads of a store, and how far each has come.
+//!
+//! ```text
+//! 0 <= checkpoint's dispatched offset <= flushed <= published end
+//! ```
+//! None of them wakes while nothing is appended.
+
+use std::{
+    collections::HashSet,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use oxmq_types::PhysicalOffset;
+
+use crate::{
+    checkpoint::{Checkpoint, Mark},
+    config::FlushMode,
+    error::{CloseError, FlushError, QueueFileError},
+    queue::Queue,
+    store::Shared,
+    sync::lock,
+};
+
+/// In SYNC_FLUSH, what nobody waits for is flushed after this, as in Java's `GroupCommitService`.
+const UNWAITED: Duration = Duration::from_millis(10);
+/// Java's unit of `flushCommitLogLeastPages`.
+const PAGE: u64 = 4096;
+/// So many bytes beyond the end of the log have their pages ready.
+const POPULATE_AHEAD: u64 = 4 * 1024 * 1024;
+/// More files than this are made durable by one call for the whole file system.
+const FILES_SYNCED_ONE_BY_ONE: usize = 64;
+/// Pause after consume queues could not be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+type Waiter = Box<dyn FnOnce(Result<(), FlushError>) + Send>;
+
+/// How much of the log is durable, and who waits for more.
+pub(crate) struct FlushState {
+    pub(crate) flushed: u64,
+    /// Store time of the last record below `flushed`.
+    pub(crate) timestamp_ms: i64,
+    pub(crate) waiters: Vec<(u64, Waiter)>,
+    /// No more will be flushed, and why.
+    pub(crate) over: Option<FlushError>,
+}
+
+impl FlushState {
+    pub(crate) fn new(flushed: u64, timestamp_ms: i64) -> Self {
+        Self { flushed, timestamp_ms, waiters: Vec::new(), over: None }
+    }
+
+    /// What someone who waits for `to` is to be told; `None`: to wait.
+    pub(crate) fn outcome(&self, to: u64) -> Option<Result<(), FlushError>> {
+        if to <= self.flushed {
+            return Some(Ok(()));
+        }
+        self.over.clone().map(Err)
+    }
+}
+
+/// Makes the log durable: for those who wait, and in the background.
+pub(crate) fn log_flusher(shared: &Shared) {
+    let mut thorough = Instant::now();
+    loop {
+        shared.flush_bell.wait();
+        // From here on there is something to flush; it sleeps again when there is not.
+        loop {
+            if shared.stopping() && lock(&shared.flush).waiters.is_empty() {
+                return;
+            }
+            let waited_for = !lock(&shared.flush).waiters.is_empty();
+            if !waited_for {
+                let pause = match shared.config.flush {
+                    FlushMode::Async { interval_ms, .. } => Duration::from_millis(interval_ms),
+                    FlushMode::Sync => UNWAITED,
+                };
+                if shared.flush_bell.wait_at_most(pause) {
+                    continue;
+                }
+            }
+            let flushed = lock(&shared.flush).flushed;
+            let (end, timestamp_ms) = {
+                let mut writer = lock(&shared.writer);
+                let dirty_pages = (writer.end - flushed).div_ceil(PAGE);
+                if let FlushMode::Async { least_pages, thorough_interval_ms, .. } = shared.config.flush
+                    && !waited_for
+                    && dirty_pages < least_pages
+                    && thorough.elapsed() < Duration::from_millis(thorough_interval_ms)
+                {
+                    continue;
+                }
+                writer.flush_due = false;
+                (writer.end, writer.last_timestamp_ms)
+            };
+            thorough = Instant::now();
+            if let Err(error) = shared.log.sync(flushed, end) {
+                return shared.poison(&error.to_string());
+            }
+            let done = {
+                let mut state = lock(&shared.flush);
+                // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
+                if state.over.is_some() {
+                    return;
+                }
+                state.flushed = end;
+                state.timestamp_ms = timestamp_ms;
+                let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
+                state.waiters = later;
+                done
+            };
+            let done: Vec<(u64, Waiter)> = done;
+            done.into_iter().for_each(|(_, done)| done(Ok(())));
+            if lock(&shared.flush).waiters.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Takes tails of queues to their files, and the checkpoint on.
+pub(crate) struct QueueFlusher {
+    checkpoint: Checkpoint,
+    /// Queues whose tails are to be written.
+    pending: Vec<Arc<Queue>>,
+    /// All units of records below are in files, if `pending` is empty.
+    dispatched: Mark,
+    dispatched_timestamp_ms: i64,
+    /// Files written since the last checkpoint: queue, byte offset.
+    written: Vec<(Arc<Queue>, u64)>,
+    /// Some of them were made since the last checkpoint.
+    created: bool,
+    buffer: Vec<u8>,
+}
+
+impl QueueFlusher {
+    pub(crate) fn new(checkpoint: Checkpoint) -> Self {
+        let nothing = PhysicalOffset(0);
+        Self {
+            checkpoint,
+            pending: Vec::new(),
+            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false },
+            dispatched_timestamp_ms: 0,
+            written: Vec::new(),
+            created: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Writes the tails of all queues to their files.
+    pub(crate) fn flush(&mut self, shared: &Shared) -> Result<(), QueueFileError> {
+        {
+            let mut writer = lock(&shared.writer);
+            self.pending.append(&mut writer.dirty);
+            writer.queues_due = false;
+            // Units of all records below are in tails of queues that are pending now, or in files.
+            self.dispatched = Mark {
+                dispatched: PhysicalOffset(writer.end),
+                last_record: PhysicalOffset(writer.last_record),
+                clean: false,
+            };
+            self.dispatched_timestamp_ms = writer.last_timestamp_ms;
+        }
+        let mut count = 0;
+        let mut result = Ok(());
+        let mut starts = Vec::new();
+        while let Some(queue) = self.pending.pop() {
+            starts.clear();
+            let flushed = queue.flush(&mut self.buffer, &mut starts, &mut self.created);
+            self.written.extend(starts.iter().map(|start| (Arc::clone(&queue), *start)));
+            match flushed {
+                Ok(units) => count += units,
+                Err(error) => {
+                    self.pending.push(queue);
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        // A burst must not keep its memory.
+        self.buffer.shrink_to(64 * 1024);
+        let mut writer = lock(&shared.writer);
+        writer.units_waiting = writer.units_waiting.saturating_sub(count);
+        writer.queues_stuck = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    /// Makes what was flushed durable and writes the checkpoint. Does not move on while queues are pending.
+    pub(crate) fn checkpoint(&mut self, shared: &Shared, clean: bool) -> Result<(), CloseError> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        self.written
+            .retain(|(queue, start)| !queue.is_deleted() && seen.insert((Arc::as_ptr(queue), *start)));
+        if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
+            let dir = &shared.config.consume_queue_dir;
+            let synced = shared.disk.sync_file_system(dir);
+            synced.map_err(|source| CloseError::Io { path: dir.clone(), source })?;
+        } else {
+            self.written.iter().try_for_each(|(queue, start)| queue.sync(*start))?;
+        }
+        self.written = Vec::new();
+        self.created = false;
+
+        // The log goes first: a checkpoint beyond its durable end would have recovery start after what it must see.
+        let end = self.dispatched.dispatched.0;
+        let (flushed, timestamp_ms) = {
+            let state = lock(&shared.flush);
+            (state.flushed, state.timestamp_ms)
+        };
+        if flushed < end {
+            shared.log.sync(flushed, end).map_err(|error| {
+                let reason = error.to_string();
+                shared.poison(&reason);
+                FlushError::Failed { reason }
+            })?;
+        }
+        let known = |ms: i64| u64::try_from(ms).unwrap_or(0);
+        self.checkpoint.flushed_timestamp_ms = known(timestamp_ms.max(self.dispatched_timestamp_ms));
+        self.checkpoint.dispatched_timestamp_ms = known(self.dispatched_timestamp_ms);
+        self.checkpoint.mark = Some(Mark { clean, ..self.dispatched });
+        let path = &shared.config.checkpoint_file;
+        shared
+            .write_checkpoint(&self.checkpoint)
+            .map_err(|source| CloseError::Io { path: path.clone(), source })
+    }
+}
+
+/// Writes tails every `queue_flush_interval_ms` and the checkpoint every `checkpoint_interval_ms`.
+pub(crate) fn queue_flusher(shared: &Shared) {
+    let interval = Duration::from_millis(shared.config.queue_flush_interval_ms);
+    let checkpoint_interval = Duration::from_millis(shared.config.checkpoint_interval_ms);
+    let mut checkpoint_due: Option<Instant> = None;
+    loop {
+        match checkpoint_due {
+            None => shared.queue_bell.wait(),
+            Some(due) => {
+                shared.queue_bell.wait_at_most(due.saturating_duration_since(Instant::now()));
+            }
+        }
+        if shared.stopping() {
+            return;
+        }
+        if lock(&shared.writer).queues_due {
+            // Units gather for a while; too many of them, or the end, ring before that.
+            shared.queue_bell.wait_at_most(interval);
+            if shared.stopping() {
+                return;
+            }
+            if let Err(error) = lock(&shared.queue_flusher).flush(shared) {
+                tracing::warn!(%error, "cannot write a consume queue; its units stay in memory");
+                lock(&shared.writer).queues_due = true;
+                shared.queue_bell.wait_at_most(RETRY);
+                shared.queue_bell.ring();
+            }
+            checkpoint_due.get_or_insert_with(|| Instant::now() + checkpoint_interval);
+        }
+        if checkpoint_due.is_some_and(|due| due <= Instant::now()) {
+            checkpoint_due = None;
+            if let Err(error) = shared.checkpoint(false) {
+                tracing::warn!(%error, "cannot write the checkpoint");
+                checkpoint_due = Some(Instant::now() + checkpoint_interval);
+            }
+        }
+    }
+}
+
+/// Has pages and the next segment ready before the log's end gets there.
+pub(crate) fn prepare(shared: &Shared) {
+    let mut populated = 0;
+    loop {
+        shared.prepare_bell.wait();
+        if shared.stopping() {
+            return;
+        }
+        let end = shared.log.end();
+        let segment_size = shared.config.segment_size_bytes;
+        if end % segment_size >= segment_size / 2 {
+            // A full disk is no trouble before the current segment is full, and reported when tried.
+            let _ = shared.log.prepare_spares(1);
+        }
+        let from = end.max(populated);
+        let to = end + POPULATE_AHEAD;
+        if from < to {
+            shared.log.populate(from, to - from);
+            populated = to;
+        }
+    }
+}

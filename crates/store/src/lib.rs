@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The store: commit log, consume queues, checkpoint, flush and recovery. The only code with message files.
+//!
+//! ```text
+//! ROOT/
+//!   lock            one lock on its bytes: one broker, Java or OxMQ, on a folder
+//!   abort           there while the store is open; there at a start: the last one was not closed
+//!   checkpoint      how far everything is on the disk: `checkpoint`
+//!   commitlog/      00000000000000000000, ...: all records in their order: `log`
+//!   consumequeue/   TOPIC/QUEUE ID/00000000000000000000, ...: where each message lies: `queue`
+//! ```
+//! The files are those of a Java broker, 4.9 or 5.x with file queues, in both directions.
+//!
+//! It knows records, but no feature: no delay, no transaction, no retry. Blocking, without a runtime. An append takes
+//! one lock, makes no system call and does not allocate; readers get slices of the mapped log, without a copy.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod checkpoint;
+mod config;
+mod disk;
+mod error;
+mod flush;
+mod log;
+mod queue;
+mod recovery;
+mod registry;
+mod store;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub use config::{FlushMode, StoreConfig};
+pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
+pub use queue::{Boundary, Queue, Unit};
+pub use recovery::TagsRule;
+pub use store::{Appended, DeleteError, Entry, Store, tags_of};

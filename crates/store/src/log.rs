@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Commit log: all records of all topics, in the order in which they came.
+//!
+//! Files of one configured length (1 GiB); name = offset of the first byte since ever, 20 decimal digits. Records lie
+//! back to back; one that does not fit into what remains of a segment (less 8 bytes) goes to the next, and a blank
+//! record fills the rest. Never written bytes are zero. The record itself is drawn in `oxmq-record`.
+//!
+//! Invariants
+//! - Segments are contiguous: each starts where the one before ends.
+//! - Published end: readers see only bytes below it. It is stored with Release after the bytes were written, and
+//!   loaded with Acquire before they are read. Bytes below it never change.
+//! - Beyond the end all bytes are zero, or else a record of an earlier life could be taken for one of this.
+//!
+//! Java: `CommitLog`, `MappedFileQueue`.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use oxmq_record::{BLANK_SIZE_MIN, MAX_STAMPED_PREFIX, Peeked, RecordView, peek_size_and_magic};
+
+use crate::{
+    disk::{Disk, Segment},
+    error::OpenError,
+    sync::{lock, read, write},
+};
+
+pub(crate) struct LogSegment {
+    pub(crate) start: u64,
+    pub(crate) map: Box<dyn Segment>,
+}
+
+pub(crate) struct CommitLog {
+    disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) segment_size: u64,
+    segments: RwLock<Vec<Arc<LogSegment>>>,
+    end: AtomicU64,
+    spares: Mutex<Spares>,
+}
+
+/// Segments that exist but hold nothing yet, next one first.
+struct Spares {
+    ready: VecDeque<Arc<LogSegment>>,
+    failed: Option<(Instant, String)>,
+}
+
+/// After a full disk, so long no further attempt is made: each costs the appenders a system call under their lock.
+const ALLOCATION_RETRY: Duration = Duration::from_secs(1);
+
+/// What stands at a position of the log.
+pub(crate) enum At {
+    Record(Bytes),
+    /// The rest of the segment is filler.
+    Blank,
+    /// Nothing that is a record of this log at this place.
+    End,
+}
+
+impl CommitLog {
+    /// Opens the segments in `dir`. The end stays at 0 until recovery found it.
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf, segment_size: u64) -> Result<Self, OpenError> {
+        let at = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| OpenError::Io { path, source }
+        };
+        let mut found = Vec::new();
+        for entry in disk.list(&dir).map_err(at(&dir))? {
+            if entry.is_dir {
+                continue;
+            }
+            let path = dir.join(&entry.name);
+            let start = entry.name.parse::<u64>().ok().filter(|start| start % segment_size == 0);
+            match start {
+                Some(start) if entry.name == format!("{start:020}") => {
+                    found.push((start, path, entry.length))
+                }
+                _ => return Err(OpenError::SegmentName { path, segment_size }),
+            }
+        }
+        found.sort_unstable();
+        // A crash while the last segment was made leaves it short and empty, as it does in Java.
+        if let Some((_, path, length)) = found.last()
+            && *length != segment_size
+        {
+            let mut head = [0; BLANK_SIZE_MIN];
+            let file = disk.open(path, false).map_err(at(path))?;
+            file.read_at(0, &mut head).map_err(at(path))?;
+            if head == [0; BLANK_SIZE_MIN] && *length < segment_size {
+                tracing::warn!(file = %path.display(), "removed a commit log file that was never finished");
+                disk.remove_file(path).map_err(at(path))?;
+                found.pop();
+            }
+        }
+        let mut segments: Vec<Arc<LogSegment>> = Vec::with_capacity(found.len());
+        let mut expected = None;
+        for (start, path, length) in found {
+            if length != segment_size {
+                return Err(OpenError::SegmentSize { path, expected: segment_size, found: length });
+            }
+            if let Some(expected) = expected.filter(|expected| *expected != start) {
+                return Err(OpenError::SegmentMissing { expected: file_at(&dir, expected), found: start });
+            }
+            let map = disk.open_segment(&path, segment_size).map_err(at(&path))?;
+            segments.push(Arc::new(LogSegment { start, map }));
+            expected = Some(start + segment_size);
+        }
+        Ok(Self {
+            disk,
+            dir,
+            segment_size,
+            segments: RwLock::new(segments),
+            end: AtomicU64::new(0),
+            spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
+        })
+    }
+
+    /// Where the first segment starts; the end if there is none.
+    pub(crate) fn min(&self) -> u64 {
+        read(&self.segments).first().map_or_else(|| self.end(), |first| first.start)
+    }
+
+    /// The published end.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Starts of all segments, ascending.
+    pub(crate) fn segment_starts(&self) -> Vec<u64> {
+        read(&self.segments).iter().map(|segment| segment.start).collect()
+    }
+
+    /// The segment that holds the byte `at`, published or not.
+    pub(crate) fn segment(&self, at: u64) -> Option<Arc<LogSegment>> {
+        let segments = read(&self.segments);
+        let index = at.checked_sub(segments.first()?.start)? / self.segment_size;
+        segments.get(usize::try_from(index).ok()?).map(Arc::clone)
+    }
+
+    /// `size` published bytes at `at`, if they lie within one segment.
+    pub(crate) fn read(&self, at: u64, size: u32) -> Option<Bytes> {
+        if at.checked_add(u64::from(size))? > self.end() {
+            return None;
+        }
+        self.slice(at, u64::from(size))
+    }
+
+    /// Store time of the record at `at`. `None` if none starts there.
+    pub(crate) fn store_timestamp(&self, at: u64) -> Option<i64> {
+        let in_segment = self.segment_size - at % self.segment_size;
+        let length = (MAX_STAMPED_PREFIX as u64).min(self.end().checked_sub(at)?).min(in_segment);
+        RecordView::store_timestamp_of(&self.slice(at, length)?)
+    }
+
+    /// The published record that starts at `at`. `None` unless a whole, undamaged one does.
+    pub(crate) fn record_at(&self, at: u64) -> Option<Bytes> {
+        let published = self.end().checked_sub(at)?;
+        let rest = self.slice(at, published.min(self.segment_size - at % self.segment_size))?;
+        let record = RecordView::parse(&rest).ok()?;
+        let size = record.size() as usize;
+        (record.physical_offset().0 == at && record.verify_crc()).then(|| rest.slice(..size))
+    }
+
+    /// What stands at `at`, published or not. A record whose body was damaged does not count.
+    /// Only for recovery, when nobody writes.
+    pub(crate) fn look(&self, at: u64) -> At {
+        let remaining = self.segment_size - at % self.segment_size;
+        let Some(rest) = self.slice(at, remaining) else { return At::End };
+        match peek_size_and_magic(&rest) {
+            Peeked::Blank { size } if u64::from(size) == remaining => At::Blank,
+            Peeked::Message { .. } => match RecordView::parse(&rest) {
+                Ok(record)
+                    if record.physical_offset().0 == at
+                        && u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining
+                        && record.verify_crc()
+                        && !has_lost_sector(&record) =>
+                {
+                    At::Record(rest.slice(..record.size() as usize))
+                }
+                _ => At::End,
+            },
+            _ => At::End,
+        }
+    }
+
+    /// Calls `each` for every record in `from..to` and returns where it stopped: `to`, or the first place before it
+    /// after which there are no records. `from` is the start of a record or of a segment.
+    ///
+    /// Damage is passed over to the next segment that starts with a record. So a flipped bit in an old segment
+    /// cannot end the log and take all that followed with it.
+    pub(crate) fn walk<E>(
+        &self,
+        from: u64,
+        to: u64,
+        mut each: impl FnMut(&Bytes) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut at = from;
+        while at < to {
+            let found = self.look(at);
+            if let At::Record(record) = found {
+                each(&record)?;
+                at += record.len() as u64;
+                continue;
+            }
+            let after = (at / self.segment_size + 1) * self.segment_size;
+            let resumes = (after..to)
+                .step_by(self.segment_size as usize)
+                .find(|&start| matches!(self.look(start), At::Record(_)));
+            // With nothing but filler before the end, appending goes on by writing the filler again.
+            let Some(next) = resumes else { return Ok(at) };
+            if next != after || matches!(found, At::End) {
+                let file = file_at(&self.dir, at - at % self.segment_size);
+                tracing::error!(
+                    file = %file.display(), offset = at, skipped_bytes = next - at,
+                    "damaged records in the commit log, passed over"
+                );
+            }
+            at = next;
+        }
+        Ok(at)
+    }
+
+    /// Makes `end` the end: zeroes what follows in its segment and removes later segments. Returns how many bytes
+    /// were cut, counted to the last one that was not zero; where 16 MiB of zeros begin, counting stops.
+    pub(crate) fn cut(&self, end: u64) -> io::Result<u64> {
+        const QUIET: u64 = 16 * 1024 * 1024;
+        const STEP: u64 = 64 * 1024;
+        let mut cut = 0;
+        let mut segments = write(&self.segments);
+        while let Some(last) = segments.pop_if(|last| last.start > end || (last.start == end && end > 0)) {
+            if last.map.slice(0..BLANK_SIZE_MIN).iter().any(|&byte| byte != 0) {
+                cut = cut.max(last.start + self.segment_size - end);
+            }
+            self.disk.remove_file(&file_at(&self.dir, last.start))?;
+        }
+        if let Some(last) = segments.last() {
+            let (mut at, size) = (end - last.start, self.segment_size);
+            let mut last_used = at;
+            while at < size && at < last_used + QUIET {
+                let next = (at + STEP).min(size);
+                let chunk = last.map.slice(at as usize..next as usize);
+                if let Some(used) = chunk.iter().rposition(|&byte| byte != 0) {
+                    last_used = at + used as u64 + 1;
+                }
+                at = next;
+            }
+            cut = cut.max(last_used - (end - last.start));
+            last.map.zero_from((end - last.start) as usize)?;
+        }
+        self.disk.sync_dir(&self.dir)?;
+        Ok(cut)
+    }
+
+    /// Makes the bytes in `from..to` durable.
+    pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            let end = ((at / self.segment_size + 1) * self.segment_size).min(to);
+            if let Some(segment) = self.segment(at) {
+                segment.map.sync((at - segment.start) as usize..(end - segment.start) as usize)?;
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `count` spare segments are ready.
+    ///
+    /// # Errors
+    /// What the system says, now or less than a second ago.
+    pub(crate) fn prepare_spares(&self, count: usize) -> Result<(), String> {
+        let mut spares = lock(&self.spares);
+        while spares.ready.len() < count {
+            if let Some((when, reason)) = &spares.failed
+                && when.elapsed() < ALLOCATION_RETRY
+            {
+                return Err(reason.clone());
+            }
+            let last = spares.ready.back().cloned().or_else(|| read(&self.segments).last().cloned());
+            let end = self.end();
+            let start = last.map_or(end - end % self.segment_size, |last| last.start + self.segment_size);
+            match self.disk.create_segment(&file_at(&self.dir, start), self.segment_size) {
+                Ok(map) => {
+                    spares.failed = None;
+                    spares.ready.push_back(Arc::new(LogSegment { start, map }));
+                }
+                Err(error) => {
+                    tracing::warn!(file = %file_at(&self.dir, start).display(), %error, "cannot make the next commit log file");
+                    spares.failed = Some((Instant::now(), error.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the next spare segment, which must be ready, the last one of the log.
+    pub(crate) fn take_spare(&self) -> Option<Arc<LogSegment>> {
+        let next = lock(&self.spares).ready.pop_front()?;
+        write(&self.segments).push(Arc::clone(&next));
+        Some(next)
+    }
+
+    /// Has the pages ready that the next `length` bytes from `at` on will be written to.
+    pub(crate) fn populate(&self, at: u64, length: u64) {
+        let Some(segment) = self.segment(at) else { return };
+        let from = at - segment.start;
+        let to = (from + length).min(self.segment_size);
+        segment.map.populate(from as usize..to as usize);
+        let beyond = length - (to - from);
+        if beyond > 0
+            && let Some(spare) = lock(&self.spares).ready.front().cloned()
+        {
+            spare.map.populate(0..beyond.min(self.segment_size) as usize);
+        }
+    }
+
+    /// Removes segments that were made ahead and hold nothing.
+    pub(crate) fn remove_spares(&self) -> io::Result<()> {
+        let ready = std::mem::take(&mut lock(&self.spares).ready);
+        for spare in ready {
+            self.disk.remove_file(&file_at(&self.dir, spare.start))?;
+        }
+        Ok(())
+    }
+
+    fn slice(&self, at: u64, size: u64) -> Option<Bytes> {
+        let segment = self.segment(at)?;
+        let from = at - segment.start;
+        let to = from.checked_add(size).filter(|to| *to <= self.segment_size)?;
+        Some(segment.map.slice(from as usize..to as usize))
+    }
+}
+
+/// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
+/// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
+/// unless someone put a zero byte into a property, exactly there.
+fn has_lost_sector(record: &RecordView<'_>) -> bool {
+    const SECTOR: u64 = 512;
+    let at = record.physical_offset().0;
+    record.unchecked_ranges().into_iter().any(|range| {
+        let (mut from, end) = (range.start, range.end);
+        while from < end {
+            let to = end.min(from + (SECTOR - (at + from as u64) % SECTOR) as usize);
+            if record.bytes()[from..to].iter().all(|&byte| byte == 0) {
+                return true;
+            }
+            from = to;
+        }
+        false
+    })
+}
+
+/// The path of the file in `dir` that starts at `offset`.
+pub(crate) fn file_at(dir: &std::path::Path, offset: u64) -> PathBuf {
+    dir.join(format!("{offset:020}"))
+}

@@ -1,0 +1,618 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Consume queue: for one topic and queue, where each message lies in the commit log.
+//!
+//! Directory: `TOPIC/QUEUE ID`. Files of one configured length (300,000 units); name = byte offset of the first unit,
+//! 20 decimal digits. Units of 20 bytes, big-endian:
+//! ```text
+//! 0 physical offset 8 | 8 record size 4 | 12 tags code 8
+//! ```
+//! Tags code: Java hash of the tag; delivery time in ms since 1970 for `SCHEDULE_TOPIC_XXXX`. A size of 0 is a unit
+//! that was never written. A size of 2^31 - 1 is filler: Java writes it, with physical offset 0, before the first
+//! message of a queue that does not start at 0; we write it, with the next message's physical offset, where damage
+//! in the log took messages away. No record has that size, so reading one finds nothing.
+//!
+//! New units stay in memory until the flusher writes them (about 200 ms); then only the files have them. A queue that
+//! nobody uses holds no file handle, no mapping, no thread and no units.
+//!
+//! Invariants
+//! - Derived: can be rebuilt from the commit log at any time, so losing its tail is not losing data.
+//! - Physical offsets never decrease along a queue.
+//! - Never ahead: a unit is added after its record was published, and recovery drops those beyond the log's end.
+//! - Files have their full length from the start (Java refuses others) and are sparse behind the last unit.
+//!
+//! Java: `ConsumeQueue`, `CQ_STORE_UNIT_SIZE`.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use oxmq_record::RECORD_SIZE_MIN;
+use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
+
+use crate::{
+    disk::{Disk, File},
+    error::QueueFileError,
+    log::{CommitLog, file_at},
+    sync::lock,
+};
+
+pub(crate) const UNIT_SIZE: u64 = 20;
+const FILLER_SIZE: u32 = i32::MAX as u32;
+/// Messages of one queue that damage in the log may take away in a row and recovery still goes on.
+const GAP_MAX: u64 = 1_000_000;
+/// Open files that are kept for reading and flushing, over all queues.
+const HANDLES_MAX: usize = 512;
+
+/// Where one message lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unit {
+    /// Where its record starts in the commit log.
+    pub physical: PhysicalOffset,
+    /// Bytes in its record.
+    pub size: u32,
+    /// What filters look at.
+    pub tags_code: TagsCode,
+}
+
+impl Unit {
+    /// True for a unit that stands for no message: pass over it.
+    #[must_use]
+    pub fn is_filler(&self) -> bool {
+        self.size == FILLER_SIZE
+    }
+
+    fn encode(&self) -> [u8; UNIT_SIZE as usize] {
+        let mut out = [0; UNIT_SIZE as usize];
+        out[..8].copy_from_slice(&self.physical.0.to_be_bytes());
+        out[8..12].copy_from_slice(&self.size.to_be_bytes());
+        out[12..].copy_from_slice(&self.tags_code.0.to_be_bytes());
+        out
+    }
+
+    /// `None` for a unit that was never written.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (physical, rest) = bytes.split_first_chunk()?;
+        let (size, rest) = rest.split_first_chunk()?;
+        let unit = Self {
+            physical: PhysicalOffset(u64::from_be_bytes(*physical)),
+            size: u32::from_be_bytes(*size),
+            tags_code: TagsCode(i64::from_be_bytes(*rest.first_chunk()?)),
+        };
+        // Both are signed in Java.
+        (unit.size != 0 && unit.size <= FILLER_SIZE && unit.physical.0 <= i64::MAX as u64).then_some(unit)
+    }
+}
+
+/// Which end of a range of equal or missing times is wanted. Java: `BoundaryType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// The first message stored at or after the time.
+    Lower,
+    /// The last message stored at or before the time.
+    Upper,
+}
+
+/// What all queues of a store share.
+pub(crate) struct QueueFiles {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) file_size: u64,
+    handles: Mutex<Handles>,
+}
+
+#[derive(Default)]
+struct Handles {
+    open: HashMap<(u32, u64), (Arc<dyn File>, u64)>,
+    clock: u64,
+}
+
+impl QueueFiles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_size: u64) -> Arc<Self> {
+        Arc::new(Self { disk, dir, file_size, handles: Mutex::default() })
+    }
+}
+
+/// A consume queue. One `Arc` of it is worth keeping by whoever uses it often.
+pub struct Queue {
+    topic: Arc<str>,
+    queue_id: QueueId,
+    /// Names the queue among all that were ever opened.
+    key: u32,
+    files: Arc<QueueFiles>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Unit with which the first file starts.
+    start: u64,
+    /// First unit whose record the log still has.
+    min: u64,
+    /// Units below are in files.
+    flushed: u64,
+    /// Units from `flushed` on.
+    tail: Vec<Unit>,
+    /// Physical offset of the last unit, `None` in an empty queue.
+    last: Option<PhysicalOffset>,
+    /// The flusher knows that there is a tail.
+    listed: bool,
+    deleted: bool,
+}
+
+impl State {
+    fn max(&self) -> u64 {
+        self.flushed + self.tail.len() as u64
+    }
+
+    fn push(&mut self, unit: Unit) -> Added {
+        self.last = Some(unit.physical);
+        self.tail.push(unit);
+        if std::mem::replace(&mut self.listed, true) { Added::Known } else { Added::FirstOfTail }
+    }
+}
+
+/// A queue that is locked to get its next unit.
+pub(crate) struct Appending<'a>(MutexGuard<'a, State>);
+
+impl Appending<'_> {
+    /// The offset that the unit will have.
+    pub(crate) fn offset(&self) -> QueueOffset {
+        QueueOffset(self.0.max())
+    }
+
+    /// Adds the unit.
+    pub(crate) fn push(mut self, unit: Unit) -> Added {
+        debug_assert!(self.0.last.is_none_or(|last| last < unit.physical), "units out of order");
+        self.0.push(unit)
+    }
+}
+
+/// What an append found out about the queue.
+pub(crate) enum Added {
+    /// The flusher does not know yet that this queue has a tail: tell it.
+    FirstOfTail,
+    Known,
+}
+
+impl Queue {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The number within the topic.
+    #[must_use]
+    pub fn queue_id(&self) -> QueueId {
+        self.queue_id
+    }
+
+    /// The first message that the store still has; [`Self::max_offset`] if there is none.
+    /// Java: `getMinOffsetInQueue`.
+    #[must_use]
+    pub fn min_offset(&self) -> QueueOffset {
+        QueueOffset(lock(&self.state).min)
+    }
+
+    /// The offset that the next message will get. Java: `getMaxOffsetInQueue`.
+    #[must_use]
+    pub fn max_offset(&self) -> QueueOffset {
+        QueueOffset(lock(&self.state).max())
+    }
+
+    /// Appends to `out` up to `max` units from `from` on. Nothing is appended if `from` is not in
+    /// `min_offset() <= from < max_offset()`: the caller decides to hold the pull or to correct the offset.
+    ///
+    /// # Errors
+    /// [`QueueFileError`] if a file cannot be read.
+    /// Java: `ConsumeQueue#iterateFrom`.
+    pub fn read_units(
+        &self,
+        from: QueueOffset,
+        max: usize,
+        out: &mut Vec<Unit>,
+    ) -> Result<(), QueueFileError> {
+        let mut at = from.0;
+        let mut left = max;
+        while left > 0 {
+            let flushed = {
+                let state = lock(&self.state);
+                if at < state.min || at >= state.max() {
+                    return Ok(());
+                }
+                if at >= state.flushed {
+                    let tail = &state.tail[(at - state.flushed) as usize..];
+                    out.extend_from_slice(&tail[..left.min(tail.len())]);
+                    return Ok(());
+                }
+                state.flushed
+            };
+            let read = self.read_file(at, left.min((flushed - at) as usize), out)?;
+            at += read as u64;
+            left -= read;
+        }
+        Ok(())
+    }
+
+    /// The offset of the message stored at `timestamp_ms`, by binary search over the store times of the records in
+    /// `log`; `boundary` says which if there are several or none.
+    ///
+    /// Beyond the last message: `Lower` gives the maximum offset, `Upper` the last message. Before the first:
+    /// `Lower` gives the minimum offset, `Upper` 0. An empty queue gives 0.
+    ///
+    /// # Errors
+    /// [`QueueFileError`] if a file cannot be read.
+    /// Java: `ConsumeQueue#getOffsetInQueueByTime`.
+    pub(crate) fn offset_by_time(
+        &self,
+        log: &CommitLog,
+        timestamp_ms: i64,
+        boundary: Boundary,
+    ) -> Result<QueueOffset, QueueFileError> {
+        let (min, max) = {
+            let state = lock(&self.state);
+            (state.min, state.max())
+        };
+        if min == max {
+            return Ok(QueueOffset(0));
+        }
+        let found = partition_point(min, max, |at| {
+            let Some(unit) = self.unit(at)? else { return Ok(true) };
+            // A record that is gone or damaged counts as old.
+            let stored = log.store_timestamp(unit.physical.0).unwrap_or(i64::MIN);
+            Ok(match boundary {
+                Boundary::Lower => stored < timestamp_ms,
+                Boundary::Upper => stored <= timestamp_ms,
+            })
+        })?;
+        Ok(QueueOffset(match boundary {
+            Boundary::Lower => found,
+            Boundary::Upper if found == min => 0,
+            Boundary::Upper => found - 1,
+        }))
+    }
+
+    /// The unit at `at`. `None` if there is none.
+    pub(crate) fn unit(&self, at: u64) -> Result<Option<Unit>, QueueFileError> {
+        let mut one = Vec::with_capacity(1);
+        self.read_units(QueueOffset(at), 1, &mut one)?;
+        Ok(one.pop())
+    }
+
+    /// Opens the queue as its files say, without what they say about records at or beyond `limit`.
+    ///
+    /// `torn`: the files may have holes or rests beyond the last good unit, as a crash leaves them; they are cleared.
+    pub(crate) fn load(
+        files: &Arc<QueueFiles>,
+        topic: &Arc<str>,
+        queue_id: QueueId,
+        key: u32,
+        limit: u64,
+        log_min: u64,
+        torn: bool,
+    ) -> Result<Self, QueueFileError> {
+        let queue = Self {
+            topic: Arc::clone(topic),
+            queue_id,
+            key,
+            files: Arc::clone(files),
+            state: Mutex::default(),
+        };
+        let starts = queue.file_starts()?;
+        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(queue) };
+        let start = first / UNIT_SIZE;
+        let end = (last + files.file_size) / UNIT_SIZE;
+        // While it loads, the queue takes every unit that its files have room for as readable.
+        *lock(&queue.state) = State { start, min: start, flushed: end, ..State::default() };
+
+        let max = partition_point(start, end, |at| {
+            Ok(queue.raw_unit(at)?.is_some_and(|unit| unit.physical.0 < limit))
+        })?;
+        let rest = if max < end { queue.raw_unit(max)? } else { None };
+        if torn || rest.is_some() {
+            queue.clear_from(max, &starts)?;
+        }
+        let min = partition_point(start, max, |at| {
+            Ok(queue.raw_unit(at)?.is_none_or(|unit| unit.physical.0 < log_min || unit.is_leading_filler()))
+        })?;
+        let last = if max > start { queue.raw_unit(max - 1)?.map(|unit| unit.physical) } else { None };
+        *lock(&queue.state) = State { start, min, flushed: max, last, ..State::default() };
+        Ok(queue)
+    }
+
+    /// Locks the queue to add the next unit. `None` if it was deleted.
+    pub(crate) fn appending(&self) -> Option<Appending<'_>> {
+        Some(lock(&self.state)).filter(|state| !state.deleted).map(Appending)
+    }
+
+    /// Adds the unit of a record that recovery found, unless the queue has it. `None` if it has.
+    pub(crate) fn dispatch(&self, offset: QueueOffset, unit: Unit) -> Option<Added> {
+        let mut state = lock(&self.state);
+        let max = state.max();
+        if offset.0 < max || state.last.is_some_and(|last| last >= unit.physical) {
+            return None;
+        }
+        // The checksum does not cover the queue offset: a flipped bit in it must not become files full of filler.
+        let fresh = state.last.is_none() && state.flushed == 0;
+        let possible = offset.0 <= unit.physical.0 / RECORD_SIZE_MIN as u64;
+        if !possible || (offset.0 - max > GAP_MAX && !fresh) {
+            tracing::error!(
+                topic = %self.topic, queue = self.queue_id.0, queue_offset = offset.0, physical = unit.physical.0,
+                "record with an impossible queue offset, passed over"
+            );
+            return None;
+        }
+        if offset.0 > max {
+            if fresh {
+                // The first message of the queue that the log still has.
+                state.start = offset.0;
+                state.min = offset.0;
+                state.flushed = offset.0;
+            } else {
+                tracing::warn!(
+                    topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
+                    "messages are missing in the commit log"
+                );
+                let filler = Unit { size: FILLER_SIZE, tags_code: TagsCode(0), ..unit };
+                let missing = offset.0 - max;
+                state.tail.extend(std::iter::repeat_n(filler, missing as usize));
+            }
+        }
+        Some(state.push(unit))
+    }
+
+    /// Writes the tail to the files and forgets it. Returns the number of units and notes in `written` which files
+    /// they went to; `created` is set if one was new.
+    pub(crate) fn flush(
+        &self,
+        buffer: &mut Vec<u8>,
+        written: &mut Vec<u64>,
+        created: &mut bool,
+    ) -> Result<usize, QueueFileError> {
+        let (start, from) = {
+            let mut state = lock(&self.state);
+            state.listed = false;
+            if state.deleted {
+                return Ok(std::mem::take(&mut state.tail).len());
+            }
+            buffer.clear();
+            buffer.extend(state.tail.iter().flat_map(Unit::encode));
+            (state.start, state.flushed)
+        };
+        let result = self.write_file(start, from, buffer, written, created);
+        let mut state = lock(&self.state);
+        if let Err(error) = result {
+            // To be tried again; whoever flushes keeps the queue on its list.
+            state.listed = true;
+            return Err(error);
+        }
+        let count = buffer.len() / UNIT_SIZE as usize;
+        if state.tail.len() == count {
+            state.tail = Vec::new();
+        } else {
+            state.tail.drain(..count);
+        }
+        state.flushed = from + count as u64;
+        Ok(count)
+    }
+
+    /// Makes the file that starts at byte `start` durable.
+    pub(crate) fn sync(&self, start: u64) -> Result<(), QueueFileError> {
+        self.handle(start, false).and_then(|file| file.sync()).map_err(|source| self.failed(start, source))
+    }
+
+    /// Takes no more units, and lets go of its files.
+    pub(crate) fn delete(&self) {
+        let mut state = lock(&self.state);
+        state.deleted = true;
+        drop(state);
+        lock(&self.files.handles).open.retain(|(key, _), _| *key != self.key);
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        lock(&self.state).deleted
+    }
+
+    /// Physical offset of the last unit.
+    pub(crate) fn last_physical(&self) -> Option<PhysicalOffset> {
+        lock(&self.state).last
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.files.dir.join(&*self.topic).join(self.queue_id.to_string())
+    }
+
+    fn failed(&self, start: u64, source: io::Error) -> QueueFileError {
+        QueueFileError { path: file_at(&self.dir(), start), source }
+    }
+
+    /// Starts of all files, ascending, in bytes; they have been checked to be contiguous and of the right length.
+    fn file_starts(&self) -> Result<Vec<u64>, QueueFileError> {
+        let (dir, size) = (self.dir(), self.files.file_size);
+        let mut starts = Vec::new();
+        let failed = |path: PathBuf, source| QueueFileError { path, source };
+        for entry in self.files.disk.list(&dir).map_err(|source| failed(dir.clone(), source))? {
+            let path = dir.join(&entry.name);
+            let start = entry.name.parse::<u64>().ok().filter(|start| start % size == 0 && !entry.is_dir);
+            let Some(start) = start.filter(|start| entry.name == format!("{start:020}")) else {
+                tracing::warn!(file = %path.display(), "not a consume queue file, ignored");
+                continue;
+            };
+            if entry.length == 0 {
+                // Made but not yet given its length when the power went; Java removes it, too.
+                self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
+                continue;
+            }
+            if entry.length != size {
+                let found = entry.length;
+                let text = format!("file has {found} bytes, but mappedFileSizeConsumeQueue is {size}");
+                return Err(failed(path, io::Error::new(io::ErrorKind::InvalidData, text)));
+            }
+            starts.push(start);
+        }
+        starts.sort_unstable();
+        if let Some(gap) = starts.windows(2).find(|pair| pair[0] + size != pair[1]) {
+            let source = io::Error::new(io::ErrorKind::NotFound, "consume queue file is missing");
+            return Err(failed(file_at(&dir, gap[0] + size), source));
+        }
+        Ok(starts)
+    }
+
+    /// The unit at `at` as the file has it; `None` if it was never written.
+    fn raw_unit(&self, at: u64) -> Result<Option<Unit>, QueueFileError> {
+        let (start, within) = self.place(at);
+        let mut bytes = [0; UNIT_SIZE as usize];
+        self.handle(start, false)
+            .and_then(|file| file.read_at(within, &mut bytes))
+            .map_err(|source| self.failed(start, source))?;
+        Ok(Unit::decode(&bytes))
+    }
+
+    /// Start of the file that holds the unit `at`, and the unit's place in it, in bytes.
+    fn place(&self, at: u64) -> (u64, u64) {
+        let bytes = at * UNIT_SIZE;
+        let within = bytes % self.files.file_size;
+        (bytes - within, within)
+    }
+
+    /// Reads up to `count` units at `at` from one file.
+    fn read_file(&self, at: u64, count: usize, out: &mut Vec<Unit>) -> Result<usize, QueueFileError> {
+        const AT_ONCE: usize = 64;
+        let (start, within) = self.place(at);
+        let count = count.min(((self.files.file_size - within) / UNIT_SIZE) as usize).min(AT_ONCE);
+        let mut buffer = [0; AT_ONCE * UNIT_SIZE as usize];
+        let buffer = &mut buffer[..count * UNIT_SIZE as usize];
+        self.handle(start, false)
+            .and_then(|file| file.read_at(within, buffer))
+            .map_err(|source| self.failed(start, source))?;
+        for bytes in buffer.chunks_exact(UNIT_SIZE as usize) {
+            let torn = || io::Error::new(io::ErrorKind::InvalidData, "consume queue unit was never written");
+            out.push(Unit::decode(bytes).ok_or_else(|| self.failed(start, torn()))?);
+        }
+        Ok(count)
+    }
+
+    fn write_file(
+        &self,
+        first: u64,
+        from: u64,
+        mut units: &[u8],
+        written: &mut Vec<u64>,
+        created: &mut bool,
+    ) -> Result<(), QueueFileError> {
+        let mut at = from;
+        while !units.is_empty() {
+            let (start, within) = self.place(at);
+            let length = units.len().min((self.files.file_size - within) as usize);
+            let (now, later) = units.split_at(length);
+            let write = || -> io::Result<bool> {
+                match self.handle(start, false) {
+                    Ok(file) => file.write_at(within, now).map(|()| false),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.files.disk.create_dir_all(&self.dir())?;
+                        let file = self.handle(start, true)?;
+                        file.set_length(self.files.file_size)?;
+                        if first == at && within > 0 {
+                            // Java stops reading a file at its first empty unit.
+                            let filler = Unit {
+                                physical: PhysicalOffset(0),
+                                size: FILLER_SIZE,
+                                tags_code: TagsCode(0),
+                            };
+                            file.write_at(0, &filler.encode().repeat((within / UNIT_SIZE) as usize))?;
+                        }
+                        file.write_at(within, now).map(|()| true)
+                    }
+                    Err(error) => Err(error),
+                }
+            };
+            *created |= write().map_err(|source| self.failed(start, source))?;
+            written.push(start);
+            at += (length as u64) / UNIT_SIZE;
+            units = later;
+        }
+        Ok(())
+    }
+
+    /// Makes everything from the unit `max` on as if it had never been written.
+    fn clear_from(&self, max: u64, starts: &[u64]) -> Result<(), QueueFileError> {
+        let (cut, within) = self.place(max);
+        for &start in starts.iter().filter(|start| **start >= cut) {
+            let clear = || -> io::Result<()> {
+                if start == cut && within > 0 {
+                    let file = self.handle(start, false)?;
+                    // Cutting and growing leaves zeros and gives the space back.
+                    file.set_length(within)?;
+                    return file.set_length(self.files.file_size);
+                }
+                lock(&self.files.handles).open.remove(&(self.key, start));
+                self.files.disk.remove_file(&file_at(&self.dir(), start))
+            };
+            clear().map_err(|source| self.failed(start, source))?;
+        }
+        Ok(())
+    }
+
+    /// The file that starts at byte `start`, from the handles that are open or by opening it.
+    fn handle(&self, start: u64, create: bool) -> io::Result<Arc<dyn File>> {
+        let mut handles = lock(&self.files.handles);
+        handles.clock += 1;
+        let now = handles.clock;
+        if let Some((file, used)) = handles.open.get_mut(&(self.key, start)) {
+            *used = now;
+            return Ok(Arc::clone(file));
+        }
+        drop(handles);
+        let file: Arc<dyn File> = self.files.disk.open(&file_at(&self.dir(), start), create)?.into();
+        let mut handles = lock(&self.files.handles);
+        if handles.open.len() >= HANDLES_MAX {
+            // Half at once: the search over all of them is paid once in so many openings.
+            let mut used: Vec<u64> = handles.open.values().map(|(_, used)| *used).collect();
+            let (_, median, _) = used.select_nth_unstable(HANDLES_MAX / 2);
+            let median = *median;
+            handles.open.retain(|_, (_, used)| *used > median);
+        }
+        handles.open.insert((self.key, start), (Arc::clone(&file), now));
+        Ok(file)
+    }
+}
+
+impl Unit {
+    fn is_leading_filler(&self) -> bool {
+        self.is_filler() && self.physical.0 == 0
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("Queue")
+            .field("topic", &self.topic)
+            .field("queue_id", &self.queue_id.0)
+            .field("min", &state.min)
+            .field("flushed", &state.flushed)
+            .field("max", &state.max())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first number in `low..high` for which `holds` is false, if it is true for all before and false for all after
+/// that one; `high` if it is true for all.
+fn partition_point<E>(
+    mut low: u64,
+    mut high: u64,
+    mut holds: impl FnMut(u64) -> Result<bool, E>,
+) -> Result<u64, E> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle)? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}

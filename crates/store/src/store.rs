@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The store as a whole: what is shared, how records get in, how they get out.
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use oxmq_record::{
+    BLANK_SIZE_MIN, Peeked, RECORD_SIZE_MIN, RecordView, peek_size_and_magic, stamp, sys_flag, write_blank,
+};
+use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
+
+use crate::{
+    checkpoint::{self, Checkpoint},
+    config::StoreConfig,
+    disk::{Disk, Locked},
+    error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
+    flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
+    log::{CommitLog, LogSegment},
+    queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
+    recovery::{TagsRule, recover},
+    registry::{Limits, Registry},
+    sync::{Bell, lock},
+};
+
+/// Units in memory at which their flusher is woken before its time.
+const UNITS_WAITING_SOFT: usize = 256 * 1024;
+/// Units in memory at which appending stops: about 100 MB that cannot be written.
+const UNITS_WAITING_HARD: usize = 4 * 1024 * 1024;
+/// After so many bytes, the thread that prepares pages and segments is woken.
+const PREPARE_STEP: u64 = 1024 * 1024;
+/// Java keeps lengths of files in 32 bits, signed.
+const FILE_SIZE_MAX: u64 = i32::MAX as u64;
+
+/// Where a record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its ordinal in the queue; 0 for records that get no consume queue unit.
+    pub queue_offset: QueueOffset,
+    /// Where it starts in the commit log.
+    pub physical: PhysicalOffset,
+    /// Where it ends: what [`Store::wait_flushed`] is to wait for.
+    pub end: PhysicalOffset,
+    /// The store time that it was given, in ms since 1970.
+    pub store_timestamp_ms: i64,
+}
+
+/// One record of several that are appended together.
+#[derive(Debug, Clone)]
+pub struct Entry<'a> {
+    /// The queue it belongs to; the record must say the same.
+    pub queue: &'a Arc<Queue>,
+    /// Where it lies in the bytes that are given along, as `Encoder::encode` returned it.
+    pub range: std::ops::Range<usize>,
+    /// What its consume queue unit carries.
+    pub tags_code: TagsCode,
+}
+
+/// A store that is open. One thread flushes the commit log, one the consume queues, one prepares pages and segments;
+/// without appends all of them sleep.
+///
+/// Dropping it without [`Store::close`] is like a crash of the process.
+pub struct Store {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: StoreConfig,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) log: CommitLog,
+    pub(crate) registry: Registry,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) flush: Mutex<FlushState>,
+    pub(crate) flush_bell: Bell,
+    pub(crate) queue_flusher: Mutex<QueueFlusher>,
+    pub(crate) queue_bell: Bell,
+    pub(crate) prepare_bell: Bell,
+    /// The threads are to end.
+    pub(crate) stop: AtomicBool,
+    _lock: Box<dyn Locked>,
+}
+
+/// Everything that an append changes, behind the one lock that it takes.
+pub(crate) struct Writer {
+    pub(crate) current: Option<Arc<LogSegment>>,
+    /// The end of the log, as published.
+    pub(crate) end: u64,
+    /// Where the record that ends there starts; `end` if there is none.
+    pub(crate) last_record: u64,
+    pub(crate) last_timestamp_ms: i64,
+    /// Queues with a tail that the queue flusher has not taken over yet.
+    pub(crate) dirty: Vec<Arc<Queue>>,
+    /// Units in tails of queues.
+    pub(crate) units_waiting: usize,
+    /// Why units cannot be written, as long as they cannot.
+    pub(crate) queues_stuck: Option<String>,
+    /// The log flusher knows that there is something to flush.
+    pub(crate) flush_due: bool,
+    /// The queue flusher knows that there is something to flush.
+    pub(crate) queues_due: bool,
+    /// When the end passes this, the preparing thread is woken.
+    pub(crate) prepare_at: u64,
+    /// Set for ever by a failed fsync.
+    pub(crate) poisoned: Option<String>,
+    pub(crate) closed: bool,
+}
+
+impl Store {
+    /// Opens the store that `config` names, creating it if there is none: takes its lock file, recovers what a crash
+    /// left, starts the threads. `tags_rule` gives records that recovery dispatches again their tags code;
+    /// [`crate::tags_of`] does for ordinary topics.
+    ///
+    /// # Errors
+    /// [`OpenError`] with one line for the operator. Nothing has been changed then, unless it is a file that failed.
+    /// Java: `DefaultMessageStore#load`, `#start`.
+    #[cfg(unix)]
+    pub fn open(config: StoreConfig, tags_rule: TagsRule) -> Result<Arc<Self>, OpenError> {
+        Self::open_on(Arc::new(crate::disk::real::RealDisk), config, tags_rule)
+    }
+
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        mut config: StoreConfig,
+        tags_rule: TagsRule,
+    ) -> Result<Arc<Self>, OpenError> {
+        check(&mut config)?;
+        for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
+            disk.create_dir_all(dir).map_err(at(dir))?;
+        }
+        let lock_file = config.root.join("lock");
+        let Some(held) = disk.lock(&lock_file).map_err(at(&lock_file))? else {
+            return Err(OpenError::Locked { root: config.root });
+        };
+        let crashed = disk.exists(&config.root.join("abort"));
+        let checkpoint =
+            read_checkpoint(&*disk, &config.checkpoint_file).map_err(at(&config.checkpoint_file))?;
+        let log =
+            CommitLog::open(Arc::clone(&disk), config.commit_log_dir.clone(), config.segment_size_bytes)?;
+        let files = QueueFiles::new(
+            Arc::clone(&disk),
+            config.consume_queue_dir.clone(),
+            config.consume_queue_file_size_bytes,
+        );
+        let registry = Registry::list(files, Limits { limit: 0, log_min: 0, torn: false })
+            .map_err(|error| OpenError::Io { path: error.path, source: error.source })?;
+
+        let abort = config.root.join("abort");
+        mark_running(&*disk, &abort).map_err(at(&abort))?;
+        let found = recover(&log, &registry, &checkpoint, crashed, &tags_rule).inspect_err(|_| {
+            // Refused: the next attempt is to find things as this one did.
+            if !crashed {
+                let _ = disk.remove_file(&abort);
+            }
+        })?;
+        // What recovery read may be in the page cache only.
+        log.sync(found.start, found.end).map_err(at(&config.commit_log_dir))?;
+
+        let writer = Writer {
+            current: log.segment(found.end),
+            end: found.end,
+            last_record: found.last_record,
+            last_timestamp_ms: found.last_timestamp_ms,
+            units_waiting: 0,
+            dirty: found.dirty,
+            queues_stuck: None,
+            flush_due: false,
+            queues_due: false,
+            prepare_at: found.end,
+            poisoned: None,
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
+            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
+            config,
+            disk,
+            log,
+            registry,
+            writer: Mutex::new(writer),
+            flush_bell: Bell::default(),
+            queue_bell: Bell::default(),
+            prepare_bell: Bell::default(),
+            stop: AtomicBool::new(false),
+            _lock: held,
+        });
+        if !found.clean {
+            let flushed = lock(&shared.queue_flusher).flush(&shared);
+            flushed.map_err(|error| OpenError::Io { path: error.path, source: error.source })?;
+            shared.checkpoint(false).map_err(|error| match error {
+                CloseError::Io { path, source } => OpenError::Io { path, source },
+                other => OpenError::Io {
+                    path: shared.config.checkpoint_file.clone(),
+                    source: io::Error::other(other),
+                },
+            })?;
+        }
+        let spawn = |name: &str, body: fn(&Shared)| {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
+            thread.map_err(at(&abort))
+        };
+        let store = Arc::new(Self { shared: Arc::clone(&shared), threads: Mutex::default() });
+        for (name, body) in [
+            ("store-flush", log_flusher as fn(&Shared)),
+            ("store-queues", queue_flusher),
+            ("store-prepare", prepare),
+        ] {
+            let thread = spawn(name, body)?;
+            lock(&store.threads).push(thread);
+        }
+        Ok(store)
+    }
+
+    /// The queue `queue_id` of `topic`; made if there is none. A new queue lives in memory until its first unit is
+    /// flushed, so asking costs no file.
+    ///
+    /// # Errors
+    /// [`QueueError`]: the name cannot be a folder, or the queue's files cannot be read.
+    pub fn queue(&self, topic: &str, queue_id: QueueId) -> Result<Arc<Queue>, QueueError> {
+        self.shared.registry.get(topic, queue_id)
+    }
+
+    /// The queue `queue_id` of `topic`. `None` if nobody made it.
+    ///
+    /// # Errors
+    /// As [`Self::queue`].
+    pub fn existing_queue(&self, topic: &str, queue_id: QueueId) -> Result<Option<Arc<Queue>>, QueueError> {
+        if !self.shared.registry.contains(topic, queue_id) {
+            return Ok(None);
+        }
+        self.queue(topic, queue_id).map(Some)
+    }
+
+    /// Names of all queues, in no order.
+    #[must_use]
+    pub fn queues(&self) -> Vec<(Arc<str>, QueueId)> {
+        self.shared.registry.names()
+    }
+
+    /// Forgets all queues of `topic` and removes their files. Records stay in the log until it is cleaned; a queue
+    /// that is made again starts at 0. Whoever holds one of the queues gets [`AppendError::QueueDeleted`].
+    ///
+    /// # Errors
+    /// [`CloseError`] if files cannot be removed or what was appended before cannot be made durable.
+    pub fn delete_topic(&self, topic: &str) -> Result<(), DeleteError> {
+        let shared = &*self.shared;
+        // With the flusher held, no tail is being written, which would make the files again.
+        let mut flusher = lock(&shared.queue_flusher);
+        shared.registry.delete(topic, |queue| {
+            // Between two appends, so that none fails half way.
+            let _writer = lock(&shared.writer);
+            queue.delete();
+        })?;
+        // Recovery must not dispatch the deleted queues' records again.
+        flusher.flush(shared).map_err(CloseError::from)?;
+        Ok(flusher.checkpoint(shared, false)?)
+    }
+
+    /// Appends one record, as `Encoder::encode` made it: fixes its queue offset, physical offset and store time,
+    /// writes all three into it, and copies it into the log. When this returns, readers of the queue see it.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the store is unchanged then.
+    /// Java: `CommitLog#asyncPutMessage`.
+    pub fn append(
+        &self,
+        queue: &Arc<Queue>,
+        record: &mut [u8],
+        tags_code: TagsCode,
+    ) -> Result<Appended, AppendError> {
+        let shared = &*self.shared;
+        check_record(record, shared.config.segment_size_bytes)?;
+        let mut writer = lock(&shared.writer);
+        writer.check()?;
+        if !shared.fits(&writer, record.len()) {
+            shared.prepare_spares(1)?;
+            shared.roll(&mut writer);
+        }
+        let appended = shared.write(&mut writer, queue, record, tags_code, now_ms())?;
+        shared.wake(&mut writer);
+        Ok(appended)
+    }
+
+    /// Appends several records under one lock, in their order: all or none. Results are appended to `out`.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_all(
+        &self,
+        records: &mut [u8],
+        entries: &[Entry<'_>],
+        out: &mut Vec<Appended>,
+    ) -> Result<(), AppendError> {
+        let shared = &*self.shared;
+        let size = shared.config.segment_size_bytes;
+        for entry in entries {
+            check_record(records.get(entry.range.clone()).unwrap_or_default(), size)?;
+        }
+        let mut writer = lock(&shared.writer);
+        writer.check()?;
+        if let Some(entry) = entries.iter().find(|entry| entry.queue.is_deleted()) {
+            return Err(deleted(entry.queue));
+        }
+        // Everything that can fail comes before the first byte is written.
+        let mut left = writer.remaining(size);
+        let mut rolls = 0;
+        for entry in entries {
+            let needed = (entry.range.len() + BLANK_SIZE_MIN) as u64;
+            if needed > left {
+                rolls += 1;
+                left = size;
+            }
+            left -= entry.range.len() as u64;
+        }
+        shared.prepare_spares(rolls)?;
+        let now = now_ms();
+        for entry in entries {
+            let record = &mut records[entry.range.clone()];
+            if !shared.fits(&writer, record.len()) {
+                shared.roll(&mut writer);
+            }
+            out.push(shared.write(&mut writer, entry.queue, record, entry.tags_code, now)?);
+        }
+        shared.wake(&mut writer);
+        Ok(())
+    }
+
+    /// Up to where the log is durable.
+    #[must_use]
+    pub fn flushed_to(&self) -> PhysicalOffset {
+        PhysicalOffset(lock(&self.shared.flush).flushed)
+    }
+
+    /// Has `done` called once the log is durable up to `to`, or when that has failed: at once on this thread if it is
+    /// so already, else on the flush thread, for all who wait after one fsync. It must not block.
+    ///
+    /// Works in both flush modes. A timeout is the caller's: what comes after it finds nobody waiting.
+    pub fn wait_flushed(&self, to: PhysicalOffset, done: Box<dyn FnOnce(Result<(), FlushError>) + Send>) {
+        // More than there is cannot be waited for.
+        let to = to.0.min(self.shared.log.end());
+        let mut flush = lock(&self.shared.flush);
+        if let Some(outcome) = flush.outcome(to) {
+            drop(flush);
+            return done(outcome);
+        }
+        flush.waiters.push((to, done));
+        let first = flush.waiters.len() == 1;
+        drop(flush);
+        if first {
+            self.shared.flush_bell.ring();
+        }
+    }
+
+    /// Makes everything appended so far durable, and waits for it.
+    ///
+    /// # Errors
+    /// [`FlushError`].
+    pub fn flush(&self) -> Result<(), FlushError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        self.wait_flushed(
+            self.max_physical(),
+            Box::new(move |outcome| {
+                let _ = tell.send(outcome);
+            }),
+        );
+        told.recv().unwrap_or(Err(FlushError::Closed))
+    }
+
+    /// `size` bytes of the log at `at`, without a copy; they stay readable as long as the result lives. `None` if
+    /// they are not all there, in one segment. Whether a record stands there is not checked: a consume queue unit
+    /// knows.
+    #[must_use]
+    pub fn read_record(&self, at: PhysicalOffset, size: u32) -> Option<Bytes> {
+        self.shared.log.read(at.0, size)
+    }
+
+    /// The record at `at`, which may be anybody's guess. `None` unless a whole, undamaged record starts there.
+    #[must_use]
+    pub fn record_at(&self, at: PhysicalOffset) -> Option<Bytes> {
+        self.shared.log.record_at(at.0)
+    }
+
+    /// The store time of the record at `at`, in ms since 1970. `None` if none starts there.
+    #[must_use]
+    pub fn store_timestamp(&self, at: PhysicalOffset) -> Option<i64> {
+        self.shared.log.store_timestamp(at.0)
+    }
+
+    /// The offset of the message of `queue` that was stored at `timestamp_ms`. `boundary` says which if there are
+    /// several or none: `Lower` the first at or after, `Upper` the last at or before. After the last message `Lower`
+    /// gives the maximum offset; before the first it gives the minimum offset and `Upper` gives 0.
+    ///
+    /// # Errors
+    /// [`QueueFileError`] if a file cannot be read.
+    /// Java: `ConsumeQueue#getOffsetInQueueByTime`.
+    pub fn offset_by_time(
+        &self,
+        queue: &Queue,
+        timestamp_ms: i64,
+        boundary: Boundary,
+    ) -> Result<QueueOffset, QueueFileError> {
+        queue.offset_by_time(&self.shared.log, timestamp_ms, boundary)
+    }
+
+    /// Store time of the earliest message of `queue` that the store still has. `None` if it has none.
+    ///
+    /// # Errors
+    /// [`QueueFileError`] if a file cannot be read.
+    /// Java: `getEarliestMessageTime`.
+    pub fn earliest_time(&self, queue: &Queue) -> Result<Option<i64>, QueueFileError> {
+        let unit = queue.unit(queue.min_offset().0)?;
+        Ok(unit.and_then(|unit| self.shared.log.store_timestamp(unit.physical.0)))
+    }
+
+    /// Where the oldest segment starts.
+    #[must_use]
+    pub fn min_physical(&self) -> PhysicalOffset {
+        PhysicalOffset(self.shared.log.min())
+    }
+
+    /// Where the next record will start, if it still fits into the segment.
+    #[must_use]
+    pub fn max_physical(&self) -> PhysicalOffset {
+        PhysicalOffset(self.shared.log.end())
+    }
+
+    /// Store time of the last record, in ms since 1970; 0 in an empty store.
+    #[must_use]
+    pub fn last_store_timestamp_ms(&self) -> i64 {
+        lock(&self.shared.writer).last_timestamp_ms
+    }
+
+    /// Why the store takes no records any more. `None` if it does.
+    #[must_use]
+    pub fn refuses(&self) -> Option<AppendError> {
+        lock(&self.shared.writer).check().err()
+    }
+
+    /// Makes everything durable and marks the store as closed, so that the next start takes milliseconds. Appends are
+    /// refused from now on; readers may go on. A second call does nothing.
+    ///
+    /// # Errors
+    /// [`CloseError`]: the next start recovers as after a crash.
+    pub fn close(&self) -> Result<(), CloseError> {
+        if std::mem::replace(&mut lock(&self.shared.writer).closed, true) {
+            return Ok(());
+        }
+        let flushed = self.flush();
+        self.stop_threads();
+        flushed?;
+        let shared = &*self.shared;
+        lock(&shared.queue_flusher).flush(shared)?;
+        let dir = &shared.config.commit_log_dir;
+        shared.log.remove_spares().map_err(|source| CloseError::Io { path: dir.clone(), source })?;
+        shared.checkpoint(true)?;
+        let abort = shared.config.root.join("abort");
+        let removed =
+            shared.disk.remove_file(&abort).and_then(|()| shared.disk.sync_dir(&shared.config.root));
+        removed.map_err(|source| CloseError::Io { path: abort, source })
+    }
+
+    fn stop_threads(&self) {
+        let shared = &*self.shared;
+        shared.stop.store(true, Ordering::Release);
+        for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell] {
+            bell.ring();
+        }
+        for thread in lock(&self.threads).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+/// Why a topic was not, or not lastingly, deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteError {
+    /// Its name is illegal or its files cannot be removed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The queues are gone, but a crash before the next checkpoint may bring some of their units back.
+    #[error(transparent)]
+    Checkpoint(#[from] CloseError),
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        lock(&self.shared.writer).closed = true;
+        self.stop_threads();
+        self.shared.end_flushing(&FlushError::Closed);
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.shared.config.root)
+            .field("min_physical", &self.min_physical())
+            .field("max_physical", &self.max_physical())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    fn check(&self) -> Result<(), AppendError> {
+        if self.closed {
+            return Err(AppendError::Closed);
+        }
+        if let Some(reason) = &self.poisoned {
+            return Err(AppendError::Poisoned { reason: reason.clone() });
+        }
+        if self.units_waiting >= UNITS_WAITING_HARD {
+            let reason = self.queues_stuck.clone().unwrap_or_else(|| "the disk is too slow".to_owned());
+            return Err(AppendError::QueuesStuck { units: self.units_waiting, reason });
+        }
+        Ok(())
+    }
+
+    /// Bytes between the end and the end of the current segment.
+    fn remaining(&self, segment_size: u64) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.start + segment_size - self.end)
+    }
+}
+
+impl Shared {
+    fn fits(&self, writer: &Writer, size: usize) -> bool {
+        (size + BLANK_SIZE_MIN) as u64 <= writer.remaining(self.config.segment_size_bytes)
+    }
+
+    fn prepare_spares(&self, count: usize) -> Result<(), AppendError> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.log.prepare_spares(count).map_err(|reason| AppendError::DiskFull { reason })
+    }
+
+    /// Goes on in the next segment, which must be ready; fills the rest of the current one.
+    fn roll(&self, writer: &mut Writer) {
+        let remaining = writer.remaining(self.config.segment_size_bytes);
+        if let Some(current) = &writer.current
+            && remaining >= BLANK_SIZE_MIN as u64
+        {
+            let mut blank = [0; BLANK_SIZE_MIN];
+            write_blank(&mut blank, remaining as u32);
+            current.map.write((writer.end - current.start) as usize, &blank);
+        }
+        if let Some(next) = self.log.take_spare() {
+            writer.end = next.start;
+            writer.current = Some(next);
+            writer.prepare_at = writer.end;
+        }
+    }
+
+    /// Stamps `record` and copies it to the end of the current segment, where it fits.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        queue: &Arc<Queue>,
+        record: &mut [u8],
+        tags_code: TagsCode,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let dispatched = RecordView::sys_flag_of(record).is_some_and(sys_flag::enters_consume_queue);
+        let Some(appending) = queue.appending() else { return Err(deleted(queue)) };
+        let queue_offset = if dispatched { appending.offset() } else { QueueOffset(0) };
+        let physical = PhysicalOffset(writer.end);
+        stamp(record, queue_offset, physical, now_ms);
+        if let Some(current) = &writer.current {
+            current.map.write((writer.end - current.start) as usize, record);
+        }
+        writer.last_record = writer.end;
+        writer.last_timestamp_ms = now_ms;
+        writer.end += record.len() as u64;
+        // INVARIANT: published only after the bytes were written; a unit only after its record was published.
+        self.log.publish(writer.end);
+        if dispatched {
+            let unit = Unit { physical, size: record.len() as u32, tags_code };
+            if let Added::FirstOfTail = appending.push(unit) {
+                writer.dirty.push(Arc::clone(queue));
+            }
+            writer.units_waiting += 1;
+        }
+        let end = PhysicalOffset(writer.end);
+        Ok(Appended { queue_offset, physical, end, store_timestamp_ms: now_ms })
+    }
+
+    /// Wakes the threads that have work now and do not know it yet.
+    fn wake(&self, writer: &mut Writer) {
+        if !std::mem::replace(&mut writer.flush_due, true) {
+            self.flush_bell.ring();
+        }
+        if !std::mem::replace(&mut writer.queues_due, true) || writer.units_waiting == UNITS_WAITING_SOFT {
+            self.queue_bell.ring();
+        }
+        if writer.end >= writer.prepare_at {
+            writer.prepare_at = writer.end + PREPARE_STEP;
+            self.prepare_bell.ring();
+        }
+    }
+
+    /// Refuses appends for ever.
+    pub(crate) fn poison(&self, reason: &str) {
+        tracing::error!(reason, "fsync failed; the store takes no more records until it is opened again");
+        lock(&self.writer).poisoned = Some(reason.to_owned());
+        self.end_flushing(&FlushError::Failed { reason: reason.to_owned() });
+    }
+
+    /// Nothing more will be flushed: tells those who wait and those who will.
+    pub(crate) fn end_flushing(&self, error: &FlushError) {
+        let waiters = {
+            let mut flush = lock(&self.flush);
+            flush.over.get_or_insert_with(|| error.clone());
+            std::mem::take(&mut flush.waiters)
+        };
+        waiters.into_iter().for_each(|(_, done)| done(Err(error.clone())));
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Writes the checkpoint file. `clean`: nothing will be appended any more.
+    pub(crate) fn checkpoint(&self, clean: bool) -> Result<(), CloseError> {
+        lock(&self.queue_flusher).checkpoint(self, clean)
+    }
+
+    pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let file = self.disk.open(&self.config.checkpoint_file, true)?;
+        file.write_at(0, &checkpoint.encode())?;
+        file.sync()
+    }
+}
+
+/// The tags code of a record of an ordinary topic: the Java hash of its tag.
+#[must_use]
+pub fn tags_of(record: &RecordView<'_>) -> TagsCode {
+    oxmq_record::properties::tags_code(record.properties())
+}
+
+fn check(config: &mut StoreConfig) -> Result<(), OpenError> {
+    let segment = config.segment_size_bytes;
+    if !((RECORD_SIZE_MIN + BLANK_SIZE_MIN) as u64..=FILE_SIZE_MAX).contains(&segment) {
+        let reason = "must be between 99 bytes and 2 GiB - 1";
+        return Err(OpenError::Setting { name: "mappedFileSizeCommitLog", value: segment, reason });
+    }
+    let queue = config.consume_queue_file_size_bytes;
+    if !(UNIT_SIZE..=FILE_SIZE_MAX - UNIT_SIZE).contains(&queue) {
+        let reason = "must be between 20 bytes and 2 GiB - 21";
+        return Err(OpenError::Setting { name: "mappedFileSizeConsumeQueue", value: queue, reason });
+    }
+    config.consume_queue_file_size_bytes = queue.next_multiple_of(UNIT_SIZE);
+    Ok(())
+}
+
+fn check_record(record: &[u8], segment_size: u64) -> Result<(), AppendError> {
+    let declared = match peek_size_and_magic(record) {
+        Peeked::Message { size } => size,
+        _ => 0,
+    };
+    if record.len() < RECORD_SIZE_MIN || declared as usize != record.len() {
+        return Err(AppendError::NotARecord { found: record.len(), declared });
+    }
+    if (record.len() + BLANK_SIZE_MIN) as u64 > segment_size {
+        return Err(AppendError::TooLarge { size: record.len(), segment_size });
+    }
+    Ok(())
+}
+
+fn deleted(queue: &Queue) -> AppendError {
+    AppendError::QueueDeleted { topic: queue.topic().to_owned(), queue_id: queue.queue_id().0 }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path, source }
+}
+
+fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
+    if !disk.exists(path) {
+        return Ok(Checkpoint::default());
+    }
+    let mut bytes = [0; checkpoint::LENGTH];
+    let read = disk.open(path, false)?.read_at(0, &mut bytes)?;
+    Ok(Checkpoint::decode(&bytes[..read]))
+}
+
+/// Creates the file whose presence at the next start means that this one was not closed.
+fn mark_running(disk: &dyn Disk, abort: &Path) -> io::Result<()> {
+    let file = disk.open(abort, true)?;
+    file.set_length(0)?;
+    // Java 5 writes its process id; only the file's presence counts.
+    file.write_at(0, std::process::id().to_string().as_bytes())?;
+    file.sync()?;
+    disk.sync_dir(abort.parent().unwrap_or(Path::new(".")))
+}
