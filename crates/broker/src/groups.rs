@@ -189,7 +189,8 @@ mod tests {
         groups.put(SubscriptionGroupConfig { group_name: "h".into(), ..Default::default() });
         groups.save().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
-        for kept in ["forbiddenTable", "consumeMessageOrderly\": true", "CUSTOMIZED", "consumeTimeoutMinute"] {
+        for kept in ["forbiddenTable", "consumeMessageOrderly\": true", "CUSTOMIZED", "consumeTimeoutMinute"]
+        {
             assert!(text.contains(kept), "{kept} in {text}");
         }
     }

@@ -75,8 +75,10 @@ impl Offsets {
     /// Takes note that `group` consumes `next` next.
     pub fn commit(&self, group: &str, topic: &str, queue: QueueId, next: QueueOffset) {
         let changed = self.with(|table| {
-            if let Some(known) =
-                table.get_mut(group).and_then(|topics| topics.get_mut(topic)).and_then(|queues| queues.get_mut(&queue.0))
+            if let Some(known) = table
+                .get_mut(group)
+                .and_then(|topics| topics.get_mut(topic))
+                .and_then(|queues| queues.get_mut(&queue.0))
             {
                 let changed = *known != next.0;
                 *known = next.0;
@@ -100,8 +102,9 @@ impl Offsets {
     /// The topics in which `group` has offsets, sorted.
     #[must_use]
     pub fn topics_of(&self, group: &str) -> Vec<String> {
-        let mut topics: Vec<_> =
-            self.with(|table| table.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default());
+        let mut topics: Vec<_> = self.with(|table| {
+            table.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default()
+        });
         topics.sort_unstable();
         topics
     }
@@ -110,7 +113,11 @@ impl Offsets {
     #[must_use]
     pub fn groups_of(&self, topic: &str) -> Vec<String> {
         let mut groups: Vec<_> = self.with(|table| {
-            table.iter().filter(|(_, topics)| topics.contains_key(topic)).map(|(group, _)| group.clone()).collect()
+            table
+                .iter()
+                .filter(|(_, topics)| topics.contains_key(topic))
+                .map(|(group, _)| group.clone())
+                .collect()
         });
         groups.sort_unstable();
         groups
@@ -152,7 +159,8 @@ impl Offsets {
         self.with(|table| {
             for (group, topics) in table.iter() {
                 for (topic, queues) in topics {
-                    let queues = queues.iter().map(|(queue, at)| (*queue, i64::try_from(*at).unwrap_or(i64::MAX)));
+                    let queues =
+                        queues.iter().map(|(queue, at)| (*queue, i64::try_from(*at).unwrap_or(i64::MAX)));
                     file.offset_table.insert(format!("{topic}{SEPARATOR}{group}"), queues.collect());
                 }
             }

@@ -107,7 +107,11 @@ impl Saver {
     }
 
     /// Calls `save` on a thread of its own after each request, until the program ends.
-    pub(crate) async fn run(self, name: &'static str, save: impl Fn() -> io::Result<()> + Clone + Send + 'static) {
+    pub(crate) async fn run(
+        self,
+        name: &'static str,
+        save: impl Fn() -> io::Result<()> + Clone + Send + 'static,
+    ) {
         let mut requested = self.requested.subscribe();
         // The channel cannot close: this task holds its sender.
         while requested.changed().await.is_ok() {

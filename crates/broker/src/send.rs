@@ -17,7 +17,10 @@ use oxmq_net::{Answer, Request};
 use oxmq_record::{BatchMessages, Draft, EncodeError, Encoder, MessageId, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{AppendError, Appended, Entry, Store};
-use oxmq_types::{Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code, validate_topic};
+use oxmq_types::{
+    Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code,
+    validate_topic,
+};
 use std::{
     cell::RefCell,
     net::SocketAddr,
@@ -60,6 +63,7 @@ pub(crate) struct Sends {
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
     added_properties: Vec<u8>,
+    region: Arc<str>,
     next_queue: AtomicU32,
 }
 
@@ -76,10 +80,11 @@ thread_local! {
 }
 
 /// What the properties of a message say that the broker has to know.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Noted {
     tags_code: TagsCode,
-    has_unique_key: bool,
+    /// Where the unique key stands among the properties that were copied; empty if there is none.
+    unique_key: Range<usize>,
     /// False if the producer does not want the answer to wait for the disk.
     waits: bool,
 }
@@ -94,6 +99,7 @@ impl Sends {
             encoder: Encoder::new(rules.body_max_bytes),
             unique_ids: UniqueIds::new(rules.store_host.ip()),
             next_queue: AtomicU32::new(0),
+            region: rules.region.as_str().into(),
             store,
             topics,
             stats,
@@ -126,10 +132,16 @@ impl Sends {
     }
 
     /// The topic of a send, made now if there is none and that is allowed.
-    fn topic(&self, header: &SendMessage<'_>, request: Request<'_>) -> Result<(Arc<Topic>, Option<Ticket>), Refusal> {
+    fn topic(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+    ) -> Result<(Arc<Topic>, Option<Ticket>), Refusal> {
         let name = header.topic.as_ref();
         let known = self.topics.get(name);
-        if !self.rules.permission.allows(Perm::WRITE) && known.as_ref().is_some_and(|topic| topic.config().order) {
+        if !self.rules.permission.allows(Perm::WRITE)
+            && known.as_ref().is_some_and(|topic| topic.config().order)
+        {
             return Err(Refusal::BrokerNotWritable(self.rules.store_host.ip().to_string()));
         }
         if is_send_forbidden(name) {
@@ -144,8 +156,12 @@ impl Sends {
             (true, false) => UNIT,
             (true, true) => UNIT_SUBSCRIPTION,
         };
-        let created =
-            self.topics.create_by_send(name, &header.default_topic, header.default_topic_queue_nums, sys_flag);
+        let created = self.topics.create_by_send(
+            name,
+            &header.default_topic,
+            header.default_topic_queue_nums,
+            sys_flag,
+        );
         let (topic, ticket) = created.ok_or_else(|| {
             tracing::warn!(topic = name, peer = %request.peer.remote(), "send refused: there is no such topic");
             Refusal::NoTopic(name.to_owned())
@@ -153,7 +169,12 @@ impl Sends {
         Ok((topic, Some(ticket)))
     }
 
-    fn queue_id(&self, topic: &Topic, header: &SendMessage<'_>, request: Request<'_>) -> Result<QueueId, Refusal> {
+    fn queue_id(
+        &self,
+        topic: &Topic,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+    ) -> Result<QueueId, Refusal> {
         let config = topic.config();
         let Ok(queue_id) = u32::try_from(header.queue_id) else {
             let next = self.next_queue.fetch_add(1, Ordering::Relaxed);
@@ -189,14 +210,15 @@ impl Sends {
         let mut noted = note(own, properties)?;
         self.complete(&mut noted, properties);
         records.clear();
-        let range = self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
-        let appended = self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
-        let unique_key = properties::find(properties, properties::UNIQ_KEY).unwrap_or_default();
+        let range =
+            self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
+        let appended =
+            self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
         Ok(Sent {
             messages: 1,
             bytes: records.len() as u64,
             message_ids: self.message_id(&appended),
-            transaction_id: String::from_utf8_lossy(unique_key).into_owned(),
+            transaction_id: text(&properties[noted.unique_key]),
             queue_id,
             waits: noted.waits,
             queue_offset: appended.queue_offset,
@@ -227,7 +249,7 @@ impl Sends {
         }
         let mut common = Vec::new();
         let batch_noted = note(own, &mut common)?;
-        let unique_key = properties::find(&common, properties::UNIQ_KEY).unwrap_or_default().to_vec();
+        let unique_key = common[batch_noted.unique_key.clone()].to_vec();
         properties::remove(&mut common, properties::UNIQ_KEY);
         records.clear();
         let mut entries: Vec<Entry<'_>> = Vec::new();
@@ -236,9 +258,9 @@ impl Sends {
             properties.clear();
             let mut noted = note(message.properties, properties)?;
             properties.extend_from_slice(&common);
-            if !noted.has_unique_key && !unique_key.is_empty() && entries.is_empty() {
-                noted.has_unique_key = true;
+            if noted.unique_key.is_empty() && !unique_key.is_empty() && entries.is_empty() {
                 properties::append(properties, properties::UNIQ_KEY, &unique_key);
+                noted.unique_key = last_value(properties, &unique_key);
             }
             self.complete(&mut noted, properties);
             let range =
@@ -255,7 +277,7 @@ impl Sends {
             messages: appended.len() as u64,
             bytes: records.len() as u64,
             message_ids: ids.join(","),
-            transaction_id: String::from_utf8_lossy(&unique_key).into_owned(),
+            transaction_id: text(&unique_key),
             queue_id,
             waits: batch_noted.waits,
             queue_offset: first.queue_offset,
@@ -265,8 +287,10 @@ impl Sends {
 
     /// Adds what the broker adds to the properties of every message.
     fn complete(&self, noted: &mut Noted, properties: &mut Vec<u8>) {
-        if !noted.has_unique_key {
-            properties::append(properties, properties::UNIQ_KEY, &self.unique_ids.next());
+        if noted.unique_key.is_empty() {
+            let unique_key = self.unique_ids.next();
+            properties::append(properties, properties::UNIQ_KEY, &unique_key);
+            noted.unique_key = last_value(properties, &unique_key);
         }
         properties.extend_from_slice(&self.added_properties);
     }
@@ -311,7 +335,7 @@ impl Sends {
     }
 
     fn message_id(&self, appended: &Appended) -> String {
-        MessageId { store_host: self.rules.store_host, physical_offset: appended.physical }.to_string()
+        MessageId { store_host: self.rules.store_host, physical_offset: appended.physical }.to_text()
     }
 
     fn answer(&self, sent: Sent, created: Option<Ticket>) -> Answer {
@@ -322,7 +346,7 @@ impl Sends {
             .with("queueId", sent.queue_id.0)
             .with("queueOffset", sent.queue_offset.0)
             .with("transactionId", sent.transaction_id)
-            .with("MSG_REGION", self.rules.region.clone())
+            .with("MSG_REGION", self.region.clone())
             .with("TRACE_ON", self.rules.trace_on);
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
@@ -368,20 +392,39 @@ struct Sent {
 /// Copies the properties of a message, without those that only the broker may set, and notes what they say.
 fn note(from: &[u8], to: &mut Vec<u8>) -> Result<Noted, Refusal> {
     let mut noted = Noted { waits: true, ..Noted::default() };
+    let mut unique = false;
     for (name, value) in properties::iter(from) {
         match name {
             b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" | b"POP_CK" => continue,
-            b"TAGS" => noted.tags_code = tags_code(Some(&String::from_utf8_lossy(value))),
-            b"UNIQ_KEY" => noted.has_unique_key = true,
+            b"TAGS" => {
+                noted.tags_code = match str::from_utf8(value) {
+                    Ok(tag) => tags_code(Some(tag)),
+                    Err(_) => tags_code(Some(&String::from_utf8_lossy(value))),
+                }
+            }
+            b"UNIQ_KEY" => unique = true,
             b"WAIT" => noted.waits = value != b"false",
             b"DELAY" if !matches!(value, b"0") => return Err(not_yet("delayed")),
             b"TIMER_DELIVER_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" => return Err(not_yet("timed")),
             b"TRAN_MSG" if value == b"true" => return Err(not_yet("transactional")),
             _ => {}
         }
-        properties::append(to, &String::from_utf8_lossy(name), value);
+        properties::append(to, name, value);
+        if std::mem::take(&mut unique) {
+            noted.unique_key = last_value(to, value);
+        }
     }
     Ok(noted)
+}
+
+/// Where the value of the pair that was appended last stands.
+fn last_value(properties: &[u8], value: &[u8]) -> Range<usize> {
+    let end = properties.len() - 1;
+    end - value.len()..end
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A kind of message that would be treated as an ordinary one if it were let in.

@@ -128,7 +128,9 @@ impl Topics {
         for config in built_in(&rules) {
             configs.entry(config.topic_name.clone()).or_insert(config);
         }
-        if !rules.auto_create && let Some(default) = configs.get_mut(AUTO_CREATE_TOPIC) {
+        if !rules.auto_create
+            && let Some(default) = configs.get_mut(AUTO_CREATE_TOPIC)
+        {
             default.perm = Perm(default.perm).without(Perm::INHERIT).0;
         }
         let topics = configs.into_iter().map(|(name, config)| {

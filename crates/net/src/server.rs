@@ -46,7 +46,12 @@ impl Listening {
                 let _inside = handle.enter();
                 TcpListener::from_std(socket)?
             };
-            listeners.push(handle.spawn(accept(listener, workers.handles(), service.clone(), shared.clone())));
+            listeners.push(handle.spawn(accept(
+                listener,
+                workers.handles(),
+                service.clone(),
+                shared.clone(),
+            )));
         }
         Ok(Server { addrs, listeners })
     }

@@ -81,7 +81,11 @@ impl Configuration for Kept {
             Properties::parse(text).map_err(|error| refuse(code::SYSTEM_ERROR, error.to_string()))?;
         let mut settings = self.settings();
         let changes: Vec<Change> = settings.update(&updates).map_err(|error| {
-            let code = if matches!(error, UpdateError::Fixed { .. }) { code::NO_PERMISSION } else { code::SYSTEM_ERROR };
+            let code = if matches!(error, UpdateError::Fixed { .. }) {
+                code::NO_PERMISSION
+            } else {
+                code::SYSTEM_ERROR
+            };
             refuse(code, error.to_string())
         })?;
         info!(?changes, "configuration changed at run time");

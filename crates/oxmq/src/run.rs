@@ -35,7 +35,10 @@ pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()>
 /// Runs a broker until it is told to stop.
 ///
 /// `config_file`: what `-c` named; changes at run time are kept there.
-pub(crate) async fn run_broker(settings: BrokerSettings, _config_file: Option<PathBuf>) -> anyhow::Result<()> {
+pub(crate) async fn run_broker(
+    settings: BrokerSettings,
+    _config_file: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let workers = workers()?;
     let broker = RunningBroker::start(&settings, &workers)?;
     announce(&broker.boot_line);
@@ -55,8 +58,13 @@ pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) ->
     let data = broker.store().root_dir;
     let broker = RunningBroker::start(&broker, &workers)?;
     announce(&broker.boot_line);
-    say(&format!("Data is kept under {}. Topics are made by their first message. Stop with Ctrl-C.", data.display()));
-    say(&format!("Try next: export NAMESRV_ADDR={addresses} and run any RocketMQ client, or mqadmin clusterList."));
+    say(&format!(
+        "Data is kept under {}. Topics are made by their first message. Stop with Ctrl-C.",
+        data.display()
+    ));
+    say(&format!(
+        "Try next: export NAMESRV_ADDR={addresses} and run any RocketMQ client, or mqadmin clusterList."
+    ));
     let signal = shutdown_signal().await?;
     info!(signal, "stopping");
     broker.stop().await;
@@ -185,7 +193,8 @@ impl RunningBroker {
             period: Duration::from_millis(registered.period_ms),
             timeout: Duration::from_millis(registered.timeout_ms),
         };
-        let limits = Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
+        let limits =
+            Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
         let server = listening.serve(workers, broker.clone(), limits)?;
         let client = Client::new(workers, Arc::new(NoService));
         let registering = handle.spawn(registration.clone().run(client.clone(), broker.topics()));
@@ -208,7 +217,9 @@ impl RunningBroker {
         }
         match self.store.close() {
             Ok(()) => info!("store closed"),
-            Err(error) => error!(%error, "the store was not closed, the next start recovers it as after a crash"),
+            Err(error) => {
+                error!(%error, "the store was not closed, the next start recovers it as after a crash")
+            }
         }
     }
 }

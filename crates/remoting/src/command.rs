@@ -4,7 +4,7 @@
 use crate::{Encoding, Language, code};
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 /// Version that OxMQ tells its peers: the ordinal of `V5_3_3` in Java's `MQVersion`.
 pub const VERSION: i32 = 479;
@@ -24,6 +24,8 @@ pub enum FieldValue {
     Bool(bool),
     /// Written as it is.
     Text(Cow<'static, str>),
+    /// The same, for text that many answers have in common.
+    Shared(Arc<str>),
 }
 
 impl From<i64> for FieldValue {
@@ -60,6 +62,12 @@ impl From<bool> for FieldValue {
 impl From<&'static str> for FieldValue {
     fn from(value: &'static str) -> Self {
         Self::Text(Cow::Borrowed(value))
+    }
+}
+
+impl From<Arc<str>> for FieldValue {
+    fn from(value: Arc<str>) -> Self {
+        Self::Shared(value)
     }
 }
 
@@ -119,7 +127,7 @@ pub struct Command {
     /// Text for people; in an answer, the reason of a failure.
     pub remark: Option<Cow<'static, str>>,
     /// The custom fields (`extFields`).
-    pub fields: SmallVec<[(Cow<'static, str>, FieldValue); 4]>,
+    pub fields: SmallVec<[(&'static str, FieldValue); 6]>,
     /// What follows the header.
     pub body: Body,
 }
@@ -166,8 +174,9 @@ impl Command {
 
     /// The same command with one more field.
     #[must_use]
+    #[inline]
     pub fn with(mut self, name: &'static str, value: impl Into<FieldValue>) -> Self {
-        self.fields.push((Cow::Borrowed(name), value.into()));
+        self.fields.push((name, value.into()));
         self
     }
 
@@ -181,10 +190,11 @@ impl Command {
     /// The value of a field in decimal or as text, `None` if absent. For tests and for answers of peers.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| match value {
+        self.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| match value {
             FieldValue::Int(value) => Cow::Owned(value.to_string()),
             FieldValue::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             FieldValue::Text(value) => Cow::Borrowed(value.as_ref()),
+            FieldValue::Shared(value) => Cow::Borrowed(value.as_ref()),
         })
     }
 
@@ -218,6 +228,7 @@ impl Command {
                     FieldValue::Int(value) => push_int(out, *value),
                     FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
                     FieldValue::Text(value) => push_escaped(out, value),
+                    FieldValue::Shared(value) => push_escaped(out, value),
                 }
                 out.push(b'"');
             }
@@ -260,6 +271,7 @@ impl Command {
                 FieldValue::Int(value) => push_int(out, *value),
                 FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
                 FieldValue::Text(value) => out.extend_from_slice(value.as_bytes()),
+                FieldValue::Shared(value) => out.extend_from_slice(value.as_bytes()),
             }
             set_length(out, value_at);
         }
