@@ -136,7 +136,7 @@ func TestTwoGroups(t *testing.T) {
 	checkOnce(t, sent, two.messages(false))
 }
 
-// Broadcasting: every member gets every message, and the broker keeps no offsets for them.
+// Broadcasting: every member gets every message.
 func TestBroadcasting(t *testing.T) {
 	topic := createTopic(t, "topic", 4)
 	broadcasting := consumer.WithConsumerModel(consumer.BroadCasting)

@@ -12,8 +12,7 @@ go mod download || fail "the modules that go.sum pins cannot be fetched"
 go vet ./... || fail "the suite does not compile"
 
 start_namesrv
-# A topic's own folder names the broker in every finding; automatic topics get Java's usual 8 queues.
-start_broker go-suite defaultTopicQueueNums=8
+start_broker go-suite
 
 # The client keeps broadcasting offsets in files, in a folder whose variable only `env` can name.
 env NAMESRV_ADDR="$NAMESRV_ADDR" BROKER_ADDR="$BROKER_ADDR" ROCKETMQ_GO_LOG_LEVEL="${ROCKETMQ_GO_LOG_LEVEL:-fatal}" \
