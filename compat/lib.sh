@@ -7,10 +7,14 @@
 #   start_namesrv [NAME=ns]            sets NAMESRV_ADDR, NAMESRV_PORT, NAMESRV_PID
 #   start_broker  NAME [KEY=VALUE...]  sets BROKER_ADDR, BROKER_PORT, BROKER_PID, BROKER_STORE; needs NAMESRV_ADDR
 #   restart_broker NAME [oxmq|java]    same port, store and configuration; same kind of server unless named
+#   wait_registered NAME               the name server lists the broker (start_broker waits, restart_broker does not)
 #   stop NAME | kill9 NAME             SIGTERM or SIGKILL, returns when the process is gone
 #   PID[NAME] PORT[NAME] STORE[NAME]   the same facts for every server
+#   last_lines NAME                    prints the end of its output and log
 #   mqadmin ARGS...                    the Java mqadmin 5.3.3 against NAMESRV_ADDR
 #   jars VERSION                       prints the folder with that client's jars
+#   build_java VERSION                 compiles compat/java against that client
+#   client_java VERSION ARGS...        runs java with it: [-Dx=y] CLASS ARGS...
 #   wait_until SECONDS WHAT COMMAND... returns when the command succeeds; fails with WHAT after SECONDS
 #
 # WORK is a temporary folder. At the end of the script all servers are ended and WORK is removed;
@@ -81,6 +85,7 @@ launch() { # NAME namesrv|broker BOOT_LINE
   STARTS[$name]=$((${STARTS[$name]:-0} + 1))
   OUT[$name]=$WORK/$name/${STARTS[$name]}.out
   version=${kind#java-}
+  : >"${OUT[$name]}"
   if [ "$kind" = oxmq ]; then
     [ -x "$OXMQ_BIN" ] || fail "no binary at $OXMQ_BIN (build it, set OXMQ_BIN, or use TARGET=java)"
     local arguments=(-c "$WORK/$name/conf.properties")
@@ -116,6 +121,19 @@ broker_facts() { # NAME
   BROKER_PID=${PID[$1]} BROKER_PORT=${PORT[$1]} BROKER_ADDR=127.0.0.1:${PORT[$1]} BROKER_STORE=${STORE[$1]}
 }
 
+# A broker can print its boot line before the name server knows it: Java 5.3.3 skips its first registration when it has
+# not yet found out that the name server is alive, and repeats it 10 s later. Asks GET_BROKER_CLUSTER_INFO (106).
+registered() { # NAME
+  local header='{"code":106,"flag":0,"language":"JAVA","opaque":1,"serializeTypeCurrentRPC":"JSON","version":475}' length answer
+  exec 9<>"/dev/tcp/127.0.0.1/${NAMESRV_ADDR##*:}" || return 1
+  printf "\\0\\0\\0\\x$(printf %x $((${#header} + 4)))\\0\\0\\0\\x$(printf %x ${#header})%s" "$header" >&9
+  length=$((16#$(timeout 5 head -c 4 <&9 | od -An -tx1 | tr -d ' \n')))
+  answer=$(timeout 5 head -c "$length" <&9 | tr -d '\0')
+  exec 9>&-
+  [[ $answer == *"127.0.0.1:${PORT[$1]}"* ]]
+}
+wait_registered() { wait_until 45 "the name server knows $1" registered "$1" || fail "$1 is not registered"; }
+
 # Later KEY=VALUE win over the defaults below, as the last line of a .properties file does.
 start_broker() {
   local name=$1
@@ -128,6 +146,7 @@ start_broker() {
     "listenPort=${PORT[$name]}" "haListenPort=$((PORT[$name] + 1))" "storePathRootDir=${STORE[$name]}" \
     "storePathCommitLog=${STORE[$name]}/commitlog" autoCreateTopicEnable=true diskMaxUsedSpaceRatio=95 "$@" >"$WORK/$name/conf.properties"
   launch "$name" broker "The broker\\[$name, .*boot success"
+  wait_registered "$name"
   broker_facts "$name"
 }
 
@@ -154,15 +173,32 @@ mqadmin() {
   PEER_HOME=$WORK/mqadmin PEER_VERSION=5.3.3 NAMESRV_ADDR=$NAMESRV_ADDR "$PEER" mqadmin "$@"
 }
 
+build_java() { # VERSION
+  local classes=$WORK/classes-$1
+  [ ! -d "$classes" ] || return 0
+  mkdir -p "$classes"
+  javac -nowarn -XDsuppressNotes -encoding UTF-8 -d "$classes" -cp "$(jars "$1")/*" "$COMPAT"/java/src/compat/*.java
+  cp "$COMPAT/java/logback.xml" "$classes"
+}
+
+# -Duser.home: logs and offsets of broadcasting consumers go to WORK.
+client_java() { # VERSION ARGS...
+  local version=$1
+  shift
+  java -Xmx256m -XX:+UseSerialGC -Dfile.encoding=UTF-8 -Duser.home="$WORK/client" -cp "$WORK/classes-$version:$(jars "$version")/*" "$@"
+}
+
+last_lines() { # NAME
+  say "--- last lines of $1 (${KIND[$1]})"
+  tail -n 15 "${OUT[$1]}" >&2 || true
+  find "$WORK/$1/home" \( -name namesrv.log -o -name broker.log \) -size +0 -exec tail -n 15 {} + >&2 2>/dev/null || true
+}
+
 cleanup() {
   local status=$? name
   trap - EXIT
   if [ "$status" != 0 ]; then
-    for name in "${!OUT[@]}"; do
-      say "--- last lines of $name (${KIND[$name]})"
-      tail -n 15 "${OUT[$name]}" >&2 || true
-      find "$WORK/$name/home" \( -name namesrv.log -o -name broker.log \) -size +0 -exec tail -n 15 {} + >&2 2>/dev/null || true
-    done
+    for name in "${!PID[@]}"; do [ -z "${PID[$name]}" ] || last_lines "$name"; done
   fi
   for name in "${!PID[@]}"; do ! running "$name" || kill9 "$name" || true; done
   if [ -n "${KEEP:-}" ]; then say "kept: $WORK"; else rm -rf "$WORK"; fi
