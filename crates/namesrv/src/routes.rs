@@ -246,16 +246,30 @@ impl fmt::Display for Change {
                 write!(f, "broker removed, {broker} name {name}: {why}{last}")
             }
             Self::TopicChanged { topic, old: None, new } => {
-                write!(f, "new topic registered, {topic} {new:?}")
+                write!(f, "new topic registered, {topic} of broker {}: {}", new.broker_name, Brief(new))
             }
             Self::TopicChanged { topic, old: Some(old), new } => {
-                write!(f, "topic changed, {topic} OLD: {old:?} NEW: {new:?}")
+                let (name, old, new) = (&new.broker_name, Brief(old), Brief(new));
+                write!(f, "topic changed, {topic} of broker {name}: {old}, now {new}")
             }
             Self::TopicRemoved { topic, name } => write!(f, "topic removed, {topic} of broker {name}"),
             Self::TopicsRefused { name, count, first } => {
                 write!(f, "{count} topics of broker {name} are left out, the first because {first}")
             }
         }
+    }
+}
+
+/// Queues in a line of the log.
+struct Brief<'a>(&'a QueueData);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QueueData { perm, read_queue_nums, write_queue_nums, topic_sys_flag, .. } = self.0;
+        write!(
+            f,
+            "{read_queue_nums} to read, {write_queue_nums} to write, perm {perm}, flags {topic_sys_flag}"
+        )
     }
 }
 
@@ -338,7 +352,8 @@ impl Routes {
         } else {
             self.live_brokers(|other, live| {
                 let in_group = *live.broker_name == *broker_name;
-                if *other == key { !in_group } else { in_group && old_addr == Some(&other.address) }
+                let in_place = old_addr == Some(&other.address) || other.address == key.address;
+                if *other == key { !in_group } else { in_group && in_place }
             })
         };
         let epoch = topics.data_version.state_version;

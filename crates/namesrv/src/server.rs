@@ -119,8 +119,11 @@ struct State {
     peers: HashMap<u64, Arc<Peer>>,
 }
 
-/// A request that is answered with a failure.
-struct Failure(Command);
+/// A request that is answered with a failure: response code and remark.
+struct Failure {
+    code: i32,
+    remark: Cow<'static, str>,
+}
 
 impl From<FieldError> for Failure {
     fn from(error: FieldError) -> Self {
@@ -142,7 +145,7 @@ impl From<serde_json::Error> for Failure {
 
 impl Failure {
     fn system(remark: impl Into<Cow<'static, str>>) -> Self {
-        Self(Command::failure(code::SYSTEM_ERROR, remark))
+        Self { code: code::SYSTEM_ERROR, remark: remark.into() }
     }
 }
 
@@ -186,7 +189,7 @@ impl Service for NameServer {
             }
             code => Ok(Answer::unsupported(code)),
         };
-        outcome.unwrap_or_else(|Failure(command)| command.into())
+        outcome.unwrap_or_else(|failure| Command::failure(failure.code, failure.remark).into())
     }
 
     fn closed(&self, peer: &Arc<Peer>) {
@@ -274,7 +277,7 @@ impl NameServer {
             let topic = if check_topic(&asked.topic).is_ok() { &asked.topic } else { "(illegal name)" };
             let remark =
                 format!("No topic route info in name server for the topic: {topic}{NO_ROUTE_ADVICE}");
-            return Err(Failure(Command::failure(code::TOPIC_NOT_EXIST, remark)));
+            return Err(Failure { code: code::TOPIC_NOT_EXIST, remark: remark.into() });
         };
         if settings.order_configuration {
             route.order_topic_conf = self.kv.get(ORDER_TOPIC_NAMESPACE, &asked.topic);
@@ -502,8 +505,7 @@ fn address(cluster: Cow<'_, str>, address: Cow<'_, str>) -> BrokerAddress {
 
 /// Java's words for a namespace or key that is not there, cut where no name can be as long.
 fn not_found(what: &str) -> Failure {
-    let remark = format!("No config item, {what:.1024}");
-    Failure(Command::failure(code::QUERY_NOT_FOUND, remark))
+    Failure { code: code::QUERY_NOT_FOUND, remark: format!("No config item, {what:.1024}").into() }
 }
 
 /// An answer with `body` in the form that the asker reads.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
+use proptest::prelude::*;
 
 /// A registration with as many topics as `topics` names (`T=6` has permission 6) and a data version of that counter.
 fn broker(name: &str, id: i64, port: u16, counter: i64, topics: &str) -> Registration {
@@ -118,9 +119,15 @@ fn topics_are_looked_at_when_the_version_changes() {
     assert_eq!(register(&mut routes, broker("a", 0, 1000, 1, "T=4 U")), []);
     assert_eq!(route(&routes, "T"), "a(6) 0=1000");
     let changes = register(&mut routes, broker("a", 0, 1000, 2, "T=4 U N"));
-    let changes: Vec<_> =
-        changes.iter().map(|change| change.to_string().chars().take(24).collect::<String>()).collect();
-    assert_eq!(changes, ["new topic registered, N ", "topic changed, T OLD: Qu"]);
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        changes,
+        [
+            "new topic registered, N of broker a: 4 to read, 4 to write, perm 6, flags 0",
+            "topic changed, T of broker a: 4 to read, 4 to write, perm 6, flags 0, \
+             now 4 to read, 4 to write, perm 4, flags 0",
+        ]
+    );
     assert_eq!(route(&routes, "T"), "a(4) 0=1000");
     // A topic that was deleted here comes back with the next registration, whatever its version.
     routes.delete_topic("N", None);
@@ -446,4 +453,67 @@ fn there_is_a_limit_to_brokers() {
     register(&mut routes, known);
     assert_eq!(routes.expire(200_000).1.len(), BROKERS_MAX);
     check_invariants(&routes);
+}
+
+#[test]
+fn there_is_a_limit_to_topics() {
+    let mut routes = Routes::default();
+    register(&mut routes, broker("a", 0, 1000, 1, "T U"));
+    routes.groups.get_mut("a").unwrap().topics = TOPICS_MAX;
+    let changes = routes.register(broker("a", 0, 1000, 2, "T=4 U V"), 0).unwrap().changes;
+    assert_eq!(
+        changes[1].to_string(),
+        "1 topics of broker a are left out, the first because it has 1000000 already"
+    );
+    assert_eq!((route(&routes, "T"), route(&routes, "V")), ("a(4) 0=1000".into(), "none".into()));
+}
+
+/// Anything that can happen to the routes.
+#[derive(Debug, Clone)]
+enum Event {
+    Register { name: bool, cluster: bool, id: i64, port: u16, version: i64, epoch: i64, topics: &'static str },
+    Unregister(u16),
+    PeerClosed(u64),
+    Expire(u64),
+    DeleteTopic(String),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let topics = proptest::sample::select(vec!["", "T U", "T V", "T", "U V ../x", "T=4 U"]);
+    let registration = (any::<bool>(), any::<bool>(), 0..3i64, 1..5u16, 0..2i64, 0..2i64, topics);
+    prop_oneof![
+        6 => registration.prop_map(|(name, cluster, id, port, version, epoch, topics)| {
+            Event::Register { name, cluster, id, port, version, epoch, topics }
+        }),
+        1 => (1..5u16).prop_map(Event::Unregister),
+        1 => (1..3u64).prop_map(Event::PeerClosed),
+        1 => (0..200u64).prop_map(Event::Expire),
+        1 => "[TUV]".prop_map(Event::DeleteTopic),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn invariants_hold_whatever_happens(events in proptest::collection::vec(event(), 0..60)) {
+        let mut routes = Routes::default();
+        for (now, event) in (0..).zip(events) {
+            match event {
+                Event::Register { name, cluster, id, port, version, epoch, topics } => {
+                    let mut broker = broker(if name { "a" } else { "b" }, id, port, version, topics);
+                    broker.cluster = if cluster { "C" } else { "D" }.into();
+                    broker.topics.data_version.state_version = epoch;
+                    broker.enable_acting_master = Some(cluster);
+                    broker.delete_other_topics = version == 1;
+                    broker.timeout_ms = Some(100);
+                    broker.peer = u64::from(port % 3);
+                    let _ = routes.register(broker, now);
+                }
+                Event::Unregister(port) => drop(routes.unregister(&key(port))),
+                Event::PeerClosed(peer) => drop(routes.peer_closed(peer)),
+                Event::Expire(ms) => drop(routes.expire(now + ms)),
+                Event::DeleteTopic(topic) => drop(routes.delete_topic(&topic, None)),
+            }
+            check_invariants(&routes);
+        }
+    }
 }
