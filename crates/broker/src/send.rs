@@ -71,7 +71,6 @@ pub(crate) struct Sends {
 #[derive(Debug, Default)]
 struct Scratch {
     properties: Vec<u8>,
-    own: Vec<u8>,
     records: Vec<u8>,
 }
 
@@ -201,13 +200,12 @@ impl Sends {
         queue_id: QueueId,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
-        let Scratch { properties, own, records } = scratch;
-        own.clear();
-        if let Some(text) = header.properties {
-            text.write_to(own);
-        }
+        let Scratch { properties, records } = scratch;
         properties.clear();
-        let mut noted = note(own, properties)?;
+        if let Some(text) = header.properties {
+            text.write_to(properties);
+        }
+        let mut noted = note(properties)?;
         self.complete(&mut noted, properties);
         records.clear();
         let range =
@@ -241,14 +239,13 @@ impl Sends {
         if request.body.len() > self.rules.body_max_bytes {
             return Err(self.too_large());
         }
-        let Scratch { properties, own, records } = scratch;
+        let Scratch { properties, records } = scratch;
         // The properties of the batch as a whole belong to each of its messages, behind its own.
-        own.clear();
-        if let Some(text) = header.properties {
-            text.write_to(own);
-        }
         let mut common = Vec::new();
-        let batch_noted = note(own, &mut common)?;
+        if let Some(text) = header.properties {
+            text.write_to(&mut common);
+        }
+        let batch_noted = note(&mut common)?;
         let unique_key = common[batch_noted.unique_key.clone()].to_vec();
         properties::remove(&mut common, properties::UNIQ_KEY);
         records.clear();
@@ -256,8 +253,9 @@ impl Sends {
         for message in BatchMessages::new(request.body) {
             let message = message.map_err(|error| Refusal::MessageIllegal(error.to_string()))?;
             properties.clear();
-            let mut noted = note(message.properties, properties)?;
-            properties.extend_from_slice(&common);
+            properties.extend_from_slice(message.properties);
+            let mut noted = note(properties)?;
+            extend(properties, &common);
             if noted.unique_key.is_empty() && !unique_key.is_empty() && entries.is_empty() {
                 properties::append(properties, properties::UNIQ_KEY, &unique_key);
                 noted.unique_key = last_value(properties, &unique_key);
@@ -292,7 +290,7 @@ impl Sends {
             properties::append(properties, properties::UNIQ_KEY, &unique_key);
             noted.unique_key = last_value(properties, &unique_key);
         }
-        properties.extend_from_slice(&self.added_properties);
+        extend(properties, &self.added_properties);
     }
 
     fn encode(
@@ -389,32 +387,46 @@ struct Sent {
     end: PhysicalOffset,
 }
 
-/// Copies the properties of a message, without those that only the broker may set, and notes what they say.
-fn note(from: &[u8], to: &mut Vec<u8>) -> Result<Noted, Refusal> {
+/// Notes what the properties of a message say, and takes out those that only the broker may set.
+fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
     let mut noted = Noted { waits: true, ..Noted::default() };
-    let mut unique = false;
-    for (name, value) in properties::iter(from) {
+    let mut reserved = false;
+    for (name, value) in properties::iter(properties) {
         match name {
-            b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" | b"POP_CK" => continue,
+            b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" | b"POP_CK" => reserved = true,
             b"TAGS" => {
                 noted.tags_code = match str::from_utf8(value) {
                     Ok(tag) => tags_code(Some(tag)),
                     Err(_) => tags_code(Some(&String::from_utf8_lossy(value))),
                 }
             }
-            b"UNIQ_KEY" => unique = true,
+            b"UNIQ_KEY" => {
+                let start = value.as_ptr().addr() - properties.as_ptr().addr();
+                noted.unique_key = start..start + value.len();
+            }
             b"WAIT" => noted.waits = value != b"false",
             b"DELAY" if !matches!(value, b"0") => return Err(not_yet("delayed")),
             b"TIMER_DELIVER_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" => return Err(not_yet("timed")),
             b"TRAN_MSG" if value == b"true" => return Err(not_yet("transactional")),
             _ => {}
         }
-        properties::append(to, name, value);
-        if std::mem::take(&mut unique) {
-            noted.unique_key = last_value(to, value);
-        }
+    }
+    if reserved {
+        RESERVED.iter().for_each(|name| drop(properties::remove(properties, name)));
+        return note(properties);
     }
     Ok(noted)
+}
+
+/// Properties that only the broker sets.
+const RESERVED: [&str; 4] = ["MSG_REGION", "TRACE_ON", "CLUSTER", "POP_CK"];
+
+/// Adds pairs at the end.
+fn extend(properties: &mut Vec<u8>, pairs: &[u8]) {
+    if properties.last().is_some_and(|last| *last != properties::PROPERTY_SEPARATOR) {
+        properties.push(properties::PROPERTY_SEPARATOR);
+    }
+    properties.extend_from_slice(pairs);
 }
 
 /// Where the value of the pair that was appended last stands.

@@ -295,8 +295,13 @@ fn set_length(out: &mut [u8], at: usize) {
 
 fn push_escaped(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+    // Without an early end, the compiler looks at many bytes at once.
+    if !rest.iter().fold(false, |found, byte| found | special(*byte)) {
+        return out.extend_from_slice(rest);
+    }
+    while let Some(at) = rest.iter().position(|byte| special(*byte)) {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             b'"' => out.extend_from_slice(b"\\\""),

@@ -229,10 +229,57 @@ impl<'a> Json<'a> {
         if self.literal("null") {
             return Ok(());
         }
+        if self.plain_fields(fields)? {
+            return Ok(());
+        }
         self.object(|json, name| match json.scalar()? {
             Some(value) => fields.push(name, value),
             None => Ok(()),
         })
+    }
+
+    /// Reads the fields as every client of ours writes them: text only, and no blanks. False if they are not written
+    /// so; then nothing was read.
+    fn plain_fields(&mut self, fields: &mut Fields<'a>) -> Result<bool, HeaderError> {
+        let bytes = self.text.as_bytes();
+        let byte = |at: usize| bytes.get(at).copied();
+        if byte(self.at) != Some(b'{') || byte(self.at + 1) != Some(b'"') {
+            return Ok(false);
+        }
+        let mut at = self.at + 2;
+        loop {
+            let name = at;
+            let Some(end) = quote_or_backslash(bytes, at) else { break };
+            if bytes[end] != b'"' || byte(end + 1) != Some(b':') || byte(end + 2) != Some(b'"') {
+                break;
+            }
+            let value = end + 3;
+            let mut escaped = false;
+            at = value;
+            let close = loop {
+                let Some(found) = quote_or_backslash(bytes, at) else { break None };
+                if bytes[found] == b'"' {
+                    break Some(found);
+                }
+                escaped = true;
+                let Some(length) = escape_length(bytes, found + 1) else { break None };
+                at = found + 1 + length;
+            };
+            let Some(close) = close else { break };
+            let raw = &self.text[value..close];
+            fields
+                .push(&self.text[name..end], if escaped { Text::escaped(raw) } else { Text::plain(raw) })?;
+            match (byte(close + 1), byte(close + 2)) {
+                (Some(b','), Some(b'"')) => at = close + 3,
+                (Some(b'}'), _) => {
+                    self.at = close + 2;
+                    return Ok(true);
+                }
+                _ => break,
+            }
+        }
+        *fields = Fields::default();
+        Ok(false)
     }
 
     /// Calls `member` with each name of an object; it has to consume the value.
