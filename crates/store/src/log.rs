@@ -307,7 +307,9 @@ impl CommitLog {
 
     /// Makes the next spare segment, which must be ready, the last one of the log.
     pub(crate) fn take_spare(&self) -> Option<Arc<LogSegment>> {
-        let next = lock(&self.spares).ready.pop_front()?;
+        // Both under one lock: whoever makes the next spare must find this one in one of the two places.
+        let mut spares = lock(&self.spares);
+        let next = spares.ready.pop_front()?;
         write(&self.segments).push(Arc::clone(&next));
         Some(next)
     }

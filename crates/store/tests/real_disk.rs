@@ -130,6 +130,24 @@ fn slices_stay_readable_after_the_store_is_gone() {
     assert_eq!(RecordView::parse(&bytes).unwrap().body(), b"still here");
 }
 
+/// The next segment is made by a thread and, when that is late, by the append itself; a benchmark once found them
+/// making the same one.
+#[test]
+fn segments_roll_while_the_next_one_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = StoreConfig { segment_size_bytes: 4096, ..config(dir.path()) };
+    let store = Store::open(small.clone(), Box::new(tags_of)).unwrap();
+    let queue = store.queue("TopicTest", QueueId(0)).unwrap();
+    for i in 0..5_000u64 {
+        let appended = store.append(&queue, &mut record(0, &[1; 1200]), TagsCode(0)).unwrap();
+        assert_eq!(appended.queue_offset, QueueOffset(i));
+    }
+    assert!(store.max_physical().0 > 1_600 * 4096);
+    drop((queue, store));
+    let store = Store::open(small, Box::new(tags_of)).unwrap();
+    assert_eq!(store.queue("TopicTest", QueueId(0)).unwrap().max_offset(), QueueOffset(5_000));
+}
+
 const CHILD: &str = "OXMQ_STORE_TEST_CHILD";
 
 fn run_child(root: &Path, what: &str) -> std::process::Child {
