@@ -212,7 +212,11 @@ impl Command {
             out.extend_from_slice(b",\"extFields\":{");
             for (at, (name, value)) in self.fields.iter().enumerate() {
                 out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-                out.extend_from_slice(name.as_bytes());
+                match name {
+                    Cow::Borrowed(name) => out.extend_from_slice(name.as_bytes()),
+                    // A name that was made at run time may hold anything; one of our own text needs no look.
+                    Cow::Owned(name) => push_escaped(out, name),
+                }
                 out.extend_from_slice(b"\":\"");
                 match value {
                     FieldValue::Int(value) => push_int(out, *value),
@@ -298,4 +302,21 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Header, split_frame};
+
+    #[test]
+    fn a_name_made_at_run_time_cannot_break_the_header() {
+        let mut command = Command::new(1);
+        command.fields.push((Cow::Owned("a\":0,\"".into()), 5.into()));
+        let mut bytes = Vec::new();
+        command.encode(Encoding::Json, Kind::Request, 1, &mut bytes);
+        let frame = split_frame(&bytes, 1000).unwrap().unwrap();
+        let header = Header::parse(Encoding::Json, frame.header).unwrap();
+        assert_eq!(header.fields.iter().count(), 1);
+    }
 }
