@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Java's JSON library writes numeric map keys without quotes (`{0:"127.0.0.1:10911"}`) and its clients read both
-//! forms. We write standard JSON and read both.
+//! Java's JSON library writes numeric map keys without quotes (`{0:"127.0.0.1:10911"}`) and reads both forms. We
+//! write standard JSON and read both; old clients of other languages, which know only the bare form, get it from
+//! [`to_vec_with_bare_keys`].
 
-use std::borrow::Cow;
+use serde::Serialize;
+use serde_json::ser::{CharEscape, Formatter};
+use std::{borrow::Cow, io};
 
 /// Makes standard JSON of what fastjson may have written: puts numeric names into quotes. Text that needs nothing
 /// comes back borrowed; text that is no JSON at all is left for the parser to refuse.
@@ -66,9 +69,119 @@ pub fn from_slice<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, serd
     serde_json::from_slice(&standard(text))
 }
 
+/// Writes JSON with numeric map keys bare, as fastjson does.
+///
+/// # Errors
+/// A value that JSON cannot hold, such as a map with a structure as its key.
+pub fn to_vec_with_bare_keys<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut out = Vec::with_capacity(512);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, BareKeys::default()))?;
+    Ok(out)
+}
+
+/// Whether the quotes of a map key have been written.
+#[derive(Default, PartialEq, Eq)]
+enum KeyQuote {
+    /// No key is being written, or one in quotes.
+    #[default]
+    Written,
+    /// A key begins: its opening quote waits for what follows.
+    Due,
+    /// The key is a number: it gets none.
+    Omitted,
+}
+
+/// `serde_json` writes a numeric key as quote, number, quote. This holds the quote back until it is known whether a
+/// number or text follows.
+#[derive(Default)]
+struct BareKeys {
+    at_key: bool,
+    quote: KeyQuote,
+}
+
+impl BareKeys {
+    fn number<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        number: impl itoa::Integer,
+    ) -> io::Result<()> {
+        if self.quote == KeyQuote::Due {
+            self.quote = KeyQuote::Omitted;
+        }
+        writer.write_all(itoa::Buffer::new().format(number).as_bytes())
+    }
+
+    fn due_quote<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        if self.quote == KeyQuote::Due {
+            self.quote = KeyQuote::Written;
+            writer.write_all(b"\"")?;
+        }
+        Ok(())
+    }
+}
+
+impl Formatter for BareKeys {
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.at_key = true;
+        if first { Ok(()) } else { writer.write_all(b",") }
+    }
+
+    fn begin_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        if std::mem::take(&mut self.at_key) {
+            self.quote = KeyQuote::Due;
+            return Ok(());
+        }
+        writer.write_all(b"\"")
+    }
+
+    fn end_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.due_quote(writer)?;
+        if std::mem::take(&mut self.quote) == KeyQuote::Omitted { Ok(()) } else { writer.write_all(b"\"") }
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        self.due_quote(writer)?;
+        writer.write_all(text.as_bytes())
+    }
+
+    fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, c: CharEscape) -> io::Result<()> {
+        self.due_quote(writer)?;
+        serde_json::ser::CompactFormatter.write_char_escape(writer, c)
+    }
+
+    fn write_i32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: i32) -> io::Result<()> {
+        self.number(writer, value)
+    }
+
+    fn write_u32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: u32) -> io::Result<()> {
+        self.number(writer, value)
+    }
+
+    fn write_i64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: i64) -> io::Result<()> {
+        self.number(writer, value)
+    }
+
+    fn write_u64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: u64) -> io::Result<()> {
+        self.number(writer, value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn writes_bare_keys_for_numbers_only() {
+        let addrs: BTreeMap<i64, &str> = [(-1, "x"), (0, "127.0.0.1:1\n"), (12, "")].into();
+        assert_eq!(to_vec_with_bare_keys(&addrs).unwrap(), br#"{-1:"x",0:"127.0.0.1:1\n",12:""}"#);
+        let names: BTreeMap<&str, BTreeMap<i32, u64>> =
+            [("", [].into()), ("0", [(3, 4), (5, 6)].into()), ("\"q", [].into())].into();
+        let written = to_vec_with_bare_keys(&names).unwrap();
+        assert_eq!(String::from_utf8_lossy(&written), r#"{"":{},"\"q":{},"0":{3:4,5:6}}"#);
+        let read: BTreeMap<String, BTreeMap<i32, u64>> = from_slice(&written).unwrap();
+        assert_eq!(read["0"], [(3, 4), (5, 6)].into());
+    }
 
     #[test]
     fn quotes_numeric_names_only() {

@@ -15,6 +15,7 @@ mod header;
 mod text;
 
 pub mod code;
+pub mod namesrv_requests;
 pub mod requests;
 
 pub use command::{Body, Command, FieldValue, Kind, VERSION, version_name};
