@@ -3,8 +3,12 @@
 
 use oxmq_remoting::{
     Command, Encoding, FieldError, Fields, Header, Kind, RequestHeader, Text,
-    bodies::{ConsumerGroupList, HeartbeatData, SubscriptionData},
+    bodies::{
+        BrokerMemberGroupBody, ClusterInfo, ConsumerGroupList, HeartbeatData, KVTable, RegisterBrokerBody,
+        SubscriptionData, TopicConfigSerializeWrapper, TopicList, TopicRouteData,
+    },
     fastjson,
+    namesrv_requests::{GetRouteInfo, RegisterBroker},
     requests::{PullMessage, SendMessageV1, SendMessageV2},
     split_frame,
 };
@@ -105,6 +109,10 @@ fn typed(fields: &Fields<'_>) {
         }
         Err(error) => assert!(told(&error)),
     }
+    if let Err(error) = RegisterBroker::from_fields(fields) {
+        assert!(told(&error));
+    }
+    assert_eq!(GetRouteInfo::from_fields(fields).is_ok(), fields.get("topic").is_some());
 }
 
 /// `data` is a JSON body as fastjson may have written it.
@@ -118,11 +126,22 @@ pub fn fastjson_bodies(data: &[u8]) {
     read::<HeartbeatData>(data);
     read::<SubscriptionData>(data);
     read::<ConsumerGroupList>(data);
+    read::<TopicRouteData>(data);
+    read::<ClusterInfo>(data);
+    read::<BrokerMemberGroupBody>(data);
+    read::<TopicConfigSerializeWrapper>(data);
+    read::<TopicList>(data);
+    read::<KVTable>(data);
+    if let Ok(body) = RegisterBrokerBody::decode(data) {
+        assert_eq!(RegisterBrokerBody::decode(&body.encode()).unwrap(), body);
+    }
 }
 
 fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(data: &[u8]) {
     if let Ok(body) = fastjson::from_slice::<T>(data) {
         let written = serde_json::to_vec(&body).unwrap();
         assert_eq!(fastjson::from_slice::<T>(&written).unwrap(), body);
+        let bare = fastjson::to_vec_with_bare_keys(&body).unwrap();
+        assert_eq!(fastjson::from_slice::<T>(&bare).unwrap(), body);
     }
 }
