@@ -16,8 +16,10 @@ use std::{
 /// What is wrong, a line for each finding; a step without findings has passed.
 type Findings = Vec<String>;
 
+type Step = (&'static str, fn() -> Findings);
+
 /// The quick ones come first.
-const STEPS: [(&str, fn() -> Findings); 7] = [
+const STEPS: [Step; 7] = [
     ("fmt", || cargo(&["fmt", "--all", "--check"])),
     ("tidy", || tidy::check(root())),
     ("arrows", || graph::read(root()).map_or_else(|error| vec![error], |graph| arrows::check(&graph))),
