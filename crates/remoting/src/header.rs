@@ -573,8 +573,10 @@ mod tests {
             .prop_map(|(code, remark, fields, body)| {
                 let mut command = Command::new(code).with_body(body);
                 command.remark = remark.map(Into::into);
+                // Names of fields are constants everywhere but here.
+                let constant = |name: String| -> &'static str { name.leak() };
                 command.fields =
-                    fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+                    fields.into_iter().map(|(name, value)| (constant(name), value.into())).collect();
                 command
             })
     }
