@@ -117,7 +117,7 @@ macro_rules! request_headers {
                     }
                 }
                 Ok(Self {
-                    $($field: $crate::FromField::from_field($crate::requests::wire_name($wire), $field)?,)*
+                    $($field: $crate::FromField::from_field(const { $crate::requests::wire_name($wire) }, $field)?,)*
                     lifetime: std::marker::PhantomData,
                 })
             }
