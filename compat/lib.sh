@@ -34,7 +34,7 @@ if [ -z "${PEER:-}" ]; then
   [ -x "$PEER" ] || PEER=$(cd "$ROOT" && dirname "$(git rev-parse --path-format=absolute --git-common-dir)")/../shared/peer/peer
 fi
 PEER_JARS=${PEER_HOME:-$HOME/.cache/rocketmq-peer}
-WORK=$(mktemp -d "${TMPDIR:-/tmp}/compat.XXXXXX")
+WORK=$(mktemp -d -t compat.XXXXXX)
 declare -A PID=() PORT=() STORE=() KIND=() OUT=() STARTS=()
 
 say() { printf '%s\n' "$*" >&2; }
