@@ -15,6 +15,9 @@
 #   jars VERSION                       prints the folder with that client's jars
 #   build_java VERSION                 compiles compat/java against that client
 #   client_java VERSION ARGS...        runs java with it: [-Dx=y] CLASS ARGS...
+#   load ARGS...                       compat.Load with the client CLIENT (5.3.3)
+#   start_load NAME ARGS..., end_load NAME   the same in the background
+#   check WHAT COMMAND..., summary     counts passed and failed facts
 #   wait_until SECONDS WHAT COMMAND... returns when the command succeeds; fails with WHAT after SECONDS
 #
 # WORK is a temporary folder. At the end of the script all servers are ended and WORK is removed;
@@ -31,7 +34,7 @@ if [ -z "${PEER:-}" ]; then
   [ -x "$PEER" ] || PEER=$(cd "$ROOT" && dirname "$(git rev-parse --path-format=absolute --git-common-dir)")/../shared/peer/peer
 fi
 PEER_JARS=${PEER_HOME:-$HOME/.cache/rocketmq-peer}
-WORK=$(mktemp -d "${TMPDIR:-/tmp}/compat.XXXXXX")
+WORK=$(mktemp -d -t compat.XXXXXX)
 declare -A PID=() PORT=() STORE=() KIND=() OUT=() STARTS=()
 
 say() { printf '%s\n' "$*" >&2; }
@@ -186,6 +189,47 @@ client_java() { # VERSION ARGS...
   local version=$1
   shift
   java -Xmx256m -XX:+UseSerialGC -Dfile.encoding=UTF-8 -Duser.home="$WORK/client" -cp "$WORK/classes-$version:$(jars "$version")/*" "$@"
+}
+
+# compat.Load with the client of CLIENT (5.3.3), see its head.
+load() { client_java "${CLIENT:-5.3.3}" compat.Load "$NAMESRV_ADDR" "$@"; }
+
+# Starts `load ARGS` in the background until `end_load NAME`; output in WORK/NAME.load. Its standard input is a pipe that this
+# shell holds open, so it also ends when the shell does.
+declare -A LOAD=() LOAD_INPUT=()
+start_load() { # NAME ARGS...
+  local name=$1 input
+  shift
+  mkfifo "$WORK/$name.input"
+  load "$@" <"$WORK/$name.input" >"$WORK/$name.load" 2>&1 &
+  LOAD[$name]=$!
+  exec {input}>"$WORK/$name.input"
+  LOAD_INPUT[$name]=$input
+}
+end_load() { # NAME
+  local input=${LOAD_INPUT[$1]}
+  echo end >&"$input" # Servers started since hold the pipe too: closing it would not end it.
+  exec {input}>&-
+  wait "${LOAD[$1]}" || { cat "$WORK/$1.load" >&2; fail "load $1"; }
+  rm "$WORK/$1.input"
+}
+
+# One checked fact of a suite; the suite ends with `summary`.
+PASSED=0 FAILED=0
+check() { # WHAT COMMAND...
+  local what=$1
+  shift
+  if "$@"; then
+    PASSED=$((PASSED + 1))
+    echo "ok     $what"
+  else
+    FAILED=$((FAILED + 1))
+    echo "FAILED $what"
+  fi
+}
+summary() {
+  echo "$PASSED passed, $FAILED failed"
+  [ "$FAILED" = 0 ]
 }
 
 last_lines() { # NAME

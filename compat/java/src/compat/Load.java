@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -30,11 +31,11 @@ import org.apache.rocketmq.common.message.Message;
  * A producer or consumer for the shell suites. The first argument is the name server; then
  * <ul>
  * <li>{@code send TOPIC PREFIX COUNT}: sends bodies PREFIX0, PREFIX1...; prints {@code sent COUNT broker=N broker=N...}
- * <li>{@code stream TOPIC PREFIX FILE}: sends without a pause until standard input ends; appends each acknowledged body with the
+ * <li>{@code stream TOPIC PREFIX FILE}: sends without a pause until a line or the end of standard input; appends each acknowledged body with the
  *     name of its broker to FILE; prints {@code acknowledged COUNT failed COUNT}
  * <li>{@code receive TOPIC GROUP COUNT PREFIX...}: consumes until every PREFIX0 ... PREFIX(COUNT-1) is there; prints {@code received ALL different DIFFERENT}
- * <li>{@code collect TOPIC GROUP FILE}: consumes until standard input ends; appends each body to FILE
- * <li>{@code hold TOPIC GROUP COUNT}: consumes COUNT messages, then stays a member of the group that takes no more; prints {@code holding}; ends with standard input
+ * <li>{@code collect TOPIC GROUP FILE}: consumes until a line or the end of standard input; appends each body to FILE
+ * <li>{@code hold TOPIC GROUP COUNT}: consumes COUNT messages of more, then stays in the next one; prints {@code holding}; ends as these
  * </ul>
  * Fails with exit code 1 when a bounded wait is over.
  */
@@ -101,7 +102,7 @@ public final class Load {
 
     private static void stream(String namesrv, String topic, String prefix, Path file) throws Exception {
         DefaultMQProducer producer = producer(namesrv);
-        Thread input = untilInputEnds();
+        Thread input = inputEnd();
         int acknowledged = 0;
         int failed = 0;
         while (input.isAlive()) {
@@ -125,12 +126,10 @@ public final class Load {
         Files.write(file, text.getBytes(StandardCharsets.UTF_8), StandardOpenOption.CREATE, StandardOpenOption.APPEND);
     }
 
-    private static Thread untilInputEnds() {
+    private static Thread inputEnd() {
         Thread thread = new Thread(() -> {
             try (BufferedReader reader = new BufferedReader(new InputStreamReader(System.in))) {
-                while (reader.readLine() != null) {
-                    continue;
-                }
+                reader.readLine();
             } catch (IOException e) {
                 return;
             }
@@ -148,7 +147,6 @@ public final class Load {
         consumer.setPersistConsumerOffsetInterval(1000);
         consumer.subscribe(topic, "*");
         consumer.registerMessageListener(listener);
-        consumer.start();
         return consumer;
     }
 
@@ -161,6 +159,7 @@ public final class Load {
         }
         Received received = new Received();
         DefaultMQPushConsumer consumer = consumer(namesrv, topic, group, received);
+        consumer.start();
         try {
             Check.within(SECONDS_MAX, "all messages", () -> new TreeSet<>(Received.bodies(received.all())).containsAll(expected.keySet()));
         } catch (AssertionError e) {
@@ -185,18 +184,31 @@ public final class Load {
                 return ConsumeConcurrentlyStatus.RECONSUME_LATER;
             }
         });
-        untilInputEnds().join();
+        consumer.start();
+        inputEnd().join();
         consumer.shutdown();
     }
 
+    /** One thread takes one message at a time and never returns from the one after COUNT: the group has committed exactly COUNT. */
     private static void hold(String namesrv, String topic, String group, int count) throws Exception {
-        Received received = new Received();
-        DefaultMQPushConsumer consumer = consumer(namesrv, topic, group, received);
-        received.await(count, SECONDS_MAX);
-        consumer.suspend();
-        System.out.println("holding");
-        System.out.flush();
-        untilInputEnds().join();
-        consumer.shutdown();
+        Thread input = inputEnd();
+        AtomicInteger taken = new AtomicInteger();
+        DefaultMQPushConsumer consumer = consumer(namesrv, topic, group, (batch, context) -> {
+            if (taken.incrementAndGet() > count) {
+                System.out.println("holding");
+                System.out.flush();
+                try {
+                    input.join();
+                    Thread.currentThread().join();
+                } catch (InterruptedException e) {
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                }
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.setConsumeThreadMin(1);
+        consumer.setConsumeThreadMax(1);
+        consumer.start();
+        input.join();
     }
 }
