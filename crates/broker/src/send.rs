@@ -119,8 +119,9 @@ impl Sends {
             scratch.records = Vec::new();
         }
         SCRATCH.set(scratch);
-        let sent = sent?;
+        let sent = sent.inspect_err(|_| self.stats.put_failed())?;
         queue.arrived.notify_waiters();
+        queue.sent.fetch_add(sent.messages, Ordering::Relaxed);
         self.stats.put(sent.messages, sent.bytes);
         Ok(self.answer(sent, created))
     }

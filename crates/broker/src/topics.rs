@@ -10,19 +10,22 @@ use crate::{
     refusal::Refusal,
 };
 use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
-use oxmq_store::{Queue, Store};
-use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC};
+use oxmq_store::{DeleteError, Queue, Store};
+use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fmt, io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::Notify;
 use tracing::info;
 
 /// Most queues of one topic. Java has no limit; its tools refuse more, and each queue costs a folder.
-pub const QUEUES_MAX: u32 = 65_536;
+pub(crate) const QUEUES_MAX: u32 = 65_536;
 
 /// What decides which topics exist without anybody having made them.
 #[derive(Debug, Clone)]
@@ -56,11 +59,13 @@ struct Shared {
     table: RwLock<HashMap<String, Arc<Topic>>>,
     /// Held while the table changes, so that changes are made one after the other. Never taken under `table`.
     version: Mutex<DataVersion>,
+    /// Topics whose files are being removed, which cannot be made until they are gone. Nothing is locked under it.
+    deleting: Mutex<HashSet<String>>,
     changed: Notify,
 }
 
 /// One topic.
-pub struct Topic {
+pub(crate) struct Topic {
     name: Box<str>,
     store: Arc<Store>,
     config: RwLock<Arc<TopicConfig>>,
@@ -68,11 +73,13 @@ pub struct Topic {
 }
 
 /// One queue of a topic, and those who wait for its next message.
-pub struct TopicQueue {
+pub(crate) struct TopicQueue {
     /// Where its messages are.
-    pub stored: Arc<Queue>,
+    pub(crate) stored: Arc<Queue>,
     /// Woken by each append.
-    pub arrived: Notify,
+    pub(crate) arrived: Notify,
+    /// Messages sent to it since the start.
+    pub(crate) sent: AtomicU64,
 }
 
 impl Topic {
@@ -83,21 +90,27 @@ impl Topic {
 
     /// Its name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Its settings.
     #[must_use]
-    pub fn config(&self) -> Arc<TopicConfig> {
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Messages sent to it since the start.
+    pub(crate) fn sent(&self) -> u64 {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().flatten().map(|queue| queue.sent.load(Ordering::Relaxed)).sum()
     }
 
     /// One of its queues. The caller has checked the number against the settings.
     ///
     /// # Errors
     /// [`Refusal::System`] if the store cannot open it.
-    pub fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
+    pub(crate) fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
         let at = id.0 as usize;
         {
             let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
@@ -113,7 +126,13 @@ impl Topic {
         if queues.len() <= at {
             queues.resize_with(at + 1, || None);
         }
-        Ok(queues[at].get_or_insert_with(|| Arc::new(TopicQueue { stored, arrived: Notify::new() })).clone())
+        Ok(queues[at].get_or_insert_with(|| Arc::new(TopicQueue::new(stored))).clone())
+    }
+}
+
+impl TopicQueue {
+    fn new(stored: Arc<Queue>) -> Self {
+        Self { stored, arrived: Notify::new(), sent: AtomicU64::new(0) }
     }
 }
 
@@ -122,7 +141,7 @@ impl Topics {
     ///
     /// # Errors
     /// If neither the file nor its backup can be read.
-    pub fn open(path: PathBuf, rules: TopicRules, store: Arc<Store>) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: PathBuf, rules: TopicRules, store: Arc<Store>) -> Result<Self, LoadError> {
         let file = persist::load::<TopicConfigSerializeWrapper>(&path)?.unwrap_or_default();
         let mut configs = file.topic_config_table;
         for config in built_in(&rules) {
@@ -137,19 +156,19 @@ impl Topics {
         });
         let table = RwLock::new(topics.collect());
         let version = Mutex::new(file.data_version);
-        let shared = Shared { path, rules, store, table, version, changed: Notify::new() };
+        let shared = Shared { path, rules, store, table, version, deleting: Mutex::default(), changed: Notify::new() };
         Ok(Self { shared: Arc::new(shared), saver: Saver::default() })
     }
 
     /// A topic by its name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.shared.table.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// All topics, in no order.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Topic>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
         self.shared.table.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
@@ -181,11 +200,15 @@ impl Topics {
         self.create(config)
     }
 
-    /// Makes the topic of `config` unless there is one of that name. `None` if the broker has too many.
+    /// Makes the topic of `config` unless there is one of that name. `None` if the broker has too many, or the last one
+    /// of that name is still being deleted.
     pub(crate) fn create(&self, config: TopicConfig) -> Option<(Arc<Topic>, Ticket)> {
         let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.get(&config.topic_name) {
             return Some((known, self.saver.request()));
+        }
+        if self.deleting().contains(&config.topic_name) {
+            return None;
         }
         let topic = Topic::new(config, self.shared.store.clone());
         {
@@ -199,24 +222,40 @@ impl Topics {
         Some((topic, self.touched(&mut version)))
     }
 
-    /// Sets the settings of a topic, which is made if there is none. The name has been validated.
+    /// Sets the settings of a topic, which is made if there is none. The name has been validated. `None` as in
+    /// [`Self::create`].
     pub(crate) fn put(&self, config: TopicConfig) -> Option<Ticket> {
         if self.get(&config.topic_name).is_none() {
             return self.create(config).map(|(_, ticket)| ticket);
         }
         let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = self.get(&config.topic_name)?;
+        if *topic.config() == config {
+            return Some(self.saver.request());
+        }
         info!(topic = topic.name(), ?config, "topic settings changed");
         *topic.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Some(self.touched(&mut version))
     }
 
-    /// Forgets a topic; its messages stay in the commit log until they expire. `None` if there is none.
-    pub(crate) fn remove(&self, name: &str) -> Option<Ticket> {
-        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.table.write().unwrap_or_else(PoisonError::into_inner).remove(name)?;
+    /// Forgets a topic, if there is one, and removes the files of its queues; its messages stay in the commit log
+    /// until they expire. Producers may go on meanwhile: the topic is made anew when all is gone, not before, or else
+    /// its new queues would be removed with the old. Blocks.
+    pub(crate) fn delete(&self, name: &str) -> Result<Ticket, DeleteError> {
+        let ticket = {
+            let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+            self.deleting().insert(name.to_owned());
+            let known = self.shared.table.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+            if known.is_some() { self.touched(&mut version) } else { self.saver.request() }
+        };
+        let deleted = self.shared.store.delete_topic(name);
+        self.deleting().remove(name);
         info!(topic = name, "topic deleted");
-        Some(self.touched(&mut version))
+        deleted.map(|()| ticket)
+    }
+
+    fn deleting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.shared.deleting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touched(&self, version: &mut DataVersion) -> Ticket {
@@ -232,32 +271,38 @@ impl Topics {
 
     /// The version of the table, and the settings of all topics by name.
     #[must_use]
-    pub fn snapshot(&self) -> TopicConfigSerializeWrapper {
+    pub(crate) fn snapshot(&self) -> TopicConfigSerializeWrapper {
         let version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
         let configs = table.iter().map(|(name, topic)| (name.clone(), TopicConfig::clone(&topic.config())));
         TopicConfigSerializeWrapper { data_version: *version, topic_config_table: configs.collect() }
     }
 
-    /// All settings as JSON, as other brokers and tools read them.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.snapshot()).unwrap_or_default()
-    }
-
     /// Writes the file.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self) -> io::Result<()> {
+    pub(crate) fn save(&self) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&self.snapshot())?;
         persist::replace(&self.shared.path, &text)
     }
 
     /// The rules by which topics are made.
     #[must_use]
-    pub fn rules(&self) -> &TopicRules {
+    pub(crate) fn rules(&self) -> &TopicRules {
         &self.shared.rules
+    }
+
+    /// Names of the topics that belong to the system, of this broker or of every one. Java:
+    /// `TopicValidator#getSystemTopicSet`.
+    pub(crate) fn system(&self) -> BTreeSet<String> {
+        let own = built_in(&self.shared.rules).into_iter().map(|config| config.topic_name);
+        SYSTEM_TOPICS.iter().map(|&name| name.to_owned()).chain(own).collect()
+    }
+
+    /// True for a topic that belongs to the system, which tools must not change.
+    pub(crate) fn is_system(&self, name: &str) -> bool {
+        is_system_topic(name) || self.system().contains(name)
     }
 }
 

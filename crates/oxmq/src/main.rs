@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod live;
 mod log;
 mod run;
 mod settings;
