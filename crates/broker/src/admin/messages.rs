@@ -83,12 +83,17 @@ impl Parts {
         });
         let subscription = group.as_ref().and_then(|group| self.subscription_of(group, topic));
         let offline = || group.as_ref().map(|group| format!("{group}@{topic} is not online!"));
-        answer(&ConsumeQueueBody {
+        let body = ConsumeQueueBody {
             filter_data: if subscription.is_some() { None } else { offline() },
             max_queue_index: queue.max_offset().0,
             min_queue_index: queue.min_offset().0,
             queue_data: data.collect(),
             subscription_data: subscription,
-        })
+        };
+        let mut found = answer(&body)?;
+        if body.queue_data.is_empty() {
+            found.remark = Some(format!("Index {from} of {queue_id}@{topic} is not exist!").into());
+        }
+        Ok(found)
     }
 }
