@@ -47,7 +47,8 @@ fn written_again(header: &Header<'_>, body: &[u8]) {
         header.fields.iter().zip(NAMES.into_iter().cycle()).map(|((_, v), n)| (n, v)).collect();
     let mut command = Command::new(header.code).with_body(body.to_vec());
     command.remark = header.remark.map(|remark| own(remark).into());
-    command.fields = fields.iter().map(|(name, value)| (*name, own(*value).into())).collect();
+    command.fields =
+        fields.iter().map(|(name, value)| ((*name).to_owned().into(), own(*value).into())).collect();
     for encoding in ENCODINGS {
         let mut bytes = b"before".to_vec();
         command.encode(encoding, Kind::OneWay, header.opaque, &mut bytes);

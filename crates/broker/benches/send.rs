@@ -4,13 +4,27 @@
 //! `cargo bench -p oxmq-broker`
 #![allow(missing_docs)]
 
-use criterion::{Criterion, Throughput, black_box, criterion_group, criterion_main};
-use oxmq_broker::{Broker, PullRules, SendRules, Settings, TopicRules};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use oxmq_broker::{
+    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
+};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Encoding, FRAME_MAX_BYTES, Header, Kind, split_frame};
 use oxmq_store::{Store, StoreConfig, tags_of};
-use oxmq_types::Perm;
-use std::time::Duration;
+use oxmq_types::{Perm, Properties};
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+struct Fixed;
+
+impl Configuration for Fixed {
+    fn read(&self) -> Properties {
+        Properties::default()
+    }
+
+    fn update(&self, _changes: &Properties) -> Result<(), UpdateRefused> {
+        Err(UpdateRefused::NotAllowed("not here".into()))
+    }
+}
 
 fn settings(root: &std::path::Path) -> Settings {
     let address = "127.0.0.1:10911".parse().unwrap();
@@ -44,6 +58,13 @@ fn settings(root: &std::path::Path) -> Settings {
             messages_max: 32,
             bytes_max: 256 << 10,
             units_max: 800,
+        },
+        admin: AdminRules {
+            address: "127.0.0.1:10911".into(),
+            commit_log_dir: root.join("commitlog"),
+            consume_queue_dir: root.join("consumequeue"),
+            accepts_sends_from_ms: 0,
+            configuration: Arc::new(Fixed),
         },
         auto_create_groups: true,
         memory_bytes: 1 << 30,

@@ -21,13 +21,13 @@ use std::{
 use tracing::{info, warn};
 
 /// A client that sent no heartbeat for so long is taken for dead. Java: `CHANNEL_EXPIRED_TIMEOUT`.
-pub const CLIENT_EXPIRY: Duration = Duration::from_secs(120);
+pub(crate) const CLIENT_EXPIRY: Duration = Duration::from_secs(120);
 /// Most groups that one connection may claim; a real client has a handful.
 const GROUPS_PER_PEER_MAX: usize = 10_000;
 
 /// All connected clients. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Clients {
+pub(crate) struct Clients {
     shared: Arc<Mutex<Tables>>,
 }
 
@@ -47,40 +47,40 @@ struct PeerGroups {
 
 /// One connection's membership in a group.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub(crate) struct Member {
     /// The connection.
-    pub peer: Arc<Peer>,
+    pub(crate) peer: Arc<Peer>,
     /// `IP@instance`.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// Language of the client.
-    pub language: Language,
+    pub(crate) language: Language,
     /// Version of the client.
-    pub version: i32,
+    pub(crate) version: i32,
     /// When it was heard of last.
-    pub heard: Instant,
+    pub(crate) heard: Instant,
     /// What it subscribes to, by topic. Empty for producers.
-    pub subscriptions: HashMap<String, SubscriptionData>,
+    pub(crate) subscriptions: HashMap<String, SubscriptionData>,
 }
 
 /// A consumer group as its members describe it; where they disagree, the last heartbeat counts.
 #[derive(Debug, Clone, Default)]
-pub struct ConsumerGroup {
+pub(crate) struct ConsumerGroup {
     /// `CONSUME_PASSIVELY` or `CONSUME_ACTIVELY`.
-    pub consume_type: String,
+    pub(crate) consume_type: String,
     /// `CLUSTERING` or `BROADCASTING`.
-    pub message_model: String,
+    pub(crate) message_model: String,
     /// Where it starts if it has no offset.
-    pub consume_from_where: String,
+    pub(crate) consume_from_where: String,
     /// Its members by the number of their connection.
-    pub members: BTreeMap<u64, Member>,
+    pub(crate) members: BTreeMap<u64, Member>,
     /// What the group subscribes to, by topic: the newest of what its members say.
-    pub subscriptions: BTreeMap<String, SubscriptionData>,
+    pub(crate) subscriptions: BTreeMap<String, SubscriptionData>,
 }
 
 impl ConsumerGroup {
     /// The ids of its clients, each once, sorted.
     #[must_use]
-    pub fn client_ids(&self) -> Vec<String> {
+    pub(crate) fn client_ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self.members.values().map(|member| member.client_id.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -90,7 +90,7 @@ impl ConsumerGroup {
     /// The subscription under which `peer` pulls from `topic`: its own, or that of its group if the heartbeats
     /// come over another connection.
     #[must_use]
-    pub fn subscription(&self, peer: u64, topic: &str) -> Option<&SubscriptionData> {
+    pub(crate) fn subscription(&self, peer: u64, topic: &str) -> Option<&SubscriptionData> {
         let own = self.members.get(&peer).and_then(|member| member.subscriptions.get(topic));
         own.or_else(|| self.subscriptions.get(topic))
     }
@@ -218,19 +218,21 @@ impl Clients {
     }
 
     /// Looks at a consumer group; `None` if none of its members is connected.
-    pub fn consumer_group<T>(&self, group: &str, look: impl FnOnce(&ConsumerGroup) -> T) -> Option<T> {
+    pub(crate) fn consumer_group<T>(&self, group: &str, look: impl FnOnce(&ConsumerGroup) -> T) -> Option<T> {
         self.tables().consumers.get(group).map(look)
     }
 
-    /// Names of the consumer groups that have members.
-    #[must_use]
-    pub fn consumer_groups(&self) -> Vec<String> {
-        self.tables().consumers.keys().cloned().collect()
+    /// Names of the consumer groups that have members who subscribe to `topic`.
+    pub(crate) fn subscribers(&self, topic: &str) -> Vec<String> {
+        let tables = self.tables();
+        let subscribers =
+            tables.consumers.iter().filter(|(_, group)| group.subscriptions.contains_key(topic));
+        subscribers.map(|(name, _)| name.clone()).collect()
     }
 
     /// The members of a producer group.
     #[must_use]
-    pub fn producers(&self, group: &str) -> Vec<Member> {
+    pub(crate) fn producers(&self, group: &str) -> Vec<Member> {
         self.tables()
             .producers
             .get(group)
@@ -240,7 +242,7 @@ impl Clients {
 
     /// All producer groups with their members.
     #[must_use]
-    pub fn all_producers(&self) -> BTreeMap<String, Vec<Member>> {
+    pub(crate) fn all_producers(&self) -> BTreeMap<String, Vec<Member>> {
         let tables = self.tables();
         tables
             .producers
@@ -399,11 +401,12 @@ mod tests {
         assert!(!clients.consumes(sender(&one, "a"), &data("t", "*", 1), true, false), "nothing new");
         assert!(clients.consumes(sender(&two, "b"), &data("t", "*", 1), true, false));
         assert_eq!(clients.consumer_group("g", ConsumerGroup::client_ids).unwrap(), ["a", "b"]);
+        assert_eq!((clients.subscribers("t"), clients.subscribers("u")), (vec!["g".to_owned()], vec![]));
         clients.gone(one.id(), |_| true);
         assert_eq!(clients.consumer_group("g", ConsumerGroup::client_ids).unwrap(), ["b"]);
         clients.leaves_consumption(two.id(), "g", true);
         assert!(clients.consumer_group("g", |_| ()).is_none());
-        assert!(clients.consumer_groups().is_empty());
+        assert!(clients.subscribers("t").is_empty());
     }
 
     #[test]

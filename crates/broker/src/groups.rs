@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of consumer groups: `config/subscriptionGroup.json`. Java: `SubscriptionGroupManager`.
 
-use crate::persist::{self, LoadError, Saver};
+use crate::persist::{self, LoadError, Saver, Ticket};
 use oxmq_remoting::bodies::{DataVersion, SubscriptionGroupConfig};
 use oxmq_types::{is_system_group, validate_group};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ const GROUPS_MAX: usize = 1_000_000;
 
 /// All groups. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Groups {
+pub(crate) struct Groups {
     path: PathBuf,
     auto_create: bool,
     file: Arc<Mutex<File>>,
@@ -53,7 +53,7 @@ impl Groups {
     ///
     /// # Errors
     /// If neither the file nor its backup can be read.
-    pub fn open(path: PathBuf, auto_create: bool) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: PathBuf, auto_create: bool) -> Result<Self, LoadError> {
         let mut file = persist::load::<File>(&path)?.unwrap_or_default();
         for name in BUILT_IN {
             let config = || SubscriptionGroupConfig { group_name: name.to_owned(), ..Default::default() };
@@ -68,7 +68,7 @@ impl Groups {
 
     /// The settings of `name`; made now if that is allowed. `None` if there are none.
     #[must_use]
-    pub fn get_or_create(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+    pub(crate) fn get_or_create(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         let mut file = self.file();
         if let Some(known) = file.subscription_group_table.get(name) {
             return Some(known.clone());
@@ -84,42 +84,49 @@ impl Groups {
 
     /// The settings of `name`; `None` if there are none.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         self.file().subscription_group_table.get(name).cloned()
     }
 
     /// True unless the members of `name` are not to be told when others come and go.
     #[must_use]
-    pub fn notifies(&self, name: &str) -> bool {
+    pub(crate) fn notifies(&self, name: &str) -> bool {
         self.get(name).is_none_or(|config| config.notify_consumer_ids_changed_enable)
     }
 
-    /// Sets the settings of a group, whose name has been validated.
-    pub fn put(&self, config: SubscriptionGroupConfig) {
-        info!(group = config.group_name, ?config, "group settings changed");
-        self.put_into(&mut self.file(), config);
+    /// Sets the settings of groups whose names have been validated: of all or, if that would be too many groups, of
+    /// none. The ticket tells when they are on disk.
+    pub(crate) fn put_all(&self, configs: Vec<SubscriptionGroupConfig>) -> Option<Ticket> {
+        let mut file = self.file();
+        if file.subscription_group_table.len() + configs.len() > GROUPS_MAX {
+            return None;
+        }
+        for config in configs {
+            info!(group = config.group_name, ?config, "group settings changed");
+            self.put_into(&mut file, config);
+        }
+        Some(self.saver.request())
     }
 
-    /// Forgets a group. True if it was there.
-    pub fn remove(&self, name: &str) -> bool {
+    /// Forgets a group, if there is one.
+    pub(crate) fn remove(&self, name: &str) -> Ticket {
         let mut file = self.file();
-        let found = file.subscription_group_table.remove(name).is_some();
-        if found {
-            info!(group = name, "group deleted");
-            self.changed(&mut file);
+        if file.subscription_group_table.remove(name).is_none() {
+            return self.saver.request();
         }
-        found
+        info!(group = name, "group deleted");
+        self.changed(&mut file)
     }
 
     /// Names of all groups, sorted.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.file().subscription_group_table.keys().cloned().collect()
     }
 
     /// All settings as JSON, as other brokers and tools read them.
     #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(&*self.file()).unwrap_or_default()
     }
 
@@ -130,16 +137,16 @@ impl Groups {
         config
     }
 
-    fn changed(&self, file: &mut File) {
+    fn changed(&self, file: &mut File) -> Ticket {
         file.data_version.advance(now_ms());
-        self.saver.request();
+        self.saver.request()
     }
 
     /// Writes the file.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self) -> io::Result<()> {
+    pub(crate) fn save(&self) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&*self.file())?;
         persist::replace(&self.path, &text)
     }
@@ -172,7 +179,9 @@ mod tests {
         assert!(groups.get("g").is_some(), "it was written");
         assert!(groups.get_or_create("other").is_none());
         assert!(groups.get_or_create("CID_RMQ_SYS_x").is_some());
-        assert!(groups.remove("g") && !groups.remove("g"));
+        groups.remove("g");
+        groups.remove("g");
+        assert!(groups.get("g").is_none());
         assert!(groups.notifies("unknown"));
     }
 
@@ -186,7 +195,7 @@ mod tests {
         std::fs::write(&path, java).unwrap();
         let groups = Groups::open(path.clone(), true).unwrap();
         assert_eq!(groups.get("g").unwrap().retry_queue_nums, 4);
-        groups.put(SubscriptionGroupConfig { group_name: "h".into(), ..Default::default() });
+        groups.put_all(vec![SubscriptionGroupConfig { group_name: "h".into(), ..Default::default() }]);
         groups.save().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         for kept in ["forbiddenTable", "consumeMessageOrderly\": true", "CUSTOMIZED", "consumeTimeoutMinute"]

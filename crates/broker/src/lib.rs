@@ -7,9 +7,11 @@
 //! - `send`, `pull` with `filter`: the way of a message in and out
 //! - `heartbeat`, `positions`: what clients need besides
 //! - `registration`: what the name servers are told
+//! - `admin` with `rates`: what tools ask
 //! - `refusal`: every reason to say no, with its response code
 #![forbid(unsafe_code)]
 
+mod admin;
 mod clients;
 mod filter;
 mod groups;
@@ -18,6 +20,7 @@ mod offsets;
 mod persist;
 mod positions;
 mod pull;
+mod rates;
 mod refusal;
 mod registration;
 mod send;
@@ -25,12 +28,14 @@ mod stats;
 mod topics;
 mod unique_id;
 
+pub use admin::{AdminRules, Configuration, UpdateRefused};
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
 pub use send::SendRules;
 pub use topics::TopicRules;
 
+use admin::Admin;
 use clients::Clients;
 use groups::Groups;
 use heartbeat::Heartbeats;
@@ -40,15 +45,13 @@ use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
 use positions::Positions;
 use pull::Pulls;
+use rates::SAMPLE_PERIOD;
 use refusal::Refusal;
 use send::Sends;
 use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use topics::Topics;
 use tracing::error;
-
-/// How often clients that fell silent are looked for. Java: `ClientHousekeepingService`.
-const CLIENT_SCAN_PERIOD: Duration = Duration::from_secs(10);
 
 /// What a broker is to be.
 #[derive(Debug, Clone)]
@@ -61,6 +64,8 @@ pub struct Settings {
     pub sends: SendRules,
     /// How messages are given.
     pub pulls: PullRules,
+    /// What tools are told.
+    pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
     pub auto_create_groups: bool,
     /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
@@ -72,6 +77,7 @@ pub struct Settings {
 /// A broker over an open store.
 #[derive(Debug)]
 pub struct Broker {
+    admin: Admin,
     topics: Topics,
     groups: Groups,
     offsets: Offsets,
@@ -89,8 +95,16 @@ impl Broker {
     /// # Errors
     /// [`LoadError`] names the file that cannot be read.
     pub fn open(settings: Settings, store: Arc<Store>) -> Result<Arc<Self>, LoadError> {
-        let Settings { root, topics, sends, pulls, auto_create_groups, memory_bytes, offset_save_period } =
-            settings;
+        let Settings {
+            root,
+            topics,
+            sends,
+            pulls,
+            admin,
+            auto_create_groups,
+            memory_bytes,
+            offset_save_period,
+        } = settings;
         let config = root.join("config");
         let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
         let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
@@ -98,6 +112,11 @@ impl Broker {
         let clients = Clients::default();
         let stats = Arc::new(Stats::default());
         Ok(Arc::new(Self {
+            admin: Admin::new(
+                (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
+                (store.clone(), stats.clone()),
+                admin,
+            ),
             heartbeats: Heartbeats::new(
                 clients.clone(),
                 groups.clone(),
@@ -134,7 +153,9 @@ impl Broker {
         let broker = self.clone();
         spawn(Box::pin(async move {
             loop {
-                tokio::time::sleep(CLIENT_SCAN_PERIOD).await;
+                tokio::time::sleep(SAMPLE_PERIOD).await;
+                broker.admin.sample();
+                // Java's `ClientHousekeepingService` looks for them as often; one wake-up does for both.
                 broker.clients.close_expired();
             }
         }));
@@ -175,7 +196,7 @@ impl Broker {
             codes::GET_MIN_OFFSET => self.positions.min(request).map(now),
             codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request).map(now),
             codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request).map(now),
-            other => Ok(Answer::unsupported(other)),
+            _ => self.admin.handle(request),
         }
     }
 }

@@ -113,9 +113,10 @@ impl Saver {
         save: impl Fn() -> io::Result<()> + Clone + Send + 'static,
     ) {
         let mut requested = self.requested.subscribe();
-        // The channel cannot close: this task holds its sender.
-        while requested.changed().await.is_ok() {
-            let number = *requested.borrow_and_update();
+        let mut number = 0;
+        // Requests may have come before this task ran first. The channel cannot close: this task holds its sender.
+        while let Ok(last) = requested.wait_for(|last| *last != number).await.map(|last| *last) {
+            number = last;
             loop {
                 let save = save.clone();
                 match tokio::task::spawn_blocking(save).await {
@@ -171,8 +172,8 @@ mod tests {
             1 => Err(io::ErrorKind::StorageFull.into()),
             _ => Ok(()),
         };
+        // The task runs first when the request has come.
         tokio::spawn(saver.clone().run("numbers.json", save));
-        tokio::task::yield_now().await;
         assert!(saver.request().saved().await, "the second try succeeds");
         assert!(fails.load(std::sync::atomic::Ordering::SeqCst) > 1, "two writes were tried");
     }

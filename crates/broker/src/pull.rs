@@ -320,7 +320,7 @@ impl Pull {
         }
         UNITS.set(units);
         if messages > 0 {
-            self.stats.found(messages as u64, bytes as u64);
+            self.stats.found(messages as u64);
         }
     }
 

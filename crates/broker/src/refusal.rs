@@ -12,7 +12,7 @@ const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ
 /// A request that is not done, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// A field of the header is missing or of another type.
     #[error("{0}")]
     Field(#[from] FieldError),
@@ -40,6 +40,15 @@ pub enum Refusal {
     /// The topic is unknown here and cannot be made.
     #[error("topic[{0}] not exist, apply first please!{SEE_FAQ}")]
     NoTopic(String),
+    /// The topic is unknown here, a tool is told.
+    #[error("topic[{0}] not exist")]
+    TopicUnknown(String),
+    /// The group is unknown here and cannot be made, a tool is told.
+    #[error("No group in this broker")]
+    GroupUnknown,
+    /// The topic belongs to the system.
+    #[error("The topic[{0}] is conflict with system topic.")]
+    SystemTopic(String),
     /// The group is unknown here and cannot be made.
     #[error("subscription group [{0}] does not exist, {SEE_FAQ}")]
     NoGroup(String),
@@ -90,14 +99,14 @@ pub enum Refusal {
 impl Refusal {
     /// The response code that clients branch on.
     #[must_use]
-    pub fn code(&self) -> i32 {
+    pub(crate) fn code(&self) -> i32 {
         match self {
             Self::Field(_)
             | Self::Body(_)
             | Self::NoPropertyFilter(_)
             | Self::ProducerNotOnline(_)
             | Self::System(_) => code::SYSTEM_ERROR,
-            Self::Name(_) | Self::Parameter(_) => code::INVALID_PARAMETER,
+            Self::Name(_) | Self::Parameter(_) | Self::SystemTopic(_) => code::INVALID_PARAMETER,
             Self::SendForbidden(_)
             | Self::BrokerNotWritable(_)
             | Self::BrokerNotReadable(_)
@@ -105,8 +114,8 @@ impl Refusal {
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
+            Self::NoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
+            Self::NoGroup(_) | Self::GroupUnknown => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
             Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
@@ -153,6 +162,9 @@ mod tests {
             ),
             (Refusal::TopicNotReadable("X".into()), 16, "the topic[X] pulling message is forbidden"),
             (Refusal::NoTopic("X".into()), 17, "topic[X] not exist, apply first please!\nSee "),
+            (Refusal::TopicUnknown("X".into()), 17, "topic[X] not exist"),
+            (Refusal::GroupUnknown, 26, "No group in this broker"),
+            (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
             (

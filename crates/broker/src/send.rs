@@ -124,8 +124,9 @@ impl Sends {
             scratch.records = Vec::new();
         }
         SCRATCH.set(scratch);
-        let sent = sent?;
+        let sent = sent.inspect_err(|_| self.stats.put_failed())?;
         queue.arrived.notify_waiters();
+        queue.sent.fetch_add(sent.messages, Ordering::Relaxed);
         self.stats.put(sent.messages, sent.bytes);
         Ok(self.answer(sent, created))
     }
@@ -393,7 +394,7 @@ fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
     let mut reserved = false;
     for (name, value) in properties::iter(properties) {
         match name {
-            b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" | b"POP_CK" => reserved = true,
+            name if RESERVED.contains(&name) => reserved = true,
             b"TAGS" => {
                 noted.tags_code = match str::from_utf8(value) {
                     Ok(tag) => tags_code(Some(tag)),
@@ -412,14 +413,18 @@ fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
         }
     }
     if reserved {
-        RESERVED.iter().for_each(|name| drop(properties::remove(properties, name)));
+        let mut kept = Vec::with_capacity(properties.len());
+        for (name, value) in properties::iter(properties).filter(|(name, _)| !RESERVED.contains(name)) {
+            properties::append(&mut kept, name, value);
+        }
+        *properties = kept;
         return note(properties);
     }
     Ok(noted)
 }
 
 /// Properties that only the broker sets.
-const RESERVED: [&str; 4] = ["MSG_REGION", "TRACE_ON", "CLUSTER", "POP_CK"];
+const RESERVED: [&[u8]; 4] = [b"MSG_REGION", b"TRACE_ON", b"CLUSTER", b"POP_CK"];
 
 /// Adds pairs at the end.
 fn extend(properties: &mut Vec<u8>, pairs: &[u8]) {

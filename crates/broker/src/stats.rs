@@ -9,18 +9,31 @@ use std::{
 /// What went in and out since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
+    put_messages: Counter,
+    put_bytes: Counter,
+    put_failures: Counter,
+    got_messages: Counter,
+    pulls_found: Counter,
+    pulls_missed: Counter,
+}
+
+/// The counters at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Totals {
     /// Messages stored.
-    pub(crate) put_messages: Counter,
+    pub(crate) put_messages: u64,
     /// Bytes of their records.
-    pub(crate) put_bytes: Counter,
+    pub(crate) put_bytes: u64,
+    /// Messages that the store refused.
+    pub(crate) put_failures: u64,
     /// Messages given to consumers.
-    pub(crate) got_messages: Counter,
-    /// Bytes of their records.
-    pub(crate) got_bytes: Counter,
+    pub(crate) got_messages: u64,
     /// Pulls that found something.
-    pub(crate) pulls_found: Counter,
+    pub(crate) pulls_found: u64,
     /// Pulls that found nothing.
-    pub(crate) pulls_missed: Counter,
+    pub(crate) pulls_missed: u64,
+    /// Messages that groups committed as consumed.
+    pub(crate) committed: u64,
 }
 
 impl Stats {
@@ -29,14 +42,30 @@ impl Stats {
         self.put_bytes.add(bytes);
     }
 
-    pub(crate) fn found(&self, messages: u64, bytes: u64) {
+    pub(crate) fn put_failed(&self) {
+        self.put_failures.add(1);
+    }
+
+    pub(crate) fn found(&self, messages: u64) {
         self.got_messages.add(messages);
-        self.got_bytes.add(bytes);
         self.pulls_found.add(1);
     }
 
     pub(crate) fn missed(&self) {
         self.pulls_missed.add(1);
+    }
+
+    /// All counters; `committed` comes from where offsets are kept.
+    pub(crate) fn totals(&self, committed: u64) -> Totals {
+        Totals {
+            put_messages: self.put_messages.get(),
+            put_bytes: self.put_bytes.get(),
+            put_failures: self.put_failures.get(),
+            got_messages: self.got_messages.get(),
+            pulls_found: self.pulls_found.get(),
+            pulls_missed: self.pulls_missed.get(),
+            committed,
+        }
     }
 }
 

@@ -11,20 +11,25 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
-use oxmq_store::{Queue, Store};
-use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, java_string_hash};
+use oxmq_store::{DeleteError, Queue, Store};
+use oxmq_types::{
+    AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic, java_string_hash,
+};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fmt, io,
     ops::Deref,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::Notify;
 use tracing::info;
 
 /// Most queues of one topic. Java has no limit; its tools refuse more, and each queue costs a folder.
-pub const QUEUES_MAX: u32 = 65_536;
+pub(crate) const QUEUES_MAX: u32 = 65_536;
 
 /// Parts of the table: a change copies one of them.
 const SHARDS: usize = 64;
@@ -67,11 +72,13 @@ struct Shared {
     shards: [ArcSwap<HashMap<String, Arc<Topic>>>; SHARDS],
     /// Held while the table changes, so that changes are made one after the other.
     version: Mutex<DataVersion>,
+    /// Topics whose files are being removed, which cannot be made until they are gone. Nothing is locked under it.
+    deleting: Mutex<HashSet<String>>,
     changed: Notify,
 }
 
 /// One topic.
-pub struct Topic {
+pub(crate) struct Topic {
     name: Box<str>,
     store: Arc<Store>,
     config: ArcSwap<TopicConfig>,
@@ -81,11 +88,13 @@ pub struct Topic {
 }
 
 /// One queue of a topic, and those who wait for its next message.
-pub struct TopicQueue {
+pub(crate) struct TopicQueue {
     /// Where its messages are.
-    pub stored: Arc<Queue>,
+    pub(crate) stored: Arc<Queue>,
     /// Woken by each append.
-    pub arrived: Notify,
+    pub(crate) arrived: Notify,
+    /// Messages sent to it since the start.
+    pub(crate) sent: AtomicU64,
 }
 
 impl Topic {
@@ -97,21 +106,27 @@ impl Topic {
 
     /// Its name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Its settings.
     #[must_use]
-    pub fn config(&self) -> impl Deref<Target = Arc<TopicConfig>> + use<> {
+    pub(crate) fn config(&self) -> impl Deref<Target = Arc<TopicConfig>> + use<> {
         self.config.load()
+    }
+
+    /// Messages sent to it since the start.
+    pub(crate) fn sent(&self) -> u64 {
+        let queues = self.queues.load();
+        queues.iter().flatten().map(|queue| queue.sent.load(Ordering::Relaxed)).sum()
     }
 
     /// One of its queues. The caller has checked the number against the settings.
     ///
     /// # Errors
     /// [`Refusal::System`] if the store cannot open it.
-    pub fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
+    pub(crate) fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
         let at = id.0 as usize;
         if let Some(Some(queue)) = self.queues.load().get(at) {
             return Ok(queue.clone());
@@ -125,10 +140,15 @@ impl Topic {
         if queues.len() <= at {
             queues.resize_with(at + 1, || None);
         }
-        let queue =
-            queues[at].get_or_insert_with(|| Arc::new(TopicQueue { stored, arrived: Notify::new() })).clone();
+        let queue = queues[at].get_or_insert_with(|| Arc::new(TopicQueue::new(stored))).clone();
         self.queues.store(Arc::new(queues));
         Ok(queue)
+    }
+}
+
+impl TopicQueue {
+    fn new(stored: Arc<Queue>) -> Self {
+        Self { stored, arrived: Notify::new(), sent: AtomicU64::new(0) }
     }
 }
 
@@ -137,7 +157,7 @@ impl Topics {
     ///
     /// # Errors
     /// If neither the file nor its backup can be read.
-    pub fn open(path: PathBuf, rules: TopicRules, store: Arc<Store>) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: PathBuf, rules: TopicRules, store: Arc<Store>) -> Result<Self, LoadError> {
         let file = persist::load::<TopicConfigSerializeWrapper>(&path)?.unwrap_or_default();
         let mut configs = file.topic_config_table;
         for config in built_in(&rules) {
@@ -158,13 +178,21 @@ impl Topics {
         }
         let shards = shards.map(|topics| ArcSwap::from_pointee(topics.into_iter().collect()));
         let version = Mutex::new(file.data_version);
-        let shared = Shared { path, rules, store, shards, version, changed: Notify::new() };
+        let shared = Shared {
+            path,
+            rules,
+            store,
+            shards,
+            version,
+            deleting: Mutex::default(),
+            changed: Notify::new(),
+        };
         Ok(Self { shared: Arc::new(shared), saver: Saver::default() })
     }
 
     /// A topic by its name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.shard(name).load().get(name).cloned()
     }
 
@@ -174,12 +202,9 @@ impl Topics {
 
     /// All topics, in no order.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Topic>> {
-        self.shared
-            .shards
-            .iter()
-            .flat_map(|shard| shard.load().values().cloned().collect::<Vec<_>>())
-            .collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
+        let shards = self.shared.shards.iter();
+        shards.flat_map(|shard| shard.load().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Makes the topic `name` as its first message asks for it: with the settings of `default_topic` and at most
@@ -210,11 +235,15 @@ impl Topics {
         self.create(config)
     }
 
-    /// Makes the topic of `config` unless there is one of that name. `None` if the broker has too many.
+    /// Makes the topic of `config` unless there is one of that name. `None` if the broker has too many, or the last one
+    /// of that name is still being deleted.
     pub(crate) fn create(&self, config: TopicConfig) -> Option<(Arc<Topic>, Ticket)> {
         let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.get(&config.topic_name) {
             return Some((known, self.saver.request()));
+        }
+        if self.deleting().contains(&config.topic_name) {
+            return None;
         }
         let topic = Topic::new(config, self.shared.store.clone());
         let shard = self.shard(topic.name());
@@ -228,27 +257,43 @@ impl Topics {
         Some((topic, self.touched(&mut version)))
     }
 
-    /// Sets the settings of a topic, which is made if there is none. The name has been validated.
+    /// Sets the settings of a topic, which is made if there is none. The name has been validated. `None` as in
+    /// [`Self::create`].
     pub(crate) fn put(&self, config: TopicConfig) -> Option<Ticket> {
         if self.get(&config.topic_name).is_none() {
             return self.create(config).map(|(_, ticket)| ticket);
         }
         let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = self.get(&config.topic_name)?;
+        if **topic.config() == config {
+            return Some(self.saver.request());
+        }
         info!(topic = topic.name(), ?config, "topic settings changed");
         topic.config.store(Arc::new(config));
         Some(self.touched(&mut version))
     }
 
-    /// Forgets a topic; its messages stay in the commit log until they expire. `None` if there is none.
-    pub(crate) fn remove(&self, name: &str) -> Option<Ticket> {
-        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
-        let shard = self.shard(name);
-        let mut table = HashMap::clone(&shard.load());
-        table.remove(name)?;
-        shard.store(Arc::new(table));
+    /// Forgets a topic, if there is one, and removes the files of its queues; its messages stay in the commit log
+    /// until they expire. Producers may go on meanwhile: the topic is made anew when all is gone, not before, or else
+    /// its new queues would be removed with the old. Blocks.
+    pub(crate) fn delete(&self, name: &str) -> Result<Ticket, DeleteError> {
+        let ticket = {
+            let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+            self.deleting().insert(name.to_owned());
+            let shard = self.shard(name);
+            let mut table = HashMap::clone(&shard.load());
+            let known = table.remove(name);
+            shard.store(Arc::new(table));
+            if known.is_some() { self.touched(&mut version) } else { self.saver.request() }
+        };
+        let deleted = self.shared.store.delete_topic(name);
+        self.deleting().remove(name);
         info!(topic = name, "topic deleted");
-        Some(self.touched(&mut version))
+        deleted.map(|()| ticket)
+    }
+
+    fn deleting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.shared.deleting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touched(&self, version: &mut DataVersion) -> Ticket {
@@ -264,7 +309,7 @@ impl Topics {
 
     /// The version of the table, and the settings of all topics by name.
     #[must_use]
-    pub fn snapshot(&self) -> TopicConfigSerializeWrapper {
+    pub(crate) fn snapshot(&self) -> TopicConfigSerializeWrapper {
         let version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         let configs = self
             .all()
@@ -273,25 +318,31 @@ impl Topics {
         TopicConfigSerializeWrapper { data_version: *version, topic_config_table: configs.collect() }
     }
 
-    /// All settings as JSON, as other brokers and tools read them.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.snapshot()).unwrap_or_default()
-    }
-
     /// Writes the file.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self) -> io::Result<()> {
+    pub(crate) fn save(&self) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&self.snapshot())?;
         persist::replace(&self.shared.path, &text)
     }
 
     /// The rules by which topics are made.
     #[must_use]
-    pub fn rules(&self) -> &TopicRules {
+    pub(crate) fn rules(&self) -> &TopicRules {
         &self.shared.rules
+    }
+
+    /// Names of the topics that belong to the system, of this broker or of every one. Java:
+    /// `TopicValidator#getSystemTopicSet`.
+    pub(crate) fn system(&self) -> BTreeSet<String> {
+        let own = built_in(&self.shared.rules).into_iter().map(|config| config.topic_name);
+        SYSTEM_TOPICS.iter().map(|&name| name.to_owned()).chain(own).collect()
+    }
+
+    /// True for a topic that belongs to the system, which tools must not change.
+    pub(crate) fn is_system(&self, name: &str) -> bool {
+        is_system_topic(name) || self.system().contains(name)
     }
 }
 

@@ -1,54 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Configuration that was changed at run time, kept for the next start.
 
+use anyhow::Context;
 use oxmq_types::Properties;
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{self, Write},
     path::Path,
 };
 
-/// Sets `changes` in the `.properties` file at `path`, which is made if there is none. As in Java, comments are lost;
-/// what the file said before stays beside it as `.bak`.
-pub(crate) fn keep(path: &Path, changes: &Properties) -> io::Result<()> {
-    let before = match fs::read_to_string(path) {
-        Ok(text) => text,
+/// Writes `changes` into the `.properties` file at `file`, which is made if there is none, and leaves its other lines
+/// as they are.
+pub(crate) fn keep(file: &Path, changes: &Properties) -> anyhow::Result<()> {
+    let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
+        read => read.with_context(|| format!("cannot read {}", file.display()))?,
     };
-    let mut all = Properties::parse(&before).map_err(io::Error::other)?;
-    changes.iter().for_each(|(key, value)| all.set(key, value));
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let beside = |suffix: &str| {
-        let mut name: OsString = path.into();
-        name.push(suffix);
-        name
+    let new = with_changes(&text, changes)?;
+    let beside = file.with_extension("tmp");
+    let write = || {
+        fs::create_dir_all(file.parent().unwrap_or(file))?;
+        let mut beside_file = File::create(&beside)?;
+        beside_file.write_all(new.as_bytes())?;
+        beside_file.sync_data()?;
+        fs::rename(&beside, file)
     };
-    fs::write(beside(".bak"), before)?;
-    let mut file = File::create(beside(".tmp"))?;
-    for (key, value) in all.iter() {
-        writeln!(file, "{key}={}", value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"))?;
+    write().with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn with_changes(text: &str, changes: &Properties) -> anyhow::Result<String> {
+    let mut new = String::with_capacity(text.len() + 64);
+    let mut continued = false;
+    for line in text.lines() {
+        let whole = !continued && !line.ends_with('\\');
+        continued = line.ends_with('\\');
+        let key = line.split(['=', ':']).next().unwrap_or_default().trim();
+        if !(whole && changes.get(key).is_some()) {
+            new.push_str(line);
+            new.push('\n');
+        }
     }
-    file.sync_data()?;
-    fs::rename(beside(".tmp"), path)
+    for (key, value) in changes.iter() {
+        new += &format!("{key}={value}\n");
+    }
+    let mut expected = Properties::parse(text)?;
+    for (key, value) in changes.iter() {
+        expected.set(key, value);
+    }
+    // A value with a backslash, a file that ends in the middle of a line: rather no change than another.
+    anyhow::ensure!(Properties::parse(&new)? == expected, "the file cannot hold these values in this form");
+    Ok(new)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn changes(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().copied().collect()
+    }
+
     #[test]
-    fn keeps_what_was_there_and_what_changed() {
+    fn other_lines_stay_as_they_are() {
+        let text = "# ours\nbrokerName=a\n traceOn = true\nx=1,\\\n traceOn=no\n";
+        let new = with_changes(text, &changes(&[("traceOn", "false")])).unwrap();
+        assert_eq!(new, "# ours\nbrokerName=a\nx=1,\\\n traceOn=no\ntraceOn=false\n");
+        assert!(with_changes("x=1\\", &changes(&[("traceOn", "false")])).is_err());
+        assert!(with_changes("", &changes(&[("traceOn", "a\\nb")])).is_err());
+    }
+
+    #[test]
+    fn a_file_is_made_where_there_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("conf").join("n.properties");
-        keep(&path, &[("a", "1")].into_iter().collect()).unwrap();
-        fs::write(&path, "# mine\na=1\nb=C:\\\\x\n").unwrap();
-        keep(&path, &[("a", "2")].into_iter().collect()).unwrap();
-        let found = Properties::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(found, [("a", "2"), ("b", "C:\\x")].into_iter().collect());
-        assert!(fs::read_to_string(folder.path().join("conf/n.properties.bak")).unwrap().contains("# mine"));
+        let file = folder.path().join("conf").join("namesrv.properties");
+        keep(&file, &changes(&[("a", "1")])).unwrap();
+        keep(&file, &changes(&[("a", "2")])).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), "a=2\n");
     }
 }

@@ -7,6 +7,7 @@
 
 mod cli;
 mod keep;
+mod live;
 mod log;
 mod name_server;
 mod run;

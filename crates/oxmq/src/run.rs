@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the servers are put together from their parts.
 
-use crate::{name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
+use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
 use anyhow::Context;
-use oxmq_broker::{Broker, PullRules, Registration, SendRules, Settings, TopicRules};
+use oxmq_broker::{AdminRules, Broker, PullRules, Registration, SendRules, Settings, TopicRules};
 use oxmq_config::{BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
 use oxmq_store::{FlushMode, Store, StoreConfig, tags_of};
@@ -35,12 +35,9 @@ pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()>
 /// Runs a broker until it is told to stop.
 ///
 /// `config_file`: what `-c` named; changes at run time are kept there.
-pub(crate) async fn run_broker(
-    settings: BrokerSettings,
-    _config_file: Option<PathBuf>,
-) -> anyhow::Result<()> {
+pub(crate) async fn run_broker(settings: BrokerSettings, config_file: Option<PathBuf>) -> anyhow::Result<()> {
     let workers = workers()?;
-    let broker = RunningBroker::start(&settings, &workers)?;
+    let broker = RunningBroker::start(&settings, config_file, &workers)?;
     announce(&broker.boot_line);
     let signal = shutdown_signal().await?;
     info!(signal, "stopping");
@@ -56,7 +53,7 @@ pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) ->
     announce(&name_server.boot_line);
     let addresses = broker.namesrv().addresses.join(";");
     let data = broker.store().root_dir;
-    let broker = RunningBroker::start(&broker, &workers)?;
+    let broker = RunningBroker::start(&broker, None, &workers)?;
     announce(&broker.boot_line);
     say(&format!(
         "Data is kept under {}. Topics are made by their first message. Stop with Ctrl-C.",
@@ -105,7 +102,11 @@ struct RunningBroker {
 }
 
 impl RunningBroker {
-    fn start(settings: &BrokerSettings, workers: &Workers) -> anyhow::Result<Self> {
+    fn start(
+        settings: &BrokerSettings,
+        config_file: Option<PathBuf>,
+        workers: &Workers,
+    ) -> anyhow::Result<Self> {
         let identity = settings.identity();
         let listener = settings.listener();
         let bind: IpAddr = listener.bind_address.parse().context("bindAddress is no IP address")?;
@@ -134,6 +135,7 @@ impl RunningBroker {
                 thorough_interval_ms: files.commit_log_flush_thorough_interval_ms,
             },
         };
+        let consume_queue_dir = config.consume_queue_dir.clone();
         let store = Store::open(config, Box::new(tags_of))?;
 
         let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
@@ -170,6 +172,13 @@ impl RunningBroker {
                     messages_max: pulls.max_messages_in_memory as usize,
                     bytes_max: pulls.max_bytes_in_memory as usize,
                     units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
+                },
+                admin: AdminRules {
+                    address: format!("{ip1}:{port}"),
+                    commit_log_dir: files.commit_log_dir.clone(),
+                    consume_queue_dir,
+                    accepts_sends_from_ms: sends.accept_from_ms,
+                    configuration: Arc::new(LiveSettings::new(settings.clone(), config_file)),
                 },
                 auto_create_groups: topics.auto_create_subscription_group,
                 memory_bytes: memory_bytes() / 100 * u64::from(pulls.in_memory_percent),

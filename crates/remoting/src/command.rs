@@ -127,7 +127,7 @@ pub struct Command {
     /// Text for people; in an answer, the reason of a failure.
     pub remark: Option<Cow<'static, str>>,
     /// The custom fields (`extFields`).
-    pub fields: SmallVec<[(&'static str, FieldValue); 6]>,
+    pub fields: SmallVec<[(Cow<'static, str>, FieldValue); 6]>,
     /// What follows the header.
     pub body: Body,
 }
@@ -176,7 +176,7 @@ impl Command {
     #[must_use]
     #[inline]
     pub fn with(mut self, name: &'static str, value: impl Into<FieldValue>) -> Self {
-        self.fields.push((name, value.into()));
+        self.fields.push((Cow::Borrowed(name), value.into()));
         self
     }
 
@@ -190,7 +190,7 @@ impl Command {
     /// The value of a field in decimal or as text, `None` if absent. For tests and for answers of peers.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| match value {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| match value {
             FieldValue::Int(value) => Cow::Owned(value.to_string()),
             FieldValue::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             FieldValue::Text(value) => Cow::Borrowed(value.as_ref()),
@@ -222,7 +222,11 @@ impl Command {
             out.extend_from_slice(b",\"extFields\":{");
             for (at, (name, value)) in self.fields.iter().enumerate() {
                 out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-                out.extend_from_slice(name.as_bytes());
+                match name {
+                    Cow::Borrowed(name) => out.extend_from_slice(name.as_bytes()),
+                    // A name that was made at run time may hold anything; one of our own text needs no look.
+                    Cow::Owned(name) => push_escaped(out, name),
+                }
                 out.extend_from_slice(b"\":\"");
                 match value {
                     FieldValue::Int(value) => push_int(out, *value),
@@ -315,4 +319,21 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Header, split_frame};
+
+    #[test]
+    fn a_name_made_at_run_time_cannot_break_the_header() {
+        let mut command = Command::new(1);
+        command.fields.push((Cow::Owned("a\":0,\"".into()), 5.into()));
+        let mut bytes = Vec::new();
+        command.encode(Encoding::Json, Kind::Request, 1, &mut bytes);
+        let frame = split_frame(&bytes, 1000).unwrap().unwrap();
+        let header = Header::parse(Encoding::Json, frame.header).unwrap();
+        assert_eq!(header.fields.iter().count(), 1);
+    }
 }

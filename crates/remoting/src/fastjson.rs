@@ -79,6 +79,27 @@ pub fn to_vec_with_bare_keys<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_j
     Ok(out)
 }
 
+/// Writes a map whose keys are structures, which JSON does not have and fastjson writes as they come:
+/// `{{"queueId":0}:{"maxOffset":3}}`. Java reads queues as keys in this form only.
+///
+/// # Errors
+/// As [`to_vec_with_bare_keys`].
+pub fn structured_table<K: Serialize, V: Serialize>(
+    entries: impl IntoIterator<Item = (K, V)>,
+) -> Result<String, serde_json::Error> {
+    let mut out = String::from("{");
+    for (key, value) in entries {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out += &serde_json::to_string(&key)?;
+        out.push(':');
+        out += &serde_json::to_string(&value)?;
+    }
+    out.push('}');
+    Ok(out)
+}
+
 /// Whether the quotes of a map key have been written.
 #[derive(Default, PartialEq, Eq)]
 enum KeyQuote {
@@ -181,6 +202,15 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&written), r#"{"":{},"\"q":{},"0":{3:4,5:6}}"#);
         let read: BTreeMap<String, BTreeMap<i32, u64>> = from_slice(&written).unwrap();
         assert_eq!(read["0"], [(3, 4), (5, 6)].into());
+    }
+
+    #[test]
+    fn writes_structures_as_keys() {
+        let table = structured_table(
+            [([("q", 0)], 3), ([("q", 1)], 4)].map(|(key, value)| (BTreeMap::from(key), value)),
+        );
+        assert_eq!(table.unwrap(), r#"{{"q":0}:3,{"q":1}:4}"#);
+        assert_eq!(structured_table::<(), ()>([]).unwrap(), "{}");
     }
 
     #[test]

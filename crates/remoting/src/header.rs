@@ -573,10 +573,8 @@ mod tests {
             .prop_map(|(code, remark, fields, body)| {
                 let mut command = Command::new(code).with_body(body);
                 command.remark = remark.map(Into::into);
-                // Names of fields are constants everywhere but here.
-                let constant = |name: String| -> &'static str { name.leak() };
                 command.fields =
-                    fields.into_iter().map(|(name, value)| (constant(name), value.into())).collect();
+                    fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
                 command
             })
     }
@@ -595,7 +593,7 @@ mod tests {
             prop_assert_eq!((header.code, header.opaque, header.is_response()), (command.code, opaque, true));
             prop_assert_eq!(header.remark.map(Text::to_cow), command.remark.clone());
             let found: Vec<_> = header.fields.iter().map(|(k, v)| (k.to_owned(), v.to_cow().into_owned())).collect();
-            let sent: Vec<_> = command.fields.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let sent: Vec<_> = command.fields.iter().map(|(name, _)| name.clone().into_owned()).collect();
             prop_assert_eq!(found.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), sent);
             for ((_, value), (_, sent)) in found.iter().zip(&command.fields) {
                 prop_assert_eq!(&crate::FieldValue::from(value.clone()), sent);

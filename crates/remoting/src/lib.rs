@@ -14,6 +14,7 @@ mod frame;
 mod header;
 mod text;
 
+pub mod admin_requests;
 pub mod code;
 pub mod namesrv_requests;
 pub mod requests;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration of a running broker, as tools see and change it.
+//!
+//! What may change is decided where the settings are: no path, no identity, nothing that starts a process
+//! (CVE-2023-33246). Secrets are masked there, too.
+
+use super::Parts;
+use crate::{groups::now_ms, refusal::Refusal};
+use oxmq_remoting::Command;
+use oxmq_types::Properties;
+use std::{net::SocketAddr, sync::PoisonError};
+use thiserror::Error;
+use tracing::warn;
+
+/// The settings of a running broker.
+pub trait Configuration: Send + Sync + 'static {
+    /// All of them, secrets masked.
+    fn read(&self) -> Properties;
+
+    /// Changes some: all of `changes`, or none. May block.
+    ///
+    /// # Errors
+    /// Why none was changed.
+    fn update(&self, changes: &Properties) -> Result<(), UpdateRefused>;
+}
+
+/// Why settings were not changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UpdateRefused {
+    /// One of them may not change while the broker runs.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// One of them is unknown, or cannot have this value.
+    #[error("{0}")]
+    Impossible(String),
+    /// They could not be kept.
+    #[error("{0}")]
+    NotKept(String),
+}
+
+impl Parts {
+    pub(super) fn configuration(&self) -> Result<Command, Refusal> {
+        let all = self.rules.configuration.read();
+        let version = *self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = serde_json::to_string(&version).map_err(|error| Refusal::System(error.to_string()))?;
+        Ok(Command::success().with("version", version).with_body(all.to_string().into_bytes()))
+    }
+
+    pub(super) fn configure(&self, text: &str, peer: SocketAddr) -> Result<Command, Refusal> {
+        let changes = Properties::parse(text).map_err(|error| Refusal::Body(error.to_string()))?;
+        match self.rules.configuration.update(&changes) {
+            Ok(()) => {
+                self.configured.lock().unwrap_or_else(PoisonError::into_inner).advance(now_ms());
+                let keys: Vec<_> = changes.iter().map(|(key, _)| key).collect();
+                warn!(%peer, keys = keys.join(","), "configuration changed by a tool");
+                Ok(Command::success())
+            }
+            Err(refused) => {
+                warn!(%peer, reason = %refused, "a tool was refused to change the configuration");
+                Err(match refused {
+                    UpdateRefused::NotAllowed(remark) => Refusal::NoPermission(remark),
+                    UpdateRefused::Impossible(remark) => Refusal::Parameter(remark),
+                    UpdateRefused::NotKept(remark) => Refusal::System(remark),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Single messages and consume queue units, for those who look for a lost one.
+
+use super::{Parts, answer};
+use crate::refusal::Refusal;
+use oxmq_remoting::{Command, admin_requests::ConsumeQueueQuery, bodies::SubscriptionData};
+use oxmq_types::{PhysicalOffset, QueueId, QueueOffset};
+use serde::Serialize;
+
+/// Most units in one answer.
+const UNITS_MAX: usize = 4096;
+
+/// Which units are asked for.
+pub(super) struct Units {
+    topic: String,
+    queue_id: i32,
+    from: i64,
+    count: usize,
+    group: Option<String>,
+}
+
+impl Units {
+    pub(super) fn new(header: &ConsumeQueueQuery<'_>) -> Self {
+        Self {
+            topic: header.topic.clone().into_owned(),
+            queue_id: header.queue_id,
+            from: header.index,
+            count: usize::try_from(header.count).unwrap_or(0).min(UNITS_MAX),
+            group: header.consumer_group.clone().map(Into::into),
+        }
+    }
+}
+
+/// Java: `ConsumeQueueData`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConsumeQueueData {
+    eval: bool,
+    physic_offset: u64,
+    physic_size: u32,
+    tags_code: i64,
+}
+
+/// Java: `QueryConsumeQueueResponseBody`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConsumeQueueBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter_data: Option<String>,
+    max_queue_index: u64,
+    min_queue_index: u64,
+    queue_data: Vec<ConsumeQueueData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_data: Option<SubscriptionData>,
+}
+
+impl Parts {
+    /// The record at `offset`, as it lies in the commit log.
+    pub(super) fn message(&self, offset: i64) -> Result<Command, Refusal> {
+        let record = u64::try_from(offset).ok().and_then(|at| self.store.record_at(PhysicalOffset(at)));
+        let missing = || Refusal::System(format!("can not find message by the offset, {offset}"));
+        Ok(Command::success().with_body(record.ok_or_else(missing)?))
+    }
+
+    pub(super) fn units(&self, wanted: &Units) -> Result<Command, Refusal> {
+        let Units { topic, queue_id, from, count, group } = wanted;
+        let unreadable = |error: &dyn std::error::Error| Refusal::System(error.to_string());
+        let queue = match u32::try_from(*queue_id) {
+            Ok(id) => self.store.existing_queue(topic, QueueId(id)).map_err(|error| unreadable(&error))?,
+            Err(_) => None,
+        };
+        let queue = queue.ok_or_else(|| Refusal::System(format!("{queue_id}@{topic} is not exist!")))?;
+        let mut units = Vec::new();
+        if let Ok(from) = u64::try_from(*from) {
+            let read = queue.read_units(QueueOffset(from), *count, &mut units);
+            read.map_err(|error| unreadable(&error))?;
+        }
+        let data = units.iter().map(|unit| ConsumeQueueData {
+            eval: false,
+            physic_offset: unit.physical.0,
+            physic_size: unit.size,
+            tags_code: unit.tags_code.0,
+        });
+        let subscription = group.as_ref().and_then(|group| self.subscription_of(group, topic));
+        let offline = || group.as_ref().map(|group| format!("{group}@{topic} is not online!"));
+        let body = ConsumeQueueBody {
+            filter_data: if subscription.is_some() { None } else { offline() },
+            max_queue_index: queue.max_offset().0,
+            min_queue_index: queue.min_offset().0,
+            queue_data: data.collect(),
+            subscription_data: subscription,
+        };
+        let mut found = answer(&body)?;
+        if body.queue_data.is_empty() {
+            found.remark = Some(format!("Index {from} of {queue_id}@{topic} is not exist!").into());
+        }
+        Ok(found)
+    }
+}

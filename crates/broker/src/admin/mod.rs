@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What tools ask of a broker: `mqadmin`, the dashboard, exporters. Java: `AdminBrokerProcessor`.
+//!
+//! - `runtime`: GET_BROKER_RUNTIME_INFO (28), VIEW_BROKER_STATS_DATA (315)
+//! - `configuration`: GET_BROKER_CONFIG (26), UPDATE_BROKER_CONFIG (25)
+//! - `topics` with `attributes`: UPDATE_AND_CREATE_TOPIC (17) and its list (18), DELETE_TOPIC_IN_BROKER (215),
+//!   GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_CONFIG (351), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305)
+//! - `groups`: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225), DELETE_SUBSCRIPTIONGROUP (207),
+//!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352)
+//! - `progress`: GET_TOPIC_STATS_INFO (202), GET_CONSUME_STATS (208), GET_BROKER_CONSUME_STATS (317),
+//!   QUERY_CONSUME_TIME_SPAN (303), GET_ALL_CONSUMER_OFFSET (43), GET_ALL_DELAY_OFFSET (45)
+//! - `clients`: GET_CONSUMER_CONNECTION_LIST (203), GET_PRODUCER_CONNECTION_LIST (204), GET_ALL_PRODUCER_INFO (328),
+//!   QUERY_TOPIC_CONSUME_BY_WHO (300), QUERY_TOPICS_BY_CONSUMER (343), QUERY_SUBSCRIPTION_BY_CONSUMER (345), and what
+//!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
+//! - `messages`: VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
+//!
+//! A request is read where it came in; the work is done aside, on a few threads that may block, because most of it
+//! reads files. Where Java answers a missing field with the text of its exception, the remark names the field; what
+//! Java takes and cannot mean (a negative number of queues, an illegal group name) is refused.
+
+mod attributes;
+mod clients;
+mod configuration;
+mod groups;
+mod messages;
+mod progress;
+mod runtime;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+pub use configuration::{Configuration, UpdateRefused};
+
+use crate::{
+    clients::Clients,
+    groups::{Groups, now_ms},
+    offsets::Offsets,
+    persist::Ticket,
+    rates::Rates,
+    refusal::Refusal,
+    stats::Stats,
+    topics::Topics,
+};
+use oxmq_net::{Answer, Request};
+use oxmq_remoting::{
+    Command, RequestHeader,
+    admin_requests::{
+        BrokerConsumeStatsQuery, ConsumeQueueQuery, ConsumeStatsQuery, CreateTopic, DeleteGroup, GroupQuery,
+        ProducerGroupQuery, StatsQuery, TopicOfGroup, TopicQuery, ViewMessage,
+    },
+    bodies::DataVersion,
+    code::request as codes,
+    requests::ConsumerGroupQuery,
+};
+use oxmq_store::Store;
+use serde::Serialize;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::Semaphore;
+
+/// So many requests of tools are worked on at a time; the others wait.
+const WORKING_MAX: usize = 4;
+/// Longest body that makes or changes topics or groups, in bytes: about ten thousand of them.
+const BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// What tools are told of a broker that only its owner knows.
+#[derive(Clone)]
+pub struct AdminRules {
+    /// Where clients reach it: `brokerIP1:listenPort`.
+    pub address: String,
+    /// `storePathCommitLog`.
+    pub commit_log_dir: PathBuf,
+    /// Where the consume queues lie.
+    pub consume_queue_dir: PathBuf,
+    /// `startAcceptSendRequestTimeStamp`.
+    pub accepts_sends_from_ms: u64,
+    /// Its configuration.
+    pub configuration: Arc<dyn Configuration>,
+}
+
+/// Answers tools.
+pub(crate) struct Admin {
+    parts: Arc<Parts>,
+    working: Arc<Semaphore>,
+}
+
+struct Parts {
+    topics: Topics,
+    groups: Groups,
+    offsets: Offsets,
+    clients: Clients,
+    store: Arc<Store>,
+    stats: Arc<Stats>,
+    rates: Rates,
+    rules: AdminRules,
+    /// Held while settings of topics or groups are read, changed and put back.
+    changing: Mutex<()>,
+    /// Version of the configuration, from the start on.
+    configured: Mutex<DataVersion>,
+}
+
+impl Admin {
+    pub(crate) fn new(
+        (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
+        (store, stats): (Arc<Store>, Arc<Stats>),
+        rules: AdminRules,
+    ) -> Self {
+        let rates = Rates::new(now_ms());
+        let (changing, mut configured) = (Mutex::default(), DataVersion::default());
+        configured.timestamp = rates.started_ms();
+        let configured = Mutex::new(configured);
+        let parts =
+            Parts { topics, groups, offsets, clients, store, stats, rates, rules, changing, configured };
+        Self { parts: Arc::new(parts), working: Arc::new(Semaphore::new(WORKING_MAX)) }
+    }
+
+    /// Takes note of how far all counters are; to be called every [`crate::rates::SAMPLE_PERIOD`].
+    pub(crate) fn sample(&self) {
+        self.parts.sample(now_ms());
+    }
+
+    pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let fields = &request.header.fields;
+        match request.header.code {
+            codes::GET_BROKER_RUNTIME_INFO => Ok(self.aside(Parts::runtime_info)),
+            codes::VIEW_BROKER_STATS_DATA => {
+                let header = StatsQuery::from_fields(fields)?;
+                self.parts.growths(&header.stats_name, &header.stats_key).map(Answer::Now)
+            }
+
+            codes::GET_BROKER_CONFIG => self.parts.configuration().map(Answer::Now),
+            codes::UPDATE_BROKER_CONFIG => {
+                let (text, peer) = (body_text(request.body)?, request.peer.remote());
+                Ok(self.aside(move |parts| parts.configure(&text, peer)))
+            }
+
+            codes::UPDATE_AND_CREATE_TOPIC => {
+                let config = topics::requested(&CreateTopic::from_fields(fields)?)?;
+                let changed = self.parts.put_topics(vec![config], request.peer.remote())?;
+                Ok(when_saved(changed))
+            }
+            codes::UPDATE_AND_CREATE_TOPIC_LIST => {
+                let configs = topics::requested_list(request.body)?;
+                let changed = self.parts.put_topics(configs, request.peer.remote())?;
+                Ok(when_saved(changed))
+            }
+            codes::DELETE_TOPIC_IN_BROKER => {
+                let topic = TopicQuery::from_fields(fields)?.topic.into_owned();
+                self.parts.check_deletable(&topic)?;
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.delete_topic(&topic, peer)))
+            }
+            codes::GET_ALL_TOPIC_CONFIG => Ok(self.aside(Parts::all_topics)),
+            codes::GET_TOPIC_CONFIG => {
+                self.parts.topic(&TopicQuery::from_fields(fields)?.topic).map(Answer::Now)
+            }
+            codes::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => self.parts.system_topics().map(Answer::Now),
+
+            codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
+                let group = groups::requested(request.body)?;
+                Ok(when_saved(self.parts.put_groups(vec![group], request.peer.remote())?))
+            }
+            codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
+                let groups = groups::requested_list(request.body)?;
+                Ok(when_saved(self.parts.put_groups(groups, request.peer.remote())?))
+            }
+            codes::DELETE_SUBSCRIPTIONGROUP => {
+                let header = DeleteGroup::from_fields(fields)?;
+                let (group, clean) = (header.group.into_owned(), header.clean_offset == Some(true));
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.delete_group(&group, clean, peer)))
+            }
+            codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => {
+                Ok(self.aside(|parts| Ok(Command::success().with_body(parts.groups.to_json()))))
+            }
+            codes::GET_SUBSCRIPTIONGROUP_CONFIG => {
+                self.parts.group(&GroupQuery::from_fields(fields)?.group).map(Answer::Now)
+            }
+
+            codes::GET_TOPIC_STATS_INFO => {
+                let topic = TopicQuery::from_fields(fields)?.topic.into_owned();
+                Ok(self.aside(move |parts| parts.topic_stats(&topic)))
+            }
+            codes::GET_CONSUME_STATS => {
+                let header = ConsumeStatsQuery::from_fields(fields)?;
+                let wanted = progress::Wanted::new(header.topic.as_deref(), header.topic_list.as_deref());
+                let group = header.consumer_group.into_owned();
+                Ok(self.aside(move |parts| parts.consume_stats(&group, &wanted)))
+            }
+            codes::GET_BROKER_CONSUME_STATS => {
+                let ordered_only = BrokerConsumeStatsQuery::from_fields(fields)?.is_order == Some(true);
+                Ok(self.aside(move |parts| parts.all_consume_stats(ordered_only)))
+            }
+            codes::QUERY_CONSUME_TIME_SPAN => {
+                let header = TopicOfGroup::from_fields(fields)?;
+                let (topic, group) = (header.topic.into_owned(), header.group.into_owned());
+                Ok(self.aside(move |parts| parts.time_spans(&topic, &group)))
+            }
+            codes::GET_ALL_CONSUMER_OFFSET => {
+                Ok(self.aside(|parts| Ok(Command::success().with_body(parts.offsets.to_json()))))
+            }
+            codes::GET_ALL_DELAY_OFFSET => progress::delay_offsets().map(Answer::Now),
+
+            codes::GET_CONSUMER_CONNECTION_LIST => self
+                .parts
+                .consumers(&ConsumerGroupQuery::from_fields(fields)?.consumer_group)
+                .map(Answer::Now),
+            codes::GET_PRODUCER_CONNECTION_LIST => self
+                .parts
+                .producers(&ProducerGroupQuery::from_fields(fields)?.producer_group)
+                .map(Answer::Now),
+            codes::GET_ALL_PRODUCER_INFO => Ok(self.aside(Parts::all_producers)),
+            codes::QUERY_TOPIC_CONSUME_BY_WHO => {
+                self.parts.groups_of(&TopicQuery::from_fields(fields)?.topic).map(Answer::Now)
+            }
+            codes::QUERY_TOPICS_BY_CONSUMER => {
+                self.parts.topics_of(&GroupQuery::from_fields(fields)?.group).map(Answer::Now)
+            }
+            codes::QUERY_SUBSCRIPTION_BY_CONSUMER => {
+                let header = TopicOfGroup::from_fields(fields)?;
+                self.parts.subscription(&header.group, &header.topic).map(Answer::Now)
+            }
+            codes::GET_CONSUMER_RUNNING_INFO => self.parts.call_consumer(request),
+            codes::CONSUME_MESSAGE_DIRECTLY => self.parts.consume_directly(request),
+
+            codes::VIEW_MESSAGE_BY_ID => {
+                let offset = ViewMessage::from_fields(fields)?.offset;
+                Ok(self.aside(move |parts| parts.message(offset)))
+            }
+            codes::QUERY_CONSUME_QUEUE => {
+                let wanted = messages::Units::new(&ConsumeQueueQuery::from_fields(fields)?);
+                Ok(self.aside(move |parts| parts.units(&wanted)))
+            }
+            other => Ok(Answer::unsupported(other)),
+        }
+    }
+
+    /// Does `work` on a thread that may block.
+    fn aside(&self, work: impl FnOnce(&Parts) -> Result<Command, Refusal> + Send + 'static) -> Answer {
+        let done = self.work(work);
+        Answer::later(async move { done.await.unwrap_or_else(Command::from) })
+    }
+
+    /// The same for a change, which is answered when it is on disk.
+    fn aside_until_saved(
+        &self,
+        work: impl FnOnce(&Parts) -> Result<Ticket, Refusal> + Send + 'static,
+    ) -> Answer {
+        let done = self.work(work);
+        Answer::later(async move {
+            match done.await {
+                Ok(ticket) => saved(ticket).await,
+                Err(refusal) => refusal.into(),
+            }
+        })
+    }
+
+    fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Parts) -> Result<T, Refusal> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Refusal>> + Send + 'static {
+        let (parts, working) = (self.parts.clone(), self.working.clone());
+        async move {
+            // The semaphore is never closed. The permit goes with the work: an asker who leaves does not end it.
+            let permit = working.acquire_owned().await;
+            let done = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                work(&parts)
+            });
+            done.await.unwrap_or_else(|error| Err(Refusal::System(error.to_string())))
+        }
+    }
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("address", &self.parts.rules.address).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for AdminRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminRules").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    fn sample(&self, now_ms: i64) {
+        let totals = self.stats.totals(self.offsets.consumed());
+        self.rates.sample(now_ms, totals, || {
+            let cluster = &self.topics.rules().cluster;
+            let sent = self
+                .topics
+                .all()
+                .into_iter()
+                .map(|topic| (format!("TOPIC_PUT_NUMS@{}", topic.name()), topic.sent()));
+            let consumed = self.offsets.consumed_by_group();
+            let consumed = consumed.into_iter().map(|(key, count)| (format!("GROUP_GET_NUMS@{key}"), count));
+            let whole = [
+                (format!("BROKER_PUT_NUMS@{cluster}"), totals.put_messages),
+                (format!("BROKER_GET_NUMS@{cluster}"), totals.got_messages),
+            ];
+            sent.chain(consumed).chain(whole).filter(|(_, count)| *count > 0).collect()
+        });
+    }
+}
+
+fn when_saved(ticket: Ticket) -> Answer {
+    Answer::later(saved(ticket))
+}
+
+async fn saved(ticket: Ticket) -> Command {
+    if ticket.saved().await {
+        return Command::success();
+    }
+    Refusal::System("the change is made, but could not be written to disk yet".into()).into()
+}
+
+/// The body of a request as text.
+fn body_text(body: &[u8]) -> Result<String, Refusal> {
+    match std::str::from_utf8(body) {
+        Ok(text) if body.len() <= BODY_MAX_BYTES => Ok(text.to_owned()),
+        Ok(_) => Err(too_long(body)),
+        Err(error) => Err(Refusal::Body(error.to_string())),
+    }
+}
+
+/// The body of a request as JSON.
+fn body_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    if body.len() > BODY_MAX_BYTES {
+        return Err(too_long(body));
+    }
+    oxmq_remoting::fastjson::from_slice(body).map_err(|error| Refusal::Body(error.to_string()))
+}
+
+fn too_long(body: &[u8]) -> Refusal {
+    Refusal::Body(format!("{} bytes, and at most {BODY_MAX_BYTES} are taken; send it in parts", body.len()))
+}
+
+/// An answer with a body in JSON.
+fn answer(body: &impl Serialize) -> Result<Command, Refusal> {
+    Ok(Command::success().with_body(crate::heartbeat::json(body)?))
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Topics: made, changed, deleted, listed.
+
+use super::{Parts, answer, attributes, body_json};
+use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
+use oxmq_remoting::{
+    Command,
+    admin_requests::CreateTopic,
+    bodies::{TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicFilterType, TopicList},
+};
+use oxmq_types::{Perm, validate_topic};
+use serde::Deserialize;
+use std::{net::SocketAddr, sync::PoisonError};
+use tracing::info;
+
+/// All permission bits.
+const PERM_MAX: u32 = Perm::READ_WRITE.0 | Perm::INHERIT.0;
+
+/// Body of UPDATE_AND_CREATE_TOPIC_LIST. Java: `CreateTopicListRequestBody`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TopicConfigs {
+    topic_config_list: Vec<TopicConfig>,
+}
+
+/// The settings that a request asks for; their attributes are changes still.
+pub(super) fn requested(header: &CreateTopic<'_>) -> Result<TopicConfig, Refusal> {
+    let name = header.topic_filter_type.as_ref();
+    let filter =
+        [TopicFilterType::SingleTag, TopicFilterType::MultiTag].into_iter().find(|f| f.name() == name);
+    let queues =
+        |what: &str, count: i32| u32::try_from(count).map_err(|_| illegal_queues(what, count.into()));
+    let bits = |what: &str, value: i32| {
+        u32::try_from(value).map_err(|_| Refusal::Parameter(format!("{what}[{value}] is illegal")))
+    };
+    Ok(TopicConfig {
+        topic_name: header.topic.clone().into_owned(),
+        read_queue_nums: queues("readQueueNums", header.read_queue_nums)?,
+        write_queue_nums: queues("writeQueueNums", header.write_queue_nums)?,
+        perm: bits("perm", header.perm)?,
+        topic_filter_type: filter
+            .ok_or_else(|| Refusal::System(format!("topicFilterType = [{name}] value invalid")))?,
+        topic_sys_flag: bits("topicSysFlag", header.topic_sys_flag.unwrap_or(0))?,
+        order: header.order.unwrap_or(false),
+        attributes: attributes::parse(header.attributes.as_deref().unwrap_or_default())?,
+    })
+}
+
+pub(super) fn requested_list(body: &[u8]) -> Result<Vec<TopicConfig>, Refusal> {
+    Ok(body_json::<TopicConfigs>(body)?.topic_config_list)
+}
+
+impl Parts {
+    /// Makes or changes topics: all, or none if one of them is illegal.
+    pub(super) fn put_topics(
+        &self,
+        requested: Vec<TopicConfig>,
+        peer: SocketAddr,
+    ) -> Result<Ticket, Refusal> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let configs: Vec<_> =
+            requested.into_iter().map(|config| self.checked(config)).collect::<Result<_, _>>()?;
+        let mut ticket = None;
+        for config in configs {
+            info!(topic = config.topic_name, %peer, "topic set by a tool");
+            let name = config.topic_name.clone();
+            let refused = || {
+                Refusal::System(format!(
+                    "topic[{name}] cannot be made now: it is being deleted, or there are too many"
+                ))
+            };
+            ticket = Some(self.topics.put(config).ok_or_else(refused)?);
+        }
+        ticket.ok_or_else(|| Refusal::Parameter("the list of topics is empty".into()))
+    }
+
+    fn checked(&self, requested: TopicConfig) -> Result<TopicConfig, Refusal> {
+        let TopicConfig { topic_name, read_queue_nums, write_queue_nums, perm, .. } = &requested;
+        validate_topic(topic_name)?;
+        if self.topics.is_system(topic_name) {
+            return Err(Refusal::SystemTopic(topic_name.clone()));
+        }
+        for (what, count) in [("readQueueNums", *read_queue_nums), ("writeQueueNums", *write_queue_nums)] {
+            if count > QUEUES_MAX {
+                return Err(illegal_queues(what, count.into()));
+            }
+        }
+        if *perm > PERM_MAX {
+            return Err(Refusal::Parameter(format!(
+                "perm[{perm}] is illegal, it is a sum of 4 (read), 2 (write) and 1 (inherit)"
+            )));
+        }
+        let known = self.topics.get(topic_name).map(|topic| topic.config());
+        let attributes =
+            attributes::alter(known.as_ref().map(|known| &known.attributes), &requested.attributes)?;
+        Ok(TopicConfig { attributes, ..requested })
+    }
+
+    /// Checks whether tools may delete a topic of this name.
+    pub(super) fn check_deletable(&self, topic: &str) -> Result<(), Refusal> {
+        // Retry topics are deleted, too, and may be longer than topics that can be made.
+        if self.topics.get(topic).is_none() {
+            validate_topic(topic)?;
+        }
+        if self.topics.is_system(topic) { Err(Refusal::SystemTopic(topic.to_owned())) } else { Ok(()) }
+    }
+
+    /// Deletes a topic with its queues and offsets, as far as they are there.
+    pub(super) fn delete_topic(&self, topic: &str, peer: SocketAddr) -> Result<Ticket, Refusal> {
+        info!(topic, %peer, "topic deleted by a tool");
+        let deleted = self.topics.delete(topic);
+        // After the topic: a consumer that is still there may commit until it is gone.
+        self.offsets.remove_topic(topic);
+        let ticket = deleted.map_err(|error| Refusal::System(error.to_string()))?;
+        // Old offsets would skip messages of a new topic of this name.
+        self.offsets.save().map_err(|error| Refusal::System(format!("consumerOffset.json: {error}")))?;
+        Ok(ticket)
+    }
+
+    pub(super) fn all_topics(&self) -> Result<Command, Refusal> {
+        let known = self.topics.snapshot();
+        answer(&TopicConfigAndMappingSerializeWrapper {
+            data_version: known.data_version,
+            topic_config_table: known.topic_config_table,
+            ..Default::default()
+        })
+    }
+
+    pub(super) fn topic(&self, name: &str) -> Result<Command, Refusal> {
+        let topic = self.topics.get(name).ok_or_else(|| Refusal::TopicUnknown(name.to_owned()))?;
+        answer(&*topic.config())
+    }
+
+    pub(super) fn system_topics(&self) -> Result<Command, Refusal> {
+        answer(&TopicList { broker_addr: None, topic_list: self.topics.system().into_iter().collect() })
+    }
+}
+
+fn illegal_queues(what: &str, count: i64) -> Refusal {
+    Refusal::Parameter(format!("{what}[{count}] is illegal, a topic has 0 to {QUEUES_MAX} queues"))
+}
