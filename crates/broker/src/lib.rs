@@ -51,7 +51,7 @@ use send::Sends;
 use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use topics::Topics;
-use tracing::error;
+use tracing::{debug, error};
 
 /// What a broker is to be.
 #[derive(Debug, Clone)]
@@ -203,7 +203,10 @@ impl Broker {
 
 impl Service for Broker {
     fn handle(&self, request: Request<'_>) -> Answer {
-        self.answer(request).unwrap_or_else(|refusal| Answer::Now(refusal.into()))
+        self.answer(request).unwrap_or_else(|refusal| {
+            debug!(code = request.header.code, peer = %request.peer.remote(), %refusal, "request refused");
+            Answer::Now(refusal.into())
+        })
     }
 
     fn closed(&self, peer: &Arc<Peer>) {

@@ -93,11 +93,8 @@ impl Positions {
         }
         // A group that is new to a queue that still has its first message starts there, whatever it would rather:
         // else what was sent between the topic's first message and the group's first start would be skipped.
-        let whole = self.queue(&header.topic, header.queue_id).is_none_or(|queue| {
-            let (min, max) = (queue.stored.min_offset().0, queue.stored.max_offset().0);
-            min == 0 && (max == 0 || self.in_memory(&queue))
-        });
-        if whole {
+        let queue = self.queue(&header.topic, header.queue_id);
+        if queue.is_some_and(|queue| queue.stored.min_offset().0 == 0 && self.first_in_memory(&queue)) {
             return Ok(Command::success().with("offset", 0));
         }
         Err(Refusal::NotFound("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first".into()))
@@ -105,12 +102,12 @@ impl Positions {
 
     /// Whether the first message of a queue is so young that it is still held in memory, as Java guesses it: by how
     /// far the log has grown since.
-    fn in_memory(&self, queue: &TopicQueue) -> bool {
+    fn first_in_memory(&self, queue: &TopicQueue) -> bool {
         let mut units = Vec::new();
         if queue.stored.read_units(QueueOffset(0), 1, &mut units).is_err() {
             return false;
         }
-        units.first().is_none_or(|unit| {
+        units.first().is_some_and(|unit| {
             self.store.max_physical().0.saturating_sub(unit.physical.0) <= self.memory_bytes
         })
     }

@@ -128,7 +128,7 @@ impl Pulls {
             group_sys_flag: group.group_sys_flag,
         };
         let first = pull.read(header.queue_offset);
-        if header.sys_flag & sys_flag::SUSPEND == 0 || first.status != Status::EndOfQueue {
+        if header.sys_flag & sys_flag::SUSPEND == 0 || first.status.code() != code::PULL_NOT_FOUND {
             return Ok(Answer::Now(pull.answer(first)));
         }
         let wanted = u64::try_from(header.suspend_timeout_ms).map_or(Duration::ZERO, Duration::from_millis);
@@ -205,8 +205,10 @@ enum Status {
     NoMatch,
     /// What the queue points to is gone from the commit log.
     Removed,
-    /// The queue has never had a message.
+    /// The queue has never had a message, and the pull waits for its first.
     Empty,
+    /// The queue has no message, although the pull has seen some.
+    EmptyNow,
     /// The pull asks for the next message to come.
     EndOfQueue,
     TooSmall,
@@ -219,7 +221,7 @@ impl Status {
             Self::Found => "FOUND",
             Self::NoMatch => "NO_MATCHED_MESSAGE",
             Self::Removed => "MESSAGE_WAS_REMOVING",
-            Self::Empty => "NO_MESSAGE_IN_QUEUE",
+            Self::Empty | Self::EmptyNow => "NO_MESSAGE_IN_QUEUE",
             Self::EndOfQueue => "OFFSET_OVERFLOW_ONE",
             Self::TooSmall => "OFFSET_TOO_SMALL",
             Self::TooLarge => "OFFSET_OVERFLOW_BADLY",
@@ -230,8 +232,8 @@ impl Status {
         match self {
             Self::Found => code::SUCCESS,
             Self::NoMatch | Self::Removed => code::PULL_RETRY_IMMEDIATELY,
-            Self::EndOfQueue => code::PULL_NOT_FOUND,
-            Self::Empty | Self::TooSmall | Self::TooLarge => code::PULL_OFFSET_MOVED,
+            Self::Empty | Self::EndOfQueue => code::PULL_NOT_FOUND,
+            Self::EmptyNow | Self::TooSmall | Self::TooLarge => code::PULL_OFFSET_MOVED,
         }
     }
 }
@@ -268,14 +270,13 @@ impl Pull {
         let mut read = Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default() };
         let Ok(from) = u64::try_from(from) else {
             // A negative offset is beyond the lower end.
-            read.status = if max == 0 { Status::Empty } else { Status::TooSmall };
+            read.status = if max == 0 { Status::EmptyNow } else { Status::TooSmall };
             read.next = min;
             return read;
         };
         read.status = match from {
-            // Java answers a first pull from an empty queue as one at its end.
-            0 if max == 0 => Status::EndOfQueue,
-            _ if max == 0 => Status::Empty,
+            0 if max == 0 => Status::Empty,
+            _ if max == 0 => Status::EmptyNow,
             _ if from < min => Status::TooSmall,
             _ if from == max => Status::EndOfQueue,
             _ if from > max => Status::TooLarge,
@@ -350,7 +351,7 @@ impl Pull {
             arrived.as_mut().enable();
             let read = self.read(from);
             match read.status {
-                Status::EndOfQueue => {}
+                Status::Empty | Status::EndOfQueue => {}
                 // What is not wanted is passed over while the pull is held.
                 Status::NoMatch if tokio::time::Instant::now() < deadline => {
                     from = i64::try_from(read.next).unwrap_or(i64::MAX);

@@ -304,7 +304,8 @@ impl Sends {
         records: &mut Vec<u8>,
     ) -> Result<Range<usize>, Refusal> {
         if body.is_empty() {
-            return Err(Refusal::MessageIllegal("the message body is empty".into()));
+            // Java's code, which there comes from a null pointer. No client lets an empty body pass.
+            return Err(Refusal::System("the message body is empty".into()));
         }
         let draft = Draft {
             topic: &header.topic,

@@ -204,6 +204,11 @@ impl Service for NameServer {
     }
 }
 
+fn no_route(topic: &str) -> Failure {
+    let remark = format!("No topic route info in name server for the topic: {topic}{NO_ROUTE_ADVICE}");
+    Failure { code: code::TOPIC_NOT_EXIST, remark: remark.into() }
+}
+
 impl NameServer {
     /// A name server that keeps its key-value configuration in the file `kv_path`.
     ///
@@ -261,7 +266,8 @@ impl NameServer {
     }
 
     fn route(&self, request: Request<'_>) -> Outcome {
-        let asked = GetRouteInfo::from_fields(&request.header.fields)?;
+        // As in Java, nobody has a topic without a name.
+        let asked = GetRouteInfo::from_fields(&request.header.fields).map_err(|_| no_route("null"))?;
         let settings = self.settings();
         if settings.wait_for_service && self.started.elapsed() < Duration::from_secs(settings.wait_seconds) {
             return Err(Failure::system("name server not ready"));
@@ -275,9 +281,7 @@ impl NameServer {
         let Some(mut route) = route else {
             // A name that nobody can have made is not repeated: it may be as long as a frame.
             let topic = if check_topic(&asked.topic).is_ok() { &asked.topic } else { "(illegal name)" };
-            let remark =
-                format!("No topic route info in name server for the topic: {topic}{NO_ROUTE_ADVICE}");
-            return Err(Failure { code: code::TOPIC_NOT_EXIST, remark: remark.into() });
+            return Err(no_route(topic));
         };
         if settings.order_configuration {
             route.order_topic_conf = self.kv.get(ORDER_TOPIC_NAMESPACE, &asked.topic);

@@ -66,8 +66,8 @@ pub struct SubscriptionData {
     /// Tags of the expression; none for `*`.
     #[serde(deserialize_with = "null_as_default")]
     pub tags_set: Vec<String>,
-    /// Hashes of those tags.
-    #[serde(deserialize_with = "null_as_default")]
+    /// Hashes of those tags. The Go client writes them as text.
+    #[serde(deserialize_with = "numbers_or_texts")]
     pub code_set: Vec<i32>,
     /// The client's clock in ms when it subscribed: the greater is the newer.
     pub sub_version: i64,
@@ -91,4 +91,35 @@ where
     D: Deserializer<'de>,
 {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+fn numbers_or_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<i32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(i32),
+        Text(String),
+    }
+    let codes: Vec<Either> = null_as_default(from)?;
+    codes
+        .into_iter()
+        .map(|code| match code {
+            Either::Number(number) => Ok(number),
+            Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fastjson;
+
+    #[test]
+    fn reads_what_go_writes() {
+        let text = br#"{"topic":"T","subString":"A || B","tagsSet":["A","B"],"codeSet":["65","-66",67],"subVersion":1}"#;
+        let subscription: SubscriptionData = fastjson::from_slice(text).unwrap();
+        assert_eq!(subscription.code_set, [65, -66, 67]);
+        assert!(fastjson::from_slice::<SubscriptionData>(br#"{"codeSet":["x"]}"#).is_err());
+    }
 }
