@@ -10,7 +10,10 @@ use oxmq_store::{Store, StoreConfig, tags_of};
 use oxmq_types::{Perm, Properties};
 use serde_json::{Value, json};
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -98,13 +101,7 @@ impl Fixture {
     }
 
     async fn ask(&self, code: i32, fields: Value, body: &[u8]) -> Command {
-        // Every value is text on the wire.
-        let fields: serde_json::Map<_, _> = fields.as_object().unwrap().iter().map(|(name, value)| {
-            (name.clone(), Value::from(value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        }).collect();
-        let text = json!({"code": code, "language": "JAVA", "version": 479, "extFields": fields}).to_string();
-        let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
-        match self.broker.handle(Request { header: &header, body, peer: &self.peer }) {
+        match handle(&self.broker, &self.peer, code, &fields, body) {
             Answer::Now(command) => command,
             Answer::Later(future) => future.await,
             Answer::Nothing => panic!("no answer"),
@@ -153,6 +150,16 @@ impl Fixture {
         }]});
         assert_eq!(self.ask(codes::HEART_BEAT, json!({}), body.to_string().as_bytes()).await.code, 0);
     }
+}
+
+fn handle(broker: &Broker, peer: &Arc<Peer>, code: i32, fields: &Value, body: &[u8]) -> Answer {
+    // Every value is text on the wire.
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fields = fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
+    let fields: serde_json::Map<_, _> = fields.collect();
+    let text = json!({"code": code, "language": "JAVA", "version": 479, "extFields": fields}).to_string();
+    let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
+    broker.handle(Request { header: &header, body, peer })
 }
 
 fn create(topic: &str) -> Value {
@@ -287,21 +294,20 @@ async fn a_producer_that_goes_on_has_its_topic_made_anew() {
     // A send between the removal of a topic and that of its files made the topic again, whose queues then were
     // removed under it: it took no message any more until the next start.
     let tools = Fixture::new();
-    for _ in 0..20 {
-        tools.send("T", 0).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let (broker, peer, until) = (tools.broker.clone(), tools.peer.clone(), over.clone());
+    let producer = std::thread::spawn(move || {
         let fields = json!({"a": "P", "b": "T", "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": 1, "h": 0});
-        let delete = tools.ask(215, json!({"topic": "T"}), b"");
-        let sends = async {
-            for _ in 0..20 {
-                let answer = tools.ask(codes::SEND_MESSAGE_V2, fields.clone(), b"x").await;
-                assert!(matches!(answer.code, 0 | 17), "{answer:?}");
-                tokio::task::yield_now().await;
-            }
-        };
-        let (deleted, ()) = tokio::join!(delete, sends);
-        assert_eq!(deleted.code, 0);
+        while !until.load(Ordering::Relaxed) {
+            drop(handle(&broker, &peer, codes::SEND_MESSAGE_V2, &fields, b"x"));
+        }
+    });
+    for _ in 0..100 {
+        tools.succeeds(215, json!({"topic": "T"}), b"").await;
         tools.send("T", 0).await;
     }
+    over.store(true, Ordering::Relaxed);
+    producer.join().unwrap();
 }
 
 #[tokio::test]
