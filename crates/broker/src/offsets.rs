@@ -4,7 +4,7 @@
 //! An offset is the next message to consume. They are written every few seconds, so after a crash a group may
 //! consume a few seconds of messages again; none is skipped. Java: `ConsumerOffsetManager`.
 
-use crate::persist::{self, LoadError};
+use crate::persist::{self, ConfigFile, LoadError};
 use oxmq_remoting::bodies::DataVersion;
 use oxmq_types::{QueueId, QueueOffset};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub(crate) struct Offsets {
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    file: ConfigFile,
     changed: AtomicBool,
     table: Mutex<Table>,
 }
@@ -73,7 +73,8 @@ impl Offsets {
             let progress = Progress { next: queues.collect(), consumed: 0 };
             table.groups.entry(group.to_owned()).or_default().insert(topic.to_owned(), progress);
         }
-        let shared = Shared { path, changed: AtomicBool::new(false), table: Mutex::new(table) };
+        let shared =
+            Shared { file: ConfigFile::new(path), changed: AtomicBool::new(false), table: Mutex::new(table) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -122,8 +123,9 @@ impl Offsets {
     /// The topics in which `group` has offsets, sorted.
     #[must_use]
     pub(crate) fn topics_of(&self, group: &str) -> Vec<String> {
-        let mut topics: Vec<_> = self
-            .with(|table| table.groups.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default());
+        let mut topics: Vec<_> = self.with(|table| {
+            table.groups.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default()
+        });
         topics.sort_unstable();
         topics
     }
@@ -159,9 +161,11 @@ impl Offsets {
     /// Messages consumed since the start by each group in each topic, where there were any, as `topic@group`.
     pub(crate) fn consumed_by_group(&self) -> Vec<(String, u64)> {
         self.with(|table| {
-            let all = table.groups.iter().flat_map(|(group, topics)| topics.iter().map(move |each| (group, each)));
+            let all =
+                table.groups.iter().flat_map(|(group, topics)| topics.iter().map(move |each| (group, each)));
             let some = all.filter(|(_, (_, progress))| progress.consumed > 0);
-            some.map(|(group, (topic, progress))| (format!("{topic}{SEPARATOR}{group}"), progress.consumed)).collect()
+            some.map(|(group, (topic, progress))| (format!("{topic}{SEPARATOR}{group}"), progress.consumed))
+                .collect()
         })
     }
 
@@ -179,9 +183,8 @@ impl Offsets {
         if !self.shared.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let text = serde_json::to_vec_pretty(&self.file())?;
-        persist::replace(&self.shared.path, &text)
-            .inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
+        let replaced = self.shared.file.replace(|| Ok(serde_json::to_vec_pretty(&self.file())?));
+        replaced.inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
     }
 
     fn file(&self) -> File {
@@ -189,7 +192,10 @@ impl Offsets {
         self.with(|table| {
             for (group, topics) in &table.groups {
                 for (topic, progress) in topics {
-                    let queues = progress.next.iter().map(|(queue, at)| (*queue, i64::try_from(*at).unwrap_or(i64::MAX)));
+                    let queues = progress
+                        .next
+                        .iter()
+                        .map(|(queue, at)| (*queue, i64::try_from(*at).unwrap_or(i64::MAX)));
                     file.offset_table.insert(format!("{topic}{SEPARATOR}{group}"), queues.collect());
                 }
             }

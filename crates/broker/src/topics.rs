@@ -6,7 +6,7 @@
 
 use crate::{
     groups::now_ms,
-    persist::{self, LoadError, Saver, Ticket},
+    persist::{self, ConfigFile, LoadError, Saver, Ticket},
     refusal::Refusal,
 };
 use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
@@ -53,7 +53,7 @@ pub struct Topics {
 }
 
 struct Shared {
-    path: PathBuf,
+    file: ConfigFile,
     rules: TopicRules,
     store: Arc<Store>,
     table: RwLock<HashMap<String, Arc<Topic>>>,
@@ -147,7 +147,9 @@ impl Topics {
         for config in built_in(&rules) {
             configs.entry(config.topic_name.clone()).or_insert(config);
         }
-        if !rules.auto_create && let Some(default) = configs.get_mut(AUTO_CREATE_TOPIC) {
+        if !rules.auto_create
+            && let Some(default) = configs.get_mut(AUTO_CREATE_TOPIC)
+        {
             default.perm = Perm(default.perm).without(Perm::INHERIT).0;
         }
         let topics = configs.into_iter().map(|(name, config)| {
@@ -156,7 +158,15 @@ impl Topics {
         });
         let table = RwLock::new(topics.collect());
         let version = Mutex::new(file.data_version);
-        let shared = Shared { path, rules, store, table, version, deleting: Mutex::default(), changed: Notify::new() };
+        let shared = Shared {
+            file: ConfigFile::new(path),
+            rules,
+            store,
+            table,
+            version,
+            deleting: Mutex::default(),
+            changed: Notify::new(),
+        };
         Ok(Self { shared: Arc::new(shared), saver: Saver::default() })
     }
 
@@ -283,8 +293,7 @@ impl Topics {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&self.snapshot())?;
-        persist::replace(&self.shared.path, &text)
+        self.shared.file.replace(|| Ok(serde_json::to_vec_pretty(&self.snapshot())?))
     }
 
     /// The rules by which topics are made.
@@ -308,7 +317,7 @@ impl Topics {
 
 impl fmt::Debug for Topics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topics").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("Topics").field("file", &self.shared.file).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of consumer groups: made, changed, deleted, listed.
 
-use super::{Parts, answer, body_json};
+use super::{Parts, answer, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
 use oxmq_remoting::{Command, bodies::SubscriptionGroupConfig};
 use oxmq_types::validate_group;
@@ -17,6 +17,7 @@ const GROUP_MAX_BYTES: usize = 16 * 1024;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SubscriptionGroupList {
+    #[serde(deserialize_with = "bounded_list")]
     group_config_list: Vec<SubscriptionGroupConfig>,
 }
 
@@ -68,7 +69,12 @@ impl Parts {
         self.groups.put_all(configs).ok_or_else(too_many)
     }
 
-    pub(super) fn delete_group(&self, group: &str, clean_offsets: bool, peer: SocketAddr) -> Result<Ticket, Refusal> {
+    pub(super) fn delete_group(
+        &self,
+        group: &str,
+        clean_offsets: bool,
+        peer: SocketAddr,
+    ) -> Result<Ticket, Refusal> {
         info!(group, clean_offsets, %peer, "group deleted by a tool");
         let ticket = self.groups.remove(group);
         if clean_offsets {

@@ -53,7 +53,7 @@ use oxmq_remoting::{
     requests::ConsumerGroupQuery,
 };
 use oxmq_store::Store;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -62,8 +62,10 @@ use tokio::sync::Semaphore;
 
 /// So many requests of tools are worked on at a time; the others wait.
 const WORKING_MAX: usize = 4;
-/// Longest body that makes or changes topics or groups, in bytes: about ten thousand of them.
+/// Longest body that changes something, in bytes.
 const BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Most topics or groups in one body: each takes three bytes of JSON, and far more of memory.
+const LIST_MAX: usize = 10_000;
 
 /// What tools are told of a broker that only its owner knows.
 #[derive(Clone)]
@@ -111,7 +113,8 @@ impl Admin {
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
         configured.timestamp = rates.started_ms();
         let configured = Mutex::new(configured);
-        let parts = Parts { topics, groups, offsets, clients, store, stats, rates, rules, changing, configured };
+        let parts =
+            Parts { topics, groups, offsets, clients, store, stats, rates, rules, changing, configured };
         Self { parts: Arc::new(parts), working: Arc::new(Semaphore::new(WORKING_MAX)) }
     }
 
@@ -137,13 +140,13 @@ impl Admin {
 
             codes::UPDATE_AND_CREATE_TOPIC => {
                 let config = topics::requested(&CreateTopic::from_fields(fields)?)?;
-                let changed = self.parts.put_topics(vec![config], request.peer.remote())?;
-                Ok(when_saved(changed))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_topics(vec![config], peer)))
             }
             codes::UPDATE_AND_CREATE_TOPIC_LIST => {
                 let configs = topics::requested_list(request.body)?;
-                let changed = self.parts.put_topics(configs, request.peer.remote())?;
-                Ok(when_saved(changed))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_topics(configs, peer)))
             }
             codes::DELETE_TOPIC_IN_BROKER => {
                 let topic = TopicQuery::from_fields(fields)?.topic.into_owned();
@@ -159,11 +162,13 @@ impl Admin {
 
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
                 let group = groups::requested(request.body)?;
-                Ok(when_saved(self.parts.put_groups(vec![group], request.peer.remote())?))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_groups(vec![group], peer)))
             }
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
                 let groups = groups::requested_list(request.body)?;
-                Ok(when_saved(self.parts.put_groups(groups, request.peer.remote())?))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_groups(groups, peer)))
             }
             codes::DELETE_SUBSCRIPTIONGROUP => {
                 let header = DeleteGroup::from_fields(fields)?;
@@ -202,12 +207,14 @@ impl Admin {
             }
             codes::GET_ALL_DELAY_OFFSET => progress::delay_offsets().map(Answer::Now),
 
-            codes::GET_CONSUMER_CONNECTION_LIST => {
-                self.parts.consumers(&ConsumerGroupQuery::from_fields(fields)?.consumer_group).map(Answer::Now)
-            }
-            codes::GET_PRODUCER_CONNECTION_LIST => {
-                self.parts.producers(&ProducerGroupQuery::from_fields(fields)?.producer_group).map(Answer::Now)
-            }
+            codes::GET_CONSUMER_CONNECTION_LIST => self
+                .parts
+                .consumers(&ConsumerGroupQuery::from_fields(fields)?.consumer_group)
+                .map(Answer::Now),
+            codes::GET_PRODUCER_CONNECTION_LIST => self
+                .parts
+                .producers(&ProducerGroupQuery::from_fields(fields)?.producer_group)
+                .map(Answer::Now),
             codes::GET_ALL_PRODUCER_INFO => Ok(self.aside(Parts::all_producers)),
             codes::QUERY_TOPIC_CONSUME_BY_WHO => {
                 self.parts.groups_of(&TopicQuery::from_fields(fields)?.topic).map(Answer::Now)
@@ -288,7 +295,11 @@ impl Parts {
         let totals = self.stats.totals(self.offsets.consumed());
         self.rates.sample(now_ms, totals, || {
             let cluster = &self.topics.rules().cluster;
-            let sent = self.topics.all().into_iter().map(|topic| (format!("TOPIC_PUT_NUMS@{}", topic.name()), topic.sent()));
+            let sent = self
+                .topics
+                .all()
+                .into_iter()
+                .map(|topic| (format!("TOPIC_PUT_NUMS@{}", topic.name()), topic.sent()));
             let consumed = self.offsets.consumed_by_group();
             let consumed = consumed.into_iter().map(|(key, count)| (format!("GROUP_GET_NUMS@{key}"), count));
             let whole = [
@@ -298,10 +309,6 @@ impl Parts {
             sent.chain(consumed).chain(whole).filter(|(_, count)| *count > 0).collect()
         });
     }
-}
-
-fn when_saved(ticket: Ticket) -> Answer {
-    Answer::later(saved(ticket))
 }
 
 async fn saved(ticket: Ticket) -> Command {
@@ -326,6 +333,35 @@ fn body_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> 
         return Err(too_long(body));
     }
     oxmq_remoting::fastjson::from_slice(body).map_err(|error| Refusal::Body(error.to_string()))
+}
+
+/// Reads a list of at most [`LIST_MAX`] entries.
+fn bounded_list<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct List<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {LIST_MAX} entries")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                if list.len() == LIST_MAX {
+                    return Err(de::Error::invalid_length(LIST_MAX + 1, &self));
+                }
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+    from.deserialize_seq(List(std::marker::PhantomData))
 }
 
 fn too_long(body: &[u8]) -> Refusal {

@@ -30,7 +30,9 @@ impl Configuration for OneKey {
         for (key, value) in changes.iter() {
             match (key, value) {
                 ("traceOn", "true" | "false") => self.0.lock().unwrap().set(key, value),
-                ("traceOn", _) => return Err(UpdateRefused::Impossible(format!("{value} is not true or false"))),
+                ("traceOn", _) => {
+                    return Err(UpdateRefused::Impossible(format!("{value} is not true or false")));
+                }
                 _ => return Err(UpdateRefused::NotAllowed(format!("{key} is fixed"))),
             }
         }
@@ -50,7 +52,8 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };
-        let (commit_log_dir, consume_queue_dir) = (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
+        let (commit_log_dir, consume_queue_dir) =
+            (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
         let store = Store::open(config, Box::new(tags_of)).unwrap();
         let address = "127.0.0.1:10911";
         let settings = Settings {
@@ -155,7 +158,8 @@ impl Fixture {
 fn handle(broker: &Broker, peer: &Arc<Peer>, code: i32, fields: &Value, body: &[u8]) -> Answer {
     // Every value is text on the wire.
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let fields = fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
+    let fields =
+        fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
     let fields: serde_json::Map<_, _> = fields.collect();
     let text = json!({"code": code, "language": "JAVA", "version": 479, "extFields": fields}).to_string();
     let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
@@ -189,7 +193,9 @@ async fn topics_are_made_changed_and_listed() {
     assert!(file.contains("\"T\""), "{file}");
 
     // What a change does not say about attributes stays; queues may become fewer.
-    tools.succeeds(17, with(without(without(create("T"), "order"), "defaultTopic"), "readQueueNums", 0), b"").await;
+    tools
+        .succeeds(17, with(without(without(create("T"), "order"), "defaultTopic"), "readQueueNums", 0), b"")
+        .await;
     let changed = tools.json(351, json!({"topic": "T"})).await;
     assert_eq!((&changed["readQueueNums"], &changed["attributes"]), (&json!(0), &expected["attributes"]));
 
@@ -219,7 +225,11 @@ async fn impossible_topics_are_refused_and_nothing_changes() {
     for (fields, code, remark) in [
         (without(create("N"), "perm"), 1, "the custom field <perm> is null"),
         (without(create("N"), "topic"), 1, "the custom field <topic> is null"),
-        (with(create("N"), "writeQueueNums", "x"), 1, "the custom field <writeQueueNums> is not a 32-bit number"),
+        (
+            with(create("N"), "writeQueueNums", "x"),
+            1,
+            "the custom field <writeQueueNums> is not a 32-bit number",
+        ),
         (with(create("N"), "topicFilterType", "X"), 1, "topicFilterType = [X] value invalid"),
         (create("../x"), 29, illegal),
         (create("主题"), 29, illegal),
@@ -246,13 +256,20 @@ async fn impossible_topics_are_refused_and_nothing_changes() {
         (r#"{"topicConfigList":[]}"#, 29, "the list of topics is empty"),
         // One illegal topic refuses all.
         (r#"{"topicConfigList":[{"topicName":"good"},{"topicName":"a/b"}]}"#, 29, illegal),
-        (r#"{"topicConfigList":[{"topicName":"good"},{"topicName":"n","perm":99}]}"#, 29, "perm[99] is illegal"),
+        (
+            r#"{"topicConfigList":[{"topicName":"good"},{"topicName":"n","perm":99}]}"#,
+            29,
+            "perm[99] is illegal",
+        ),
         (r#"{"topicConfigList":[{"topicName":"n","readQueueNums":-1}]}"#, 1, "the body cannot be read"),
     ] {
         tools.refused(18, json!({}), body.as_bytes(), (code, remark)).await;
     }
     let long = vec![b' '; super::BODY_MAX_BYTES + 1];
     tools.refused(18, json!({}), &long, (1, "the body cannot be read: 2097153 bytes")).await;
+    let many = format!(r#"{{"topicConfigList":[{}{{}}]}}"#, "{},".repeat(super::LIST_MAX));
+    let remark = "the body cannot be read: invalid length 10001, expected a list of at most 10000 entries";
+    tools.refused(18, json!({}), many.as_bytes(), (1, remark)).await;
     tools.refused(351, json!({"topic": "N"}), b"", (17, "topic[N] not exist")).await;
     tools.refused(351, json!({}), b"", (1, "the custom field <topic> is null")).await;
     assert_eq!(tools.text(21, json!({})).await, before);
@@ -379,7 +396,10 @@ async fn progress_of_queues_and_groups() {
     tools.commit("G", "T", 0, 1).await;
     let stats = tools.text(202, json!({"topic": "T"})).await;
     let queue = |id: u32| format!(r#"{{"brokerName":"B","queueId":{id},"topic":"T"}}:"#);
-    assert!(stats.starts_with(&format!(r#"{{"offsetTable":{{{}{{"lastUpdateTimestamp":1"#, queue(0))), "{stats}");
+    assert!(
+        stats.starts_with(&format!(r#"{{"offsetTable":{{{}{{"lastUpdateTimestamp":1"#, queue(0))),
+        "{stats}"
+    );
     assert!(stats.contains(r#""maxOffset":2,"minOffset":0"#), "{stats}");
     let empty = format!(r#"{}{{"lastUpdateTimestamp":0,"maxOffset":0,"minOffset":0}}"#, queue(3));
     assert!(stats.ends_with(&format!(r#"{empty}}},"topicPutTps":0.0}}"#)), "{stats}");
@@ -388,7 +408,10 @@ async fn progress_of_queues_and_groups() {
     tools.refused(202, json!({}), b"", (1, "the custom field <topic> is null")).await;
 
     let stats = tools.text(208, json!({"consumerGroup": "G"})).await;
-    let first = format!(r#"{{"consumeTps":0.0,"offsetTable":{{{}{{"brokerOffset":2,"consumerOffset":1,"lastTimestamp":1"#, queue(0));
+    let first = format!(
+        r#"{{"consumeTps":0.0,"offsetTable":{{{}{{"brokerOffset":2,"consumerOffset":1,"lastTimestamp":1"#,
+        queue(0)
+    );
     assert!(stats.starts_with(&first), "{stats}");
     let untouched = r#"{"brokerOffset":1,"consumerOffset":0,"lastTimestamp":0,"pullOffset":0}"#;
     assert!(stats.contains(&format!("{}{untouched}", queue(1))), "{stats}");
@@ -428,7 +451,8 @@ async fn who_is_connected() {
     tools.refused(204, json!({"producerGroup": "P"}), b"", (1, "the producer group[P] not exist")).await;
     assert_eq!(tools.json(328, json!({})).await, json!({"data": {}}));
     tools.heartbeat("G", "T").await;
-    let connection = json!({"clientAddr": "127.0.0.1:5000", "clientId": "c@1", "language": "JAVA", "version": 479});
+    let connection =
+        json!({"clientAddr": "127.0.0.1:5000", "clientId": "c@1", "language": "JAVA", "version": 479});
     let consumers = tools.json(203, json!({"consumerGroup": "G"})).await;
     assert_eq!(consumers["connectionSet"], json!([connection]));
     assert_eq!(consumers["consumeType"], "CONSUME_PASSIVELY");
@@ -444,8 +468,14 @@ async fn who_is_connected() {
     assert_eq!(tools.json(300, json!({"topic": "x"})).await, json!({"groupList": []}));
     let topics = json!({"brokerAddr": "127.0.0.1:10911", "topicList": ["T"]});
     assert_eq!(tools.json(343, json!({"group": "other"})).await, topics);
-    assert_eq!(tools.json(345, json!({"group": "G", "topic": "T"})).await["subscriptionData"]["subVersion"], 7);
-    assert_eq!(tools.json(345, json!({"group": "x", "topic": "T"})).await, json!({"group": "x", "topic": "T"}));
+    assert_eq!(
+        tools.json(345, json!({"group": "G", "topic": "T"})).await["subscriptionData"]["subVersion"],
+        7
+    );
+    assert_eq!(
+        tools.json(345, json!({"group": "x", "topic": "T"})).await,
+        json!({"group": "x", "topic": "T"})
+    );
     for code in [203, 204, 300, 343, 345] {
         tools.refused(code, json!({}), b"", (1, "the custom field <")).await;
     }
@@ -458,14 +488,18 @@ async fn what_goes_on_to_a_client_comes_back_or_times_out() {
     tools.refused(307, call.clone(), b"", (1, "The Consumer <G> <c@1> not online")).await;
     tools.refused(307, json!({}), b"", (1, "the custom field <consumerGroup> is null")).await;
     tools.heartbeat("G", "T").await;
-    tools.refused(307, with(call.clone(), "clientId", "x"), b"", (1, "The Consumer <G> <x> not online")).await;
+    tools
+        .refused(307, with(call.clone(), "clientId", "x"), b"", (1, "The Consumer <G> <x> not online"))
+        .await;
     // This client never answers.
     tools.refused(307, call.clone(), b"", (207, "consumer <G> <c@1> Timeout: ")).await;
     tools.send("T", 0).await;
     let id = "7F00000100002A9F0000000000000000";
     tools.refused(309, with(call.clone(), "msgId", id), b"", (207, "consumer <G> <c@1> Timeout: ")).await;
     let gone = "7F00000100002A9F0000000000000007";
-    tools.refused(309, with(call.clone(), "msgId", gone), b"", (1, "can not find message by the offset, 7")).await;
+    tools
+        .refused(309, with(call.clone(), "msgId", gone), b"", (1, "can not find message by the offset, 7"))
+        .await;
     tools.refused(309, with(call, "msgId", "zz"), b"", (29, "msgId[zz]: ")).await;
 }
 
@@ -513,7 +547,14 @@ async fn the_broker_says_how_it_is_doing() {
     let tools = Fixture::new();
     let info = tools.json(28, json!({})).await;
     assert_eq!(info["table"]["earliestMessageTimeStamp"], "-1");
-    tools.refused(315, json!({"statsName": "TOPIC_PUT_NUMS", "statsKey": "T"}), b"", (1, "The stats <TOPIC_PUT_NUMS> <T> not exist")).await;
+    tools
+        .refused(
+            315,
+            json!({"statsName": "TOPIC_PUT_NUMS", "statsKey": "T"}),
+            b"",
+            (1, "The stats <TOPIC_PUT_NUMS> <T> not exist"),
+        )
+        .await;
     for _ in 0..3 {
         tools.send("T", 0).await;
     }
@@ -540,7 +581,8 @@ async fn the_broker_says_how_it_is_doing() {
     let number = |text: &Value| text.as_str().unwrap().parse::<f64>().unwrap();
     assert!((0.0..=1.0).contains(&number(&table["commitLogDiskRatio"])), "{table}");
     assert!(number(&table["earliestMessageTimeStamp"]) > 1.0e12, "{table}");
-    let put: Vec<f64> = table["putTps"].as_str().unwrap().split(' ').map(|tps| tps.parse().unwrap()).collect();
+    let put: Vec<f64> =
+        table["putTps"].as_str().unwrap().split(' ').map(|tps| tps.parse().unwrap()).collect();
     assert!(put.len() == 3 && put[0] > 0.0, "{table}");
     // 4.9 reads the one, 5.x the other.
     assert!(table["getTransferedTps"].is_string() && table["getTransferredTps"].is_string(), "{table}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Topics: made, changed, deleted, listed.
 
-use super::{Parts, answer, attributes, body_json};
+use super::{Parts, answer, attributes, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
 use oxmq_remoting::{
     Command,
@@ -20,14 +20,17 @@ const PERM_MAX: u32 = Perm::READ_WRITE.0 | Perm::INHERIT.0;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TopicConfigs {
+    #[serde(deserialize_with = "bounded_list")]
     topic_config_list: Vec<TopicConfig>,
 }
 
 /// The settings that a request asks for; their attributes are changes still.
 pub(super) fn requested(header: &CreateTopic<'_>) -> Result<TopicConfig, Refusal> {
     let name = header.topic_filter_type.as_ref();
-    let filter = [TopicFilterType::SingleTag, TopicFilterType::MultiTag].into_iter().find(|f| f.name() == name);
-    let queues = |what: &str, count: i32| u32::try_from(count).map_err(|_| illegal_queues(what, count.into()));
+    let filter =
+        [TopicFilterType::SingleTag, TopicFilterType::MultiTag].into_iter().find(|f| f.name() == name);
+    let queues =
+        |what: &str, count: i32| u32::try_from(count).map_err(|_| illegal_queues(what, count.into()));
     let bits = |what: &str, value: i32| {
         u32::try_from(value).map_err(|_| Refusal::Parameter(format!("{what}[{value}] is illegal")))
     };
@@ -50,14 +53,23 @@ pub(super) fn requested_list(body: &[u8]) -> Result<Vec<TopicConfig>, Refusal> {
 
 impl Parts {
     /// Makes or changes topics: all, or none if one of them is illegal.
-    pub(super) fn put_topics(&self, requested: Vec<TopicConfig>, peer: SocketAddr) -> Result<Ticket, Refusal> {
+    pub(super) fn put_topics(
+        &self,
+        requested: Vec<TopicConfig>,
+        peer: SocketAddr,
+    ) -> Result<Ticket, Refusal> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let configs: Vec<_> = requested.into_iter().map(|config| self.checked(config)).collect::<Result<_, _>>()?;
+        let configs: Vec<_> =
+            requested.into_iter().map(|config| self.checked(config)).collect::<Result<_, _>>()?;
         let mut ticket = None;
         for config in configs {
             info!(topic = config.topic_name, %peer, "topic set by a tool");
             let name = config.topic_name.clone();
-            let refused = || Refusal::System(format!("topic[{name}] cannot be made now: it is being deleted, or there are too many"));
+            let refused = || {
+                Refusal::System(format!(
+                    "topic[{name}] cannot be made now: it is being deleted, or there are too many"
+                ))
+            };
             ticket = Some(self.topics.put(config).ok_or_else(refused)?);
         }
         ticket.ok_or_else(|| Refusal::Parameter("the list of topics is empty".into()))
@@ -75,10 +87,13 @@ impl Parts {
             }
         }
         if *perm > PERM_MAX {
-            return Err(Refusal::Parameter(format!("perm[{perm}] is illegal, it is a sum of 4 (read), 2 (write) and 1 (inherit)")));
+            return Err(Refusal::Parameter(format!(
+                "perm[{perm}] is illegal, it is a sum of 4 (read), 2 (write) and 1 (inherit)"
+            )));
         }
         let known = self.topics.get(topic_name).map(|topic| topic.config());
-        let attributes = attributes::alter(known.as_ref().map(|known| &known.attributes), &requested.attributes)?;
+        let attributes =
+            attributes::alter(known.as_ref().map(|known| &known.attributes), &requested.attributes)?;
         Ok(TopicConfig { attributes, ..requested })
     }
 
