@@ -229,21 +229,30 @@ impl Clients {
     /// Names of the consumer groups that have members who subscribe to `topic`.
     pub(crate) fn subscribers(&self, topic: &str) -> Vec<String> {
         let tables = self.tables();
-        let subscribers = tables.consumers.iter().filter(|(_, group)| group.subscriptions.contains_key(topic));
+        let subscribers =
+            tables.consumers.iter().filter(|(_, group)| group.subscriptions.contains_key(topic));
         subscribers.map(|(name, _)| name.clone()).collect()
     }
 
     /// The members of a producer group.
     #[must_use]
     pub(crate) fn producers(&self, group: &str) -> Vec<Member> {
-        self.tables().producers.get(group).map(|members| members.values().cloned().collect()).unwrap_or_default()
+        self.tables()
+            .producers
+            .get(group)
+            .map(|members| members.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// All producer groups with their members.
     #[must_use]
     pub(crate) fn all_producers(&self) -> BTreeMap<String, Vec<Member>> {
         let tables = self.tables();
-        tables.producers.iter().map(|(name, members)| (name.clone(), members.values().cloned().collect())).collect()
+        tables
+            .producers
+            .iter()
+            .map(|(name, members)| (name.clone(), members.values().cloned().collect()))
+            .collect()
     }
 }
 
@@ -273,7 +282,11 @@ impl Tables {
             return true;
         }
         if groups.len() >= GROUPS_PER_PEER_MAX {
-            warn!(peer, limit = GROUPS_PER_PEER_MAX, "a connection claims too many groups, the rest is ignored");
+            warn!(
+                peer,
+                limit = GROUPS_PER_PEER_MAX,
+                "a connection claims too many groups, the rest is ignored"
+            );
             return false;
         }
         groups.insert(group.to_owned())
@@ -311,12 +324,15 @@ impl Tables {
 }
 
 /// True if both say the same, whatever their versions: a restart of a client is no change of its subscriptions.
-fn same_subscriptions(one: &HashMap<String, SubscriptionData>, other: &HashMap<String, SubscriptionData>) -> bool {
+fn same_subscriptions(
+    one: &HashMap<String, SubscriptionData>,
+    other: &HashMap<String, SubscriptionData>,
+) -> bool {
     one.len() == other.len()
         && one.values().all(|each| {
-            other
-                .get(&each.topic)
-                .is_some_and(|same| same.sub_string == each.sub_string && same.expression_type == each.expression_type)
+            other.get(&each.topic).is_some_and(|same| {
+                same.sub_string == each.sub_string && same.expression_type == each.expression_type
+            })
         })
 }
 
@@ -339,13 +355,18 @@ fn warn_of_disagreement(
     subscriptions: &HashMap<String, SubscriptionData>,
 ) {
     let peer = sender.peer.id();
-    if group.members.get(&peer).is_some_and(|member| same_subscriptions(&member.subscriptions, subscriptions)) {
+    if group.members.get(&peer).is_some_and(|member| same_subscriptions(&member.subscriptions, subscriptions))
+    {
         return;
     }
     let others = group.members.iter().filter(|(id, _)| **id != peer).map(|(_, member)| member);
-    if let Some(other) = others.into_iter().find(|other| !same_subscriptions(&other.subscriptions, subscriptions)) {
+    if let Some(other) =
+        others.into_iter().find(|other| !same_subscriptions(&other.subscriptions, subscriptions))
+    {
         warn!(
-            group = name, client = sender.client_id, other = other.client_id,
+            group = name,
+            client = sender.client_id,
+            other = other.client_id,
             "members of one group subscribe to different things; each is served by its own expression"
         );
     }
@@ -398,11 +419,21 @@ mod tests {
         clients.consumes(sender(&one, "a"), &data("t", "A", 1), true, false);
         assert!(clients.consumes(sender(&two, "b"), &data("t", "B", 2), true, false));
         let expression = |peer: u64| {
-            clients.consumer_group("g", |group| group.subscription(peer, "t").unwrap().sub_string.clone()).unwrap()
+            clients
+                .consumer_group("g", |group| group.subscription(peer, "t").unwrap().sub_string.clone())
+                .unwrap()
         };
-        assert_eq!((expression(one.id()), expression(two.id()), expression(0)), ("A".into(), "B".into(), "B".into()));
+        assert_eq!(
+            (expression(one.id()), expression(two.id()), expression(0)),
+            ("A".into(), "B".into(), "B".into())
+        );
         // A heartbeat that leaves the subscriptions out changes nothing.
-        assert!(!clients.consumes(sender(&one, "a"), &ConsumerData { group_name: "g".into(), ..Default::default() }, true, true));
+        assert!(!clients.consumes(
+            sender(&one, "a"),
+            &ConsumerData { group_name: "g".into(), ..Default::default() },
+            true,
+            true
+        ));
         assert_eq!(expression(one.id()), "A");
     }
 

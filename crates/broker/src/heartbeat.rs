@@ -53,7 +53,11 @@ impl Heartbeats {
         let mut changed = data.heartbeat_fingerprint == 0;
         for consumer in &data.consumer_data_set {
             let Some(group) = self.groups.get_or_create(&consumer.group_name) else {
-                tracing::debug!(group = consumer.group_name, client = data.client_id, "unknown group in a heartbeat");
+                tracing::debug!(
+                    group = consumer.group_name,
+                    client = data.client_id,
+                    "unknown group in a heartbeat"
+                );
                 continue;
             };
             // Its name is the group's with a prefix, and may be longer than a topic's; then there are no retries.
@@ -95,9 +99,9 @@ impl Heartbeats {
         let subscription = body.subscription_data;
         match subscription.expression_type.as_str() {
             "" | "TAG" => Filter::tags(&subscription.sub_string).map(|_| Command::success()),
-            other if self.property_filter => {
-                Err(Refusal::System(format!("filtering by {other} is not supported by this version of the broker")))
-            }
+            other if self.property_filter => Err(Refusal::System(format!(
+                "filtering by {other} is not supported by this version of the broker"
+            ))),
             other => Err(Refusal::NoPropertyFilter(other.to_owned())),
         }
     }

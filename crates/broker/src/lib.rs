@@ -95,7 +95,16 @@ impl Broker {
     /// # Errors
     /// [`LoadError`] names the file that cannot be read.
     pub fn open(settings: Settings, store: Arc<Store>) -> Result<Arc<Self>, LoadError> {
-        let Settings { root, topics, sends, pulls, admin, auto_create_groups, memory_bytes, offset_save_period } = settings;
+        let Settings {
+            root,
+            topics,
+            sends,
+            pulls,
+            admin,
+            auto_create_groups,
+            memory_bytes,
+            offset_save_period,
+        } = settings;
         let config = root.join("config");
         let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
         let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
@@ -108,7 +117,12 @@ impl Broker {
                 (store.clone(), stats.clone()),
                 admin,
             ),
-            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), pulls.property_filter),
+            heartbeats: Heartbeats::new(
+                clients.clone(),
+                groups.clone(),
+                topics.clone(),
+                pulls.property_filter,
+            ),
             positions: Positions::new(store.clone(), topics.clone(), offsets.clone(), memory_bytes),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
@@ -168,7 +182,9 @@ impl Broker {
     fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let now: fn(Command) -> Answer = Answer::Now;
         match request.header.code {
-            codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => self.sends.handle(request),
+            codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
+                self.sends.handle(request)
+            }
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
             codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),

@@ -3,7 +3,11 @@
 //! GET_MIN_OFFSET (31), SEARCH_OFFSET_BY_TIMESTAMP (29), GET_EARLIEST_MSG_STORETIME (32), QUERY_CONSUMER_OFFSET (14),
 //! UPDATE_CONSUMER_OFFSET (15). Java: `AdminBrokerProcessor`, `ConsumerManageProcessor`.
 
-use crate::{offsets::Offsets, refusal::Refusal, topics::{TopicQueue, Topics}};
+use crate::{
+    offsets::Offsets,
+    refusal::Refusal,
+    topics::{TopicQueue, Topics},
+};
 use oxmq_net::Request;
 use oxmq_remoting::{
     Command, RequestHeader,
@@ -57,7 +61,9 @@ impl Positions {
         };
         let queue = self.queue(&header.topic, header.queue_id);
         let offset = match queue {
-            Some(queue) => self.store.offset_by_time(&queue.stored, header.timestamp_ms, boundary).map_err(unreadable)?,
+            Some(queue) => {
+                self.store.offset_by_time(&queue.stored, header.timestamp_ms, boundary).map_err(unreadable)?
+            }
             None => QueueOffset(0),
         };
         Ok(Command::success().with("offset", offset.0))
@@ -81,7 +87,9 @@ impl Positions {
             return Ok(Command::success().with("offset", offset.0));
         }
         if header.set_zero_if_not_found == Some(false) {
-            return Err(Refusal::NotFound("Not found, do not set to zero, maybe this group boot first".into()));
+            return Err(Refusal::NotFound(
+                "Not found, do not set to zero, maybe this group boot first".into(),
+            ));
         }
         // A group that is new to a queue that still has its first message starts there, whatever it would rather:
         // else what was sent between the topic's first message and the group's first start would be skipped.

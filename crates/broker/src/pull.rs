@@ -136,7 +136,11 @@ impl Pulls {
         Ok(Answer::later(pull.hold(header.queue_offset, time.min(HOLD_MAX))))
     }
 
-    fn queue(&self, header: &PullMessage<'_>, request: Request<'_>) -> Result<(Arc<Topic>, QueueId), Refusal> {
+    fn queue(
+        &self,
+        header: &PullMessage<'_>,
+        request: Request<'_>,
+    ) -> Result<(Arc<Topic>, QueueId), Refusal> {
         let name = header.topic.as_ref();
         let topic = self.topics.get(name).ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
         let config = topic.config();
@@ -185,9 +189,9 @@ impl Pulls {
     fn compile(&self, expression: &str, expression_type: &str) -> Result<Filter, Refusal> {
         match expression_type {
             "" | "TAG" => Filter::tags(expression),
-            other if self.rules.property_filter => {
-                Err(Refusal::System(format!("filtering by {other} is not supported by this version of the broker")))
-            }
+            other if self.rules.property_filter => Err(Refusal::System(format!(
+                "filtering by {other} is not supported by this version of the broker"
+            ))),
             other => Err(Refusal::NoPropertyFilter(other.to_owned())),
         }
     }
@@ -295,7 +299,8 @@ impl Pull {
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
         for unit in &units {
-            if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max) {
+            if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max)
+            {
                 break;
             }
             read.next += 1;

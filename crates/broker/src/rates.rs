@@ -189,7 +189,8 @@ impl Series {
             (length, time / length)
         };
         let mut taken = None;
-        let newest_of_slots = self.0.iter().rev().filter(|(at, _)| taken.replace(slot(*at)) != Some(slot(*at)));
+        let newest_of_slots =
+            self.0.iter().rev().filter(|(at, _)| taken.replace(slot(*at)) != Some(slot(*at)));
         let mut kept: VecDeque<_> = newest_of_slots.copied().collect();
         while kept.iter().rev().nth(1).is_some_and(|(at, _)| *at <= now - DAY_MS) {
             kept.pop_back();
@@ -218,7 +219,11 @@ mod tests {
         }
         let totals = put(now as u64 / 200);
         for seconds in [10, 60, 600] {
-            assert_eq!(rates.per_second(now, &totals, seconds, |totals| totals.put_messages), 5.0, "{seconds}");
+            assert_eq!(
+                rates.per_second(now, &totals, seconds, |totals| totals.put_messages),
+                5.0,
+                "{seconds}"
+            );
         }
         let growths = rates.growths(now, "TOPIC_PUT_NUMS@t").unwrap();
         assert_eq!((growths.stats_minute.sum, growths.stats_minute.tps), (300, 5.0));

@@ -101,9 +101,11 @@ impl Refusal {
     #[must_use]
     pub(crate) fn code(&self) -> i32 {
         match self {
-            Self::Field(_) | Self::Body(_) | Self::NoPropertyFilter(_) | Self::ProducerNotOnline(_) | Self::System(_) => {
-                code::SYSTEM_ERROR
-            }
+            Self::Field(_)
+            | Self::Body(_)
+            | Self::NoPropertyFilter(_)
+            | Self::ProducerNotOnline(_)
+            | Self::System(_) => code::SYSTEM_ERROR,
             Self::Name(_) | Self::Parameter(_) | Self::SystemTopic(_) => code::INVALID_PARAMETER,
             Self::SendForbidden(_)
             | Self::BrokerNotWritable(_)
@@ -141,11 +143,23 @@ mod tests {
         let name = oxmq_types::validate_topic("a/b").unwrap_err();
         for (refusal, code, remark) in [
             (Refusal::Field(FieldError::Missing("topic")), 1, "the custom field <topic> is null"),
-            (name.into(), 29, "The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"),
+            (
+                name.into(),
+                29,
+                "The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$",
+            ),
             (Refusal::Parameter("queueId[9] is illegal".into()), 29, "queueId[9] is illegal"),
             (Refusal::SendForbidden("X".into()), 16, "Sending message to topic[X] is forbidden."),
-            (Refusal::BrokerNotWritable("1.2.3.4".into()), 16, "the broker[1.2.3.4] sending message is forbidden"),
-            (Refusal::BrokerNotReadable("1.2.3.4".into()), 16, "the broker[1.2.3.4] pulling message is forbidden"),
+            (
+                Refusal::BrokerNotWritable("1.2.3.4".into()),
+                16,
+                "the broker[1.2.3.4] sending message is forbidden",
+            ),
+            (
+                Refusal::BrokerNotReadable("1.2.3.4".into()),
+                16,
+                "the broker[1.2.3.4] pulling message is forbidden",
+            ),
             (Refusal::TopicNotReadable("X".into()), 16, "the topic[X] pulling message is forbidden"),
             (Refusal::NoTopic("X".into()), 17, "topic[X] not exist, apply first please!\nSee "),
             (Refusal::TopicUnknown("X".into()), 17, "topic[X] not exist"),
@@ -153,12 +167,20 @@ mod tests {
             (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
-            (Refusal::BroadcastForbidden("g".into()), 16, "the consumer group[g] can not consume by broadcast way"),
+            (
+                Refusal::BroadcastForbidden("g".into()),
+                16,
+                "the consumer group[g] can not consume by broadcast way",
+            ),
             (Refusal::NoConsumers, 24, "the consumer's group info not exist\nSee "),
             (Refusal::NoSubscription, 24, "the consumer's subscription not exist\nSee "),
             (Refusal::SubscriptionNotLatest, 25, "the consumer's subscription not latest"),
             (Refusal::SubscriptionMalformed, 23, "parse the consumer's subscription failed"),
-            (Refusal::NoPropertyFilter("SQL92".into()), 1, "The broker does not support consumer to filter message by SQL92"),
+            (
+                Refusal::NoPropertyFilter("SQL92".into()),
+                1,
+                "The broker does not support consumer to filter message by SQL92",
+            ),
             (Refusal::ConsumerNotOnline("g".into()), 206, "the consumer group[g] not online"),
             (Refusal::ProducerNotOnline("g".into()), 1, "the producer group[g] not exist"),
             (Refusal::NotFound("x".into()), 22, "x"),

@@ -57,11 +57,14 @@ impl Registration {
     pub async fn run(self, client: Client, topics: Topics) {
         let mut states: HashMap<String, Option<String>> = HashMap::new();
         loop {
-            self.everywhere(|address| {
-                let (client, command) = (client.clone(), self.register(&topics));
-                let timeout = self.timeout;
-                async move { accepted(client.call(&address, command, timeout).await) }
-            }, &mut states)
+            self.everywhere(
+                |address| {
+                    let (client, command) = (client.clone(), self.register(&topics));
+                    let timeout = self.timeout;
+                    async move { accepted(client.call(&address, command, timeout).await) }
+                },
+                &mut states,
+            )
             .await;
             // Topics that changed while this was under way have left their permit.
             if tokio::time::timeout(self.period, topics.changed()).await.is_ok() {

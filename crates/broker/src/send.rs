@@ -17,7 +17,10 @@ use oxmq_net::{Answer, Request};
 use oxmq_record::{BatchMessages, Draft, EncodeError, Encoder, MessageId, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{AppendError, Appended, Entry, Store};
-use oxmq_types::{Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code, validate_topic};
+use oxmq_types::{
+    Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code,
+    validate_topic,
+};
 use std::{
     cell::RefCell,
     net::SocketAddr,
@@ -127,10 +130,16 @@ impl Sends {
     }
 
     /// The topic of a send, made now if there is none and that is allowed.
-    fn topic(&self, header: &SendMessage<'_>, request: Request<'_>) -> Result<(Arc<Topic>, Option<Ticket>), Refusal> {
+    fn topic(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+    ) -> Result<(Arc<Topic>, Option<Ticket>), Refusal> {
         let name = header.topic.as_ref();
         let known = self.topics.get(name);
-        if !self.rules.permission.allows(Perm::WRITE) && known.as_ref().is_some_and(|topic| topic.config().order) {
+        if !self.rules.permission.allows(Perm::WRITE)
+            && known.as_ref().is_some_and(|topic| topic.config().order)
+        {
             return Err(Refusal::BrokerNotWritable(self.rules.store_host.ip().to_string()));
         }
         if is_send_forbidden(name) {
@@ -145,8 +154,12 @@ impl Sends {
             (true, false) => UNIT,
             (true, true) => UNIT_SUBSCRIPTION,
         };
-        let created =
-            self.topics.create_by_send(name, &header.default_topic, header.default_topic_queue_nums, sys_flag);
+        let created = self.topics.create_by_send(
+            name,
+            &header.default_topic,
+            header.default_topic_queue_nums,
+            sys_flag,
+        );
         let (topic, ticket) = created.ok_or_else(|| {
             tracing::warn!(topic = name, peer = %request.peer.remote(), "send refused: there is no such topic");
             Refusal::NoTopic(name.to_owned())
@@ -154,7 +167,12 @@ impl Sends {
         Ok((topic, Some(ticket)))
     }
 
-    fn queue_id(&self, topic: &Topic, header: &SendMessage<'_>, request: Request<'_>) -> Result<QueueId, Refusal> {
+    fn queue_id(
+        &self,
+        topic: &Topic,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+    ) -> Result<QueueId, Refusal> {
         let config = topic.config();
         let Ok(queue_id) = u32::try_from(header.queue_id) else {
             let next = self.next_queue.fetch_add(1, Ordering::Relaxed);
@@ -190,8 +208,10 @@ impl Sends {
         let mut noted = note(own, properties)?;
         self.complete(&mut noted, properties);
         records.clear();
-        let range = self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
-        let appended = self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
+        let range =
+            self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
+        let appended =
+            self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
         let unique_key = properties::find(properties, properties::UNIQ_KEY).unwrap_or_default();
         Ok(Sent {
             messages: 1,

@@ -44,7 +44,8 @@ impl Configuration for LiveSettings {
             return Ok(());
         }
         let Some(file) = &self.file else {
-            let remark = "the broker was started without a configuration file, so there is nothing to keep it in";
+            let remark =
+                "the broker was started without a configuration file, so there is nothing to keep it in";
             return Err(UpdateRefused::NotAllowed(remark.into()));
         };
         keep(file, changes).map_err(|error| UpdateRefused::NotKept(format!("{error:#}")))?;
@@ -125,9 +126,12 @@ mod tests {
         live.update(&changes(&[("traceOn", "false"), ("fileReservedTime", "48")])).unwrap();
         assert_eq!(live.read().get("traceOn"), Some("false"));
         assert_eq!(load().to_properties().get("fileReservedTime"), Some("48"));
-        for (key, value, allowed) in
-            [("brokerName", "b", false), ("storePathRootDir", "/x", false), ("noSuchKey", "1", true), ("traceOn", "maybe", true)]
-        {
+        for (key, value, allowed) in [
+            ("brokerName", "b", false),
+            ("storePathRootDir", "/x", false),
+            ("noSuchKey", "1", true),
+            ("traceOn", "maybe", true),
+        ] {
             let refused = live.update(&changes(&[("fileReservedTime", "24"), (key, value)])).unwrap_err();
             assert_eq!(matches!(refused, UpdateRefused::Impossible(_)), allowed, "{key}: {refused}");
         }

@@ -78,7 +78,11 @@ struct RunningBroker {
 }
 
 impl RunningBroker {
-    fn start(settings: &BrokerSettings, config_file: Option<PathBuf>, workers: &Workers) -> anyhow::Result<Self> {
+    fn start(
+        settings: &BrokerSettings,
+        config_file: Option<PathBuf>,
+        workers: &Workers,
+    ) -> anyhow::Result<Self> {
         let identity = settings.identity();
         let listener = settings.listener();
         let bind: IpAddr = listener.bind_address.parse().context("bindAddress is no IP address")?;
@@ -174,7 +178,8 @@ impl RunningBroker {
             period: Duration::from_millis(registered.period_ms),
             timeout: Duration::from_millis(registered.timeout_ms),
         };
-        let limits = Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
+        let limits =
+            Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
         let server = listening.serve(workers, broker.clone(), limits)?;
         let client = Client::new(workers, Arc::new(NoService));
         let registering = handle.spawn(registration.clone().run(client.clone(), broker.topics()));
@@ -197,7 +202,9 @@ impl RunningBroker {
         }
         match self.store.close() {
             Ok(()) => info!("store closed"),
-            Err(error) => error!(%error, "the store was not closed, the next start recovers it as after a crash"),
+            Err(error) => {
+                error!(%error, "the store was not closed, the next start recovers it as after a crash")
+            }
         }
     }
 }

@@ -206,9 +206,9 @@ mod tests {
 
     #[test]
     fn writes_structures_as_keys() {
-        let table = structured_table([([("q", 0)], 3), ([("q", 1)], 4)].map(|(key, value)| {
-            (BTreeMap::from(key), value)
-        }));
+        let table = structured_table(
+            [([("q", 0)], 3), ([("q", 1)], 4)].map(|(key, value)| (BTreeMap::from(key), value)),
+        );
         assert_eq!(table.unwrap(), r#"{{"q":0}:3,{"q":1}:4}"#);
         assert_eq!(structured_table::<(), ()>([]).unwrap(), "{}");
     }

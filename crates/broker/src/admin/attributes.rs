@@ -25,7 +25,12 @@ const ATTRIBUTES: [Attribute; 4] = [
         values: &["UNSPECIFIED", "TRANSACTION", "FIFO", "MIXED", "DELAY", "NORMAL"],
         unsupported: &[],
     },
-    Attribute { name: "queue.type", changeable: false, values: &["BatchCQ", "SimpleCQ"], unsupported: &["BatchCQ"] },
+    Attribute {
+        name: "queue.type",
+        changeable: false,
+        values: &["BatchCQ", "SimpleCQ"],
+        unsupported: &["BatchCQ"],
+    },
     Attribute {
         name: "cleanup.policy",
         changeable: false,
@@ -99,7 +104,8 @@ impl Attribute {
         let name = self.name;
         if self.values.is_empty() {
             let possible = value.parse().is_ok_and(|number: i64| number >= -1);
-            let remark = || Refusal::System(format!("value of {name} is not a number of at least -1: {value}"));
+            let remark =
+                || Refusal::System(format!("value of {name} is not a number of at least -1: {value}"));
             return if possible { Ok(()) } else { Err(remark()) };
         }
         if !self.values.contains(&value) {
@@ -109,7 +115,9 @@ impl Attribute {
             return Err(Refusal::Parameter("MIXED message type is not supported.".into()));
         }
         if self.unsupported.contains(&value) {
-            return Err(Refusal::Parameter(format!("{name}={value} is not supported by this version of the broker")));
+            return Err(Refusal::Parameter(format!(
+                "{name}={value} is not supported by this version of the broker"
+            )));
         }
         Ok(())
     }
@@ -127,7 +135,11 @@ mod tests {
         };
         let current = current.map(table);
         let found = parse(command).and_then(|changes| alter(current.as_ref(), &changes));
-        assert_eq!(found.map_err(|refusal| refusal.to_string()), expected.map(table).map_err(str::to_owned), "{command}");
+        assert_eq!(
+            found.map_err(|refusal| refusal.to_string()),
+            expected.map(table).map_err(str::to_owned),
+            "{command}"
+        );
     }
 
     #[test]
@@ -153,12 +165,20 @@ mod tests {
         check(fifo, "+message.type=NORMAL", Ok("message.type=NORMAL"));
         check(fifo, "-message.type", Ok(""));
         check(fifo, "-reserve.time", Err("attempt to delete a nonexistent key: reserve.time"));
-        check(fifo, "+cleanup.policy=DELETE", Err("attempt to update an unchangeable attribute. key: cleanup.policy"));
+        check(
+            fifo,
+            "+cleanup.policy=DELETE",
+            Err("attempt to update an unchangeable attribute. key: cleanup.policy"),
+        );
     }
 
     #[test]
     fn what_would_be_wrong_to_pass_over_is_refused() {
-        check(None, "+queue.type=BatchCQ", Err("queue.type=BatchCQ is not supported by this version of the broker"));
+        check(
+            None,
+            "+queue.type=BatchCQ",
+            Err("queue.type=BatchCQ is not supported by this version of the broker"),
+        );
         check(None, "+queue.type=SimpleCQ", Ok("queue.type=SimpleCQ"));
         check(None, "+reserve.time=-2", Err("value of reserve.time is not a number of at least -1: -2"));
         check(None, "-", Err("only add attribute is supported while creating topic. key: "));

@@ -132,7 +132,9 @@ impl Parts {
     pub(super) fn all_producers(&self) -> Result<Command, Refusal> {
         let all = self.clients.all_producers();
         let infos = |members: Vec<Member>| members.iter().map(ProducerInfo::from).collect();
-        answer(&ProducerTable { data: all.into_iter().map(|(group, members)| (group, infos(members))).collect() })
+        answer(&ProducerTable {
+            data: all.into_iter().map(|(group, members)| (group, infos(members))).collect(),
+        })
     }
 
     /// The groups that subscribe to a topic or have offsets in it.
@@ -169,7 +171,8 @@ impl Parts {
         let header = ConsumerCall::from_fields(&request.header.fields)?;
         let peer = self.member(&header)?;
         let text = header.message_id.as_deref().unwrap_or_default();
-        let id: MessageId = text.parse().map_err(|error| Refusal::Parameter(format!("msgId[{text}]: {error}")))?;
+        let id: MessageId =
+            text.parse().map_err(|error| Refusal::Parameter(format!("msgId[{text}]: {error}")))?;
         let at = id.physical_offset;
         let missing = || Refusal::System(format!("can not find message by the offset, {at}"));
         let record = self.store.record_at(at).ok_or_else(missing)?;
@@ -219,6 +222,8 @@ fn pass_on(peer: Arc<Peer>, header: &ConsumerCall<'_>, command: Command) -> Answ
 fn passed_back(reply: Reply) -> Command {
     let mut command = Command::new(reply.code).with_body(reply.body);
     command.remark = reply.remark.map(Cow::Owned);
-    command.fields.extend(reply.fields.into_iter().map(|(name, value)| (Cow::Owned(name), FieldValue::from(value))));
+    command
+        .fields
+        .extend(reply.fields.into_iter().map(|(name, value)| (Cow::Owned(name), FieldValue::from(value))));
     command
 }

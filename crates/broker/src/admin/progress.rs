@@ -100,7 +100,8 @@ impl ConsumeStats {
     }
 
     fn behind(&self) -> i128 {
-        let behind = |queue: &OffsetWrapper| i128::from(queue.broker_offset) - i128::from(queue.consumer_offset);
+        let behind =
+            |queue: &OffsetWrapper| i128::from(queue.broker_offset) - i128::from(queue.consumer_offset);
         self.queues.values().map(behind).sum()
     }
 }
@@ -211,7 +212,13 @@ impl Parts {
         topics
     }
 
-    fn add_stats(&self, stats: &mut ConsumeStats, group: &str, topic: &str, queues: u32) -> Result<(), Refusal> {
+    fn add_stats(
+        &self,
+        stats: &mut ConsumeStats,
+        group: &str,
+        topic: &str,
+        queues: u32,
+    ) -> Result<(), Refusal> {
         let consumed = self.offsets.queues(group, topic);
         for id in 0..queues {
             let queue = self.seen(topic, id)?;

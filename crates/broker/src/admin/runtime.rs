@@ -68,10 +68,15 @@ impl Parts {
         put("putMessageTimesTotal", totals.put_messages.to_string());
         put("putMessageFailedTimes", totals.put_failures.to_string());
         put("putMessageSizeTotal", totals.put_bytes.to_string());
-        put("putMessageAverageSize", (totals.put_bytes as f64 / totals.put_messages.max(1) as f64).to_string());
+        put(
+            "putMessageAverageSize",
+            (totals.put_bytes as f64 / totals.put_messages.max(1) as f64).to_string(),
+        );
         put("putMessageDistributeTime", NO_DISTRIBUTION.to_owned());
         let tps = |pick: fn(&Totals) -> u64| {
-            [10, 60, 600].map(|seconds| self.rates.per_second(now, &totals, seconds, pick).to_string()).join(" ")
+            [10, 60, 600]
+                .map(|seconds| self.rates.per_second(now, &totals, seconds, pick).to_string())
+                .join(" ")
         };
         put("putTps", tps(|totals| totals.put_messages));
         put("getFoundTps", tps(|totals| totals.pulls_found));
@@ -164,7 +169,8 @@ mod tests {
 
     #[test]
     fn people_read_what_java_writes() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (2882, "2.8 KiB"), (270_582_939_648, "252.0 GiB")] {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (2882, "2.8 KiB"), (270_582_939_648, "252.0 GiB")]
+        {
             assert_eq!(readable(bytes), text);
         }
         assert_eq!(days_hours(90_061_999), "[ 1 days, 1 hours, 1 minutes, 1 seconds ]");
