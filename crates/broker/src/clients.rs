@@ -96,13 +96,9 @@ impl ConsumerGroup {
     }
 
     fn tell_changed(&self, group: &str) {
-        for member in self.members.values() {
-            let changed = Command::new(request::NOTIFY_CONSUMER_IDS_CHANGED);
-            let name = std::borrow::Cow::Borrowed("consumerGroup");
-            let mut changed = changed;
-            changed.fields.push((name, group.to_owned().into()));
-            member.peer.send(changed);
-        }
+        let changed =
+            Command::new(request::NOTIFY_CONSUMER_IDS_CHANGED).with("consumerGroup", group.to_owned());
+        self.members.values().for_each(|member| member.peer.send(changed.clone()));
     }
 }
 

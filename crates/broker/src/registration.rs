@@ -5,12 +5,12 @@
 use crate::topics::Topics;
 use oxmq_net::{CallError, Client};
 use oxmq_remoting::{
-    Command, FieldValue,
+    Command,
     bodies::{RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper},
     code::{self, request},
 };
 use oxmq_types::{BrokerId, Perm};
-use std::{borrow::Cow, collections::HashMap, future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -129,14 +129,12 @@ impl Registration {
             },
         };
         let body = if self.compressed { body.encode_compressed() } else { body.encode() };
-        let mut command = self
-            .identified(Command::new(request::REGISTER_BROKER))
+        self.identified(Command::new(request::REGISTER_BROKER))
             .with("haServerAddr", self.ha_address.clone())
             .with("compressed", self.compressed)
-            .with("enableActingMaster", false);
-        let checksum = FieldValue::from(RegisterBrokerBody::checksum(&body));
-        command.fields.push((Cow::Borrowed("bodyCrc32"), checksum));
-        command.with_body(body)
+            .with("enableActingMaster", false)
+            .with("bodyCrc32", RegisterBrokerBody::checksum(&body))
+            .with_body(body)
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct Sends {
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
     added_properties: Vec<u8>,
+    region: Arc<str>,
     next_queue: AtomicU32,
 }
 
@@ -70,7 +71,6 @@ pub(crate) struct Sends {
 #[derive(Debug, Default)]
 struct Scratch {
     properties: Vec<u8>,
-    own: Vec<u8>,
     records: Vec<u8>,
 }
 
@@ -79,10 +79,11 @@ thread_local! {
 }
 
 /// What the properties of a message say that the broker has to know.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Noted {
     tags_code: TagsCode,
-    has_unique_key: bool,
+    /// Where the unique key stands among the properties that were copied; empty if there is none.
+    unique_key: Range<usize>,
     /// False if the producer does not want the answer to wait for the disk.
     waits: bool,
 }
@@ -97,6 +98,7 @@ impl Sends {
             encoder: Encoder::new(rules.body_max_bytes),
             unique_ids: UniqueIds::new(rules.store_host.ip()),
             next_queue: AtomicU32::new(0),
+            region: rules.region.as_str().into(),
             store,
             topics,
             stats,
@@ -199,25 +201,23 @@ impl Sends {
         queue_id: QueueId,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
-        let Scratch { properties, own, records } = scratch;
-        own.clear();
-        if let Some(text) = header.properties {
-            text.write_to(own);
-        }
+        let Scratch { properties, records } = scratch;
         properties.clear();
-        let mut noted = note(own, properties)?;
+        if let Some(text) = header.properties {
+            text.write_to(properties);
+        }
+        let mut noted = note(properties)?;
         self.complete(&mut noted, properties);
         records.clear();
         let range =
             self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
         let appended =
             self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
-        let unique_key = properties::find(properties, properties::UNIQ_KEY).unwrap_or_default();
         Ok(Sent {
             messages: 1,
             bytes: records.len() as u64,
             message_ids: self.message_id(&appended),
-            transaction_id: String::from_utf8_lossy(unique_key).into_owned(),
+            transaction_id: text(&properties[noted.unique_key]),
             queue_id,
             waits: noted.waits,
             queue_offset: appended.queue_offset,
@@ -240,26 +240,26 @@ impl Sends {
         if request.body.len() > self.rules.body_max_bytes {
             return Err(self.too_large());
         }
-        let Scratch { properties, own, records } = scratch;
+        let Scratch { properties, records } = scratch;
         // The properties of the batch as a whole belong to each of its messages, behind its own.
-        own.clear();
-        if let Some(text) = header.properties {
-            text.write_to(own);
-        }
         let mut common = Vec::new();
-        let batch_noted = note(own, &mut common)?;
-        let unique_key = properties::find(&common, properties::UNIQ_KEY).unwrap_or_default().to_vec();
+        if let Some(text) = header.properties {
+            text.write_to(&mut common);
+        }
+        let batch_noted = note(&mut common)?;
+        let unique_key = common[batch_noted.unique_key.clone()].to_vec();
         properties::remove(&mut common, properties::UNIQ_KEY);
         records.clear();
         let mut entries: Vec<Entry<'_>> = Vec::new();
         for message in BatchMessages::new(request.body) {
             let message = message.map_err(|error| Refusal::MessageIllegal(error.to_string()))?;
             properties.clear();
-            let mut noted = note(message.properties, properties)?;
-            properties.extend_from_slice(&common);
-            if !noted.has_unique_key && !unique_key.is_empty() && entries.is_empty() {
-                noted.has_unique_key = true;
+            properties.extend_from_slice(message.properties);
+            let mut noted = note(properties)?;
+            extend(properties, &common);
+            if noted.unique_key.is_empty() && !unique_key.is_empty() && entries.is_empty() {
                 properties::append(properties, properties::UNIQ_KEY, &unique_key);
+                noted.unique_key = last_value(properties, &unique_key);
             }
             self.complete(&mut noted, properties);
             let range =
@@ -276,7 +276,7 @@ impl Sends {
             messages: appended.len() as u64,
             bytes: records.len() as u64,
             message_ids: ids.join(","),
-            transaction_id: String::from_utf8_lossy(&unique_key).into_owned(),
+            transaction_id: text(&unique_key),
             queue_id,
             waits: batch_noted.waits,
             queue_offset: first.queue_offset,
@@ -286,10 +286,12 @@ impl Sends {
 
     /// Adds what the broker adds to the properties of every message.
     fn complete(&self, noted: &mut Noted, properties: &mut Vec<u8>) {
-        if !noted.has_unique_key {
-            properties::append(properties, properties::UNIQ_KEY, &self.unique_ids.next());
+        if noted.unique_key.is_empty() {
+            let unique_key = self.unique_ids.next();
+            properties::append(properties, properties::UNIQ_KEY, &unique_key);
+            noted.unique_key = last_value(properties, &unique_key);
         }
-        properties.extend_from_slice(&self.added_properties);
+        extend(properties, &self.added_properties);
     }
 
     fn encode(
@@ -332,7 +334,7 @@ impl Sends {
     }
 
     fn message_id(&self, appended: &Appended) -> String {
-        MessageId { store_host: self.rules.store_host, physical_offset: appended.physical }.to_string()
+        MessageId { store_host: self.rules.store_host, physical_offset: appended.physical }.to_text()
     }
 
     fn answer(&self, sent: Sent, created: Option<Ticket>) -> Answer {
@@ -343,7 +345,7 @@ impl Sends {
             .with("queueId", sent.queue_id.0)
             .with("queueOffset", sent.queue_offset.0)
             .with("transactionId", sent.transaction_id)
-            .with("MSG_REGION", self.rules.region.clone())
+            .with("MSG_REGION", self.region.clone())
             .with("TRACE_ON", self.rules.trace_on);
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
@@ -386,23 +388,60 @@ struct Sent {
     end: PhysicalOffset,
 }
 
-/// Copies the properties of a message, without those that only the broker may set, and notes what they say.
-fn note(from: &[u8], to: &mut Vec<u8>) -> Result<Noted, Refusal> {
+/// Notes what the properties of a message say, and takes out those that only the broker may set.
+fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
     let mut noted = Noted { waits: true, ..Noted::default() };
-    for (name, value) in properties::iter(from) {
+    let mut reserved = false;
+    for (name, value) in properties::iter(properties) {
         match name {
-            b"MSG_REGION" | b"TRACE_ON" | b"CLUSTER" | b"POP_CK" => continue,
-            b"TAGS" => noted.tags_code = tags_code(Some(&String::from_utf8_lossy(value))),
-            b"UNIQ_KEY" => noted.has_unique_key = true,
+            name if RESERVED.contains(&name) => reserved = true,
+            b"TAGS" => {
+                noted.tags_code = match str::from_utf8(value) {
+                    Ok(tag) => tags_code(Some(tag)),
+                    Err(_) => tags_code(Some(&String::from_utf8_lossy(value))),
+                }
+            }
+            b"UNIQ_KEY" => {
+                let start = value.as_ptr().addr() - properties.as_ptr().addr();
+                noted.unique_key = start..start + value.len();
+            }
             b"WAIT" => noted.waits = value != b"false",
             b"DELAY" if !matches!(value, b"0") => return Err(not_yet("delayed")),
             b"TIMER_DELIVER_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" => return Err(not_yet("timed")),
             b"TRAN_MSG" if value == b"true" => return Err(not_yet("transactional")),
             _ => {}
         }
-        properties::append(to, &String::from_utf8_lossy(name), value);
+    }
+    if reserved {
+        let mut kept = Vec::with_capacity(properties.len());
+        for (name, value) in properties::iter(properties).filter(|(name, _)| !RESERVED.contains(name)) {
+            properties::append(&mut kept, name, value);
+        }
+        *properties = kept;
+        return note(properties);
     }
     Ok(noted)
+}
+
+/// Properties that only the broker sets.
+const RESERVED: [&[u8]; 4] = [b"MSG_REGION", b"TRACE_ON", b"CLUSTER", b"POP_CK"];
+
+/// Adds pairs at the end.
+fn extend(properties: &mut Vec<u8>, pairs: &[u8]) {
+    if properties.last().is_some_and(|last| *last != properties::PROPERTY_SEPARATOR) {
+        properties.push(properties::PROPERTY_SEPARATOR);
+    }
+    properties.extend_from_slice(pairs);
+}
+
+/// Where the value of the pair that was appended last stands.
+fn last_value(properties: &[u8], value: &[u8]) -> Range<usize> {
+    let end = properties.len() - 1;
+    end - value.len()..end
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A kind of message that would be treated as an ordinary one if it were let in.

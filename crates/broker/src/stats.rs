@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Counters of the broker as a whole.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 /// What went in and out since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    put_messages: AtomicU64,
-    put_bytes: AtomicU64,
-    put_failures: AtomicU64,
-    got_messages: AtomicU64,
-    pulls_found: AtomicU64,
-    pulls_missed: AtomicU64,
+    put_messages: Counter,
+    put_bytes: Counter,
+    put_failures: Counter,
+    got_messages: Counter,
+    pulls_found: Counter,
+    pulls_missed: Counter,
 }
 
 /// The counters at one time.
@@ -35,34 +38,77 @@ pub(crate) struct Totals {
 
 impl Stats {
     pub(crate) fn put(&self, messages: u64, bytes: u64) {
-        self.put_messages.fetch_add(messages, Ordering::Relaxed);
-        self.put_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.put_messages.add(messages);
+        self.put_bytes.add(bytes);
     }
 
     pub(crate) fn put_failed(&self) {
-        self.put_failures.fetch_add(1, Ordering::Relaxed);
+        self.put_failures.add(1);
     }
 
     pub(crate) fn found(&self, messages: u64) {
-        self.got_messages.fetch_add(messages, Ordering::Relaxed);
-        self.pulls_found.fetch_add(1, Ordering::Relaxed);
+        self.got_messages.add(messages);
+        self.pulls_found.add(1);
     }
 
     pub(crate) fn missed(&self) {
-        self.pulls_missed.fetch_add(1, Ordering::Relaxed);
+        self.pulls_missed.add(1);
     }
 
     /// All counters; `committed` comes from where offsets are kept.
     pub(crate) fn totals(&self, committed: u64) -> Totals {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Totals {
-            put_messages: read(&self.put_messages),
-            put_bytes: read(&self.put_bytes),
-            put_failures: read(&self.put_failures),
-            got_messages: read(&self.got_messages),
-            pulls_found: read(&self.pulls_found),
-            pulls_missed: read(&self.pulls_missed),
+            put_messages: self.put_messages.get(),
+            put_bytes: self.put_bytes.get(),
+            put_failures: self.put_failures.get(),
+            got_messages: self.got_messages.get(),
+            pulls_found: self.pulls_found.get(),
+            pulls_missed: self.pulls_missed.get(),
             committed,
         }
+    }
+}
+
+const SLOTS: usize = 8;
+
+/// A number that many threads add to on every message: each has a cache line of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Counter([Slot; SLOTS]);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Slot(AtomicU64);
+
+thread_local! {
+    static SLOT: Cell<usize> = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SLOTS)
+    };
+}
+
+impl Counter {
+    pub(crate) fn add(&self, number: u64) {
+        self.0[SLOT.get()].0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// The sum of what was added.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|slot| slot.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_all_threads_add() {
+        let counter = Counter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| (0..1000).for_each(|_| counter.add(2)));
+            }
+        });
+        assert_eq!(counter.get(), 40_000);
     }
 }

@@ -9,15 +9,19 @@ use crate::{
     persist::{self, ConfigFile, LoadError, Saver, Ticket},
     refusal::Refusal,
 };
+use arc_swap::ArcSwap;
 use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
 use oxmq_store::{DeleteError, Queue, Store};
-use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic};
+use oxmq_types::{
+    AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic, java_string_hash,
+};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt, io,
+    ops::Deref,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,6 +30,13 @@ use tracing::info;
 
 /// Most queues of one topic. Java has no limit; its tools refuse more, and each queue costs a folder.
 pub(crate) const QUEUES_MAX: u32 = 65_536;
+
+/// Parts of the table: a change copies one of them.
+const SHARDS: usize = 64;
+
+fn shard_of(name: &str) -> usize {
+    java_string_hash(name).unsigned_abs() as usize % SHARDS
+}
 
 /// What decides which topics exist without anybody having made them.
 #[derive(Debug, Clone)]
@@ -56,8 +67,10 @@ struct Shared {
     file: ConfigFile,
     rules: TopicRules,
     store: Arc<Store>,
-    table: RwLock<HashMap<String, Arc<Topic>>>,
-    /// Held while the table changes, so that changes are made one after the other. Never taken under `table`.
+    /// By the hash of the name. Every send and pull reads them and none writes even a reference count that all
+    /// threads share; a change copies one shard.
+    shards: [ArcSwap<HashMap<String, Arc<Topic>>>; SHARDS],
+    /// Held while the table changes, so that changes are made one after the other.
     version: Mutex<DataVersion>,
     /// Topics whose files are being removed, which cannot be made until they are gone. Nothing is locked under it.
     deleting: Mutex<HashSet<String>>,
@@ -68,8 +81,10 @@ struct Shared {
 pub(crate) struct Topic {
     name: Box<str>,
     store: Arc<Store>,
-    config: RwLock<Arc<TopicConfig>>,
-    queues: RwLock<Vec<Option<Arc<TopicQueue>>>>,
+    config: ArcSwap<TopicConfig>,
+    /// By their number; changed under the lock.
+    queues: ArcSwap<Vec<Option<Arc<TopicQueue>>>>,
+    queues_lock: Mutex<()>,
 }
 
 /// One queue of a topic, and those who wait for its next message.
@@ -85,7 +100,8 @@ pub(crate) struct TopicQueue {
 impl Topic {
     fn new(config: TopicConfig, store: Arc<Store>) -> Arc<Self> {
         let name = config.topic_name.clone().into();
-        Arc::new(Self { name, store, config: RwLock::new(Arc::new(config)), queues: RwLock::default() })
+        let (config, queues) = (ArcSwap::from_pointee(config), ArcSwap::default());
+        Arc::new(Self { name, store, config, queues, queues_lock: Mutex::default() })
     }
 
     /// Its name.
@@ -96,13 +112,13 @@ impl Topic {
 
     /// Its settings.
     #[must_use]
-    pub(crate) fn config(&self) -> Arc<TopicConfig> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn config(&self) -> impl Deref<Target = Arc<TopicConfig>> + use<> {
+        self.config.load()
     }
 
     /// Messages sent to it since the start.
     pub(crate) fn sent(&self) -> u64 {
-        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let queues = self.queues.load();
         queues.iter().flatten().map(|queue| queue.sent.load(Ordering::Relaxed)).sum()
     }
 
@@ -112,21 +128,21 @@ impl Topic {
     /// [`Refusal::System`] if the store cannot open it.
     pub(crate) fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
         let at = id.0 as usize;
-        {
-            let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(Some(queue)) = queues.get(at) {
-                return Ok(queue.clone());
-            }
+        if let Some(Some(queue)) = self.queues.load().get(at) {
+            return Ok(queue.clone());
         }
         if id.0 >= QUEUES_MAX {
             return Err(Refusal::Parameter(format!("queueId[{id}] is illegal")));
         }
         let stored = self.store.queue(&self.name, id).map_err(|error| Refusal::System(error.to_string()))?;
-        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.queues_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = Vec::clone(&self.queues.load());
         if queues.len() <= at {
             queues.resize_with(at + 1, || None);
         }
-        Ok(queues[at].get_or_insert_with(|| Arc::new(TopicQueue::new(stored))).clone())
+        let queue = queues[at].get_or_insert_with(|| Arc::new(TopicQueue::new(stored))).clone();
+        self.queues.store(Arc::new(queues));
+        Ok(queue)
     }
 }
 
@@ -156,13 +172,17 @@ impl Topics {
             let config = TopicConfig { topic_name: name.clone(), ..config };
             (name, Topic::new(config, store.clone()))
         });
-        let table = RwLock::new(topics.collect());
+        let mut shards = [const { Vec::new() }; SHARDS];
+        for (name, topic) in topics {
+            shards[shard_of(&name)].push((name, topic));
+        }
+        let shards = shards.map(|topics| ArcSwap::from_pointee(topics.into_iter().collect()));
         let version = Mutex::new(file.data_version);
         let shared = Shared {
             file: ConfigFile::new(path),
             rules,
             store,
-            table,
+            shards,
             version,
             deleting: Mutex::default(),
             changed: Notify::new(),
@@ -173,13 +193,18 @@ impl Topics {
     /// A topic by its name.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.shard(name).load().get(name).cloned()
+    }
+
+    fn shard(&self, name: &str) -> &ArcSwap<HashMap<String, Arc<Topic>>> {
+        &self.shared.shards[shard_of(name)]
     }
 
     /// All topics, in no order.
     #[must_use]
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
-        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let shards = self.shared.shards.iter();
+        shards.flat_map(|shard| shard.load().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Makes the topic `name` as its first message asks for it: with the settings of `default_topic` and at most
@@ -221,14 +246,14 @@ impl Topics {
             return None;
         }
         let topic = Topic::new(config, self.shared.store.clone());
-        {
-            let mut table = self.shared.table.write().unwrap_or_else(PoisonError::into_inner);
-            if table.len() >= TOPICS_MAX {
-                return None;
-            }
-            table.insert(topic.name().to_owned(), topic.clone());
+        let shard = self.shard(topic.name());
+        let mut table = HashMap::clone(&shard.load());
+        if table.len() >= TOPICS_MAX / SHARDS {
+            return None;
         }
-        info!(topic = topic.name(), config = ?topic.config(), "topic made");
+        table.insert(topic.name().to_owned(), topic.clone());
+        shard.store(Arc::new(table));
+        info!(topic = topic.name(), config = ?*topic.config(), "topic made");
         Some((topic, self.touched(&mut version)))
     }
 
@@ -240,11 +265,11 @@ impl Topics {
         }
         let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = self.get(&config.topic_name)?;
-        if *topic.config() == config {
+        if **topic.config() == config {
             return Some(self.saver.request());
         }
         info!(topic = topic.name(), ?config, "topic settings changed");
-        *topic.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        topic.config.store(Arc::new(config));
         Some(self.touched(&mut version))
     }
 
@@ -255,7 +280,10 @@ impl Topics {
         let ticket = {
             let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
             self.deleting().insert(name.to_owned());
-            let known = self.shared.table.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+            let shard = self.shard(name);
+            let mut table = HashMap::clone(&shard.load());
+            let known = table.remove(name);
+            shard.store(Arc::new(table));
             if known.is_some() { self.touched(&mut version) } else { self.saver.request() }
         };
         let deleted = self.shared.store.delete_topic(name);
@@ -283,8 +311,10 @@ impl Topics {
     #[must_use]
     pub(crate) fn snapshot(&self) -> TopicConfigSerializeWrapper {
         let version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
-        let configs = table.iter().map(|(name, topic)| (name.clone(), TopicConfig::clone(&topic.config())));
+        let configs = self
+            .all()
+            .into_iter()
+            .map(|topic| (topic.name().to_owned(), TopicConfig::clone(&topic.config())));
         TopicConfigSerializeWrapper { data_version: *version, topic_config_table: configs.collect() }
     }
 

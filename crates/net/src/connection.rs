@@ -6,14 +6,15 @@
 //! connection that has something to do; it keeps bytes of its own only for an incomplete frame or unsent answers.
 
 use crate::{Answer, Peer, Reply, Request, Service, outbox::Outbox};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use oxmq_remoting::{Command, Encoding, FRAME_MAX_BYTES, Frame, Header, Kind, code, split_frame};
 use std::{
     cell::RefCell,
     future::Future,
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,6 +33,8 @@ use tracing::{debug, error, info, warn};
 pub const UNSENT_MAX_BYTES: usize = 1 << 20;
 /// Once so many requests of a peer wait for something, no more are read from it.
 const LATER_MAX: usize = 16 * 1024;
+/// Requests handled before other connections of the thread have their turn.
+const TURN_REQUESTS: usize = 1024;
 /// Bytes read in one call.
 const READ_BYTES: usize = 256 * 1024;
 /// A frame up to this size may be incomplete at no charge to the common budget.
@@ -93,7 +96,8 @@ thread_local! {
 }
 
 /// A request that waits for something, and how its answer has to be written.
-type Waiting = Pin<Box<dyn Future<Output = (Command, Encoding, i32)> + Send>>;
+/// Nothing is written for a one-way request.
+type Waiting = Pin<Box<dyn Future<Output = Option<(Command, Encoding, i32)>> + Send>>;
 
 /// Why a connection ends.
 enum End {
@@ -117,9 +121,13 @@ pub(crate) struct Connection {
     peer: Arc<Peer>,
     service: Arc<dyn Service>,
     shared: Arc<Shared>,
-    /// The beginning of a frame whose rest has not come yet.
-    incomplete: Vec<u8>,
-    /// What `incomplete` takes of the common budget.
+    /// What was read and is not handled: the beginning of a frame whose rest has not come yet.
+    received: Vec<u8>,
+    /// True if whole frames may be among it, because there was no room for their answers or no time.
+    stopped: bool,
+    /// Requests that may be handled before others have their turn.
+    turn: usize,
+    /// What `received` takes of the common budget.
     charged: usize,
     outbox: Outbox,
     waiting: FuturesUnordered<Waiting>,
@@ -147,7 +155,9 @@ impl Connection {
             peer,
             service,
             shared,
-            incomplete: Vec::new(),
+            received: Vec::new(),
+            stopped: false,
+            turn: 0,
             charged: 0,
             outbox: Outbox::default(),
             waiting: FuturesUnordered::new(),
@@ -160,31 +170,54 @@ impl Connection {
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Poll<End> {
-        match self.poll_io(context, spare) {
-            Ok(()) => Poll::Pending,
-            Err(end) => Poll::Ready(end),
+        let Err(end) = self.poll_io(context, spare) else { return Poll::Pending };
+        if let End::Because(_) = end {
+            // Whatever was asked before it went wrong is answered, if the socket takes it; the end is sure anyway.
+            let _ = self.poll_flush(context, spare);
         }
+        Poll::Ready(end)
     }
 
     /// Does all that can be done now; every source that can go on later has been told to wake this task.
     fn poll_io(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<(), End> {
-        self.take_inbox(context, spare)?;
-        self.poll_waiting(context, spare);
+        self.turn = TURN_REQUESTS;
         loop {
-            let flushed = self.poll_flush(context, spare)?;
-            if !flushed && self.outbox.len() >= UNSENT_MAX_BYTES || self.waiting.len() >= LATER_MAX {
+            self.take_inbox(context, spare)?;
+            // What was just asked may already have its answer.
+            self.poll_waiting(context, spare);
+            let left_behind = self.outbox.len() >= UNSENT_MAX_BYTES;
+            self.poll_flush(context, spare)?;
+            if !self.has_room() {
+                // That nothing is read now is no fault of the peer's.
+                self.frame_since = self.frame_since.map(|_| Instant::now());
+            }
+            if self.outbox.len() >= UNSENT_MAX_BYTES {
+                break;
+            }
+            if left_behind {
+                continue;
+            }
+            if !self.has_room() {
+                break;
+            }
+            if self.turn == 0 {
+                // Unlike a wake-up of itself, this lets the runtime see first what other sockets have.
+                let _ = pin!(tokio::task::yield_now()).poll(context);
                 break;
             }
             if !self.poll_read(context, spare)? {
                 break;
             }
-            // What was just asked may already have its answer.
-            self.poll_waiting(context, spare);
         }
         if self.timer.as_mut().poll(context).is_ready() {
             self.check_time(context)?;
         }
         Ok(())
+    }
+
+    /// True if one more request may be handled.
+    fn has_room(&self) -> bool {
+        self.outbox.len() < UNSENT_MAX_BYTES && self.waiting.len() < LATER_MAX
     }
 
     fn take_inbox(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<(), End> {
@@ -195,7 +228,8 @@ impl Connection {
         if !inbox.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             inbox.waker = Some(context.waker().clone());
         }
-        if inbox.commands.is_empty() {
+        // Where too many wait, they are counted; in the outbox they are not.
+        if inbox.commands.is_empty() || self.outbox.len() >= UNSENT_MAX_BYTES {
             return Ok(());
         }
         let commands = std::mem::take(&mut inbox.commands);
@@ -207,118 +241,143 @@ impl Connection {
     }
 
     fn poll_waiting(&mut self, context: &mut Context<'_>, spare: &mut Spare) {
-        while !self.waiting.is_empty() {
-            let Poll::Ready(Some((command, encoding, opaque))) = self.waiting.poll_next_unpin(context) else {
-                return;
-            };
-            self.outbox.push(command, encoding, Kind::Response, opaque, &mut spare.write);
+        while !self.waiting.is_empty() && self.outbox.len() < UNSENT_MAX_BYTES {
+            let Poll::Ready(Some(answer)) = self.waiting.poll_next_unpin(context) else { return };
+            if let Some((command, encoding, opaque)) = answer {
+                self.outbox.push(command, encoding, Kind::Response, opaque, &mut spare.write);
+            }
         }
     }
 
-    /// True if nothing is left to write.
-    fn poll_flush(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<bool, End> {
+    /// Writes what the socket takes.
+    fn poll_flush(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> io::Result<()> {
         let before = self.outbox.len();
         if before == 0 {
-            return Ok(true);
+            return Ok(());
         }
-        let flushed = match self.outbox.poll_write(&mut self.stream, context, &mut spare.write) {
-            Poll::Ready(result) => result.map(|()| true)?,
-            Poll::Pending => false,
-        };
-        if flushed {
+        if let Poll::Ready(result) = self.outbox.poll_write(&mut self.stream, context, &mut spare.write) {
+            result?;
+        }
+        let (left, now) = (self.outbox.len(), Instant::now());
+        if left < before {
+            self.last_active = now;
             self.unsent_since = None;
-        } else if self.outbox.len() < before || self.unsent_since.is_none() {
-            self.unsent_since = Some(Instant::now());
         }
-        Ok(flushed)
-    }
-
-    /// Reads once and handles what came. False if there is nothing to read.
-    fn poll_read(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<bool, End> {
-        if !self.incomplete.is_empty() {
-            return self.poll_read_more(context, spare);
-        }
-        spare.read.resize(READ_BYTES, 0);
-        let mut read = std::mem::take(&mut spare.read);
-        let result = self.read_into(context, &mut read).and_then(|length| {
-            let Some(length) = length else { return Ok(false) };
-            let used = self.handle_all(&read[..length], spare)?;
-            if used < length {
-                self.incomplete.extend_from_slice(&read[used..length]);
-                self.frame_since = Some(self.last_active);
-                self.charge()?;
-            }
-            Ok(true)
-        });
-        spare.read = read;
-        result
-    }
-
-    /// Reads on behind an incomplete frame.
-    fn poll_read_more(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<bool, End> {
-        let mut incomplete = std::mem::take(&mut self.incomplete);
-        let before = incomplete.len();
-        // Doubling, so that a length that lies costs no more than what was really sent.
-        incomplete.resize(before + before.clamp(4096, READ_BYTES), 0);
-        let Some(length) = self.read_into(context, &mut incomplete[before..])? else {
-            incomplete.truncate(before);
-            self.incomplete = incomplete;
-            return Ok(false);
-        };
-        incomplete.truncate(before + length);
-        let used = self.handle_all(&incomplete, spare)?;
-        if used == incomplete.len() {
-            self.frame_since = None;
-            incomplete = Vec::new();
-        } else if used > 0 {
-            self.frame_since = Some(self.last_active);
-            incomplete = incomplete[used..].to_vec();
-        }
-        self.incomplete = incomplete;
-        self.charge()?;
-        Ok(true)
-    }
-
-    /// `None` if nothing is there to be read.
-    fn read_into(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Result<Option<usize>, End> {
-        let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.stream).poll_read(context, &mut buffer)? {
-            Poll::Pending => Ok(None),
-            Poll::Ready(()) if buffer.filled().is_empty() => Err(End::ByPeer),
-            Poll::Ready(()) => {
-                self.last_active = Instant::now();
-                Ok(Some(buffer.filled().len()))
-            }
-        }
-    }
-
-    /// Charges the incomplete frame to the common budget.
-    fn charge(&mut self) -> Result<(), End> {
-        let now = self.incomplete.capacity().saturating_sub(FREE_INCOMPLETE_BYTES);
-        let budget = &self.shared.incomplete;
-        if now >= self.charged {
-            let more = now - self.charged;
-            let before = budget.fetch_add(more, Ordering::Relaxed);
-            self.charged = now;
-            if more > 0 && before + more > self.shared.limits.incomplete_max_bytes {
-                return Err(End::Because(
-                    "incomplete frames of all peers exceed the memory set aside for them".into(),
-                ));
-            }
-        } else {
-            budget.fetch_sub(self.charged - now, Ordering::Relaxed);
-            self.charged = now;
+        if left > 0 {
+            self.unsent_since.get_or_insert(now);
         }
         Ok(())
     }
 
-    /// Handles every whole frame of `bytes`; returns how many bytes they took.
+    /// Handles what was left over, or reads once and handles what came. False if there is nothing to read.
+    fn poll_read(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<bool, End> {
+        let before = self.received.len();
+        if before > FREE_INCOMPLETE_BYTES {
+            return self.poll_read_more(context, spare);
+        }
+        // A little is sooner copied to the front of the thread's buffer than read on in a buffer of its own.
+        let mut buffer = std::mem::take(&mut spare.read);
+        buffer.resize(READ_BYTES, 0);
+        buffer[..before].copy_from_slice(&self.received);
+        let result = self.read_behind(context, &mut buffer, before).and_then(|filled| {
+            let Some(filled) = filled else { return Ok(false) };
+            let used = self.handle_all(&buffer[..filled], spare)?;
+            self.received.clear();
+            self.received.extend_from_slice(&buffer[used..filled]);
+            self.keep_rest(used)
+        });
+        spare.read = buffer;
+        result
+    }
+
+    /// Reads on behind much that was left over.
+    fn poll_read_more(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<bool, End> {
+        let mut buffer = std::mem::take(&mut self.received);
+        let before = buffer.len();
+        if !self.stopped {
+            // Doubling, so that a length that lies costs no more than what was really sent.
+            buffer.resize(before + before.min(READ_BYTES), 0);
+        }
+        let filled = self.read_behind(context, &mut buffer, before)?;
+        buffer.truncate(filled.unwrap_or(before));
+        let used = if filled.is_some() { self.handle_all(&buffer, spare)? } else { 0 };
+        buffer.drain(..used);
+        self.received = buffer;
+        if filled.is_some() { self.keep_rest(used) } else { Ok(false) }
+    }
+
+    /// Reads behind the first `before` bytes of `buffer`, unless whole frames may be among those: they come first.
+    /// Returns how many bytes are there then, `None` if nothing is there to be read.
+    fn read_behind(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+        before: usize,
+    ) -> Result<Option<usize>, End> {
+        if self.stopped {
+            return Ok(Some(before));
+        }
+        let mut free = ReadBuf::new(&mut buffer[before..]);
+        match Pin::new(&mut self.stream).poll_read(context, &mut free)? {
+            Poll::Pending => Ok(None),
+            Poll::Ready(()) if free.filled().is_empty() => Err(End::ByPeer),
+            Poll::Ready(()) => {
+                self.last_active = Instant::now();
+                Ok(Some(before + free.filled().len()))
+            }
+        }
+    }
+
+    /// After `used` bytes were handled, what is left takes no more memory than it needs, and its time runs.
+    fn keep_rest(&mut self, used: usize) -> Result<bool, End> {
+        let rest = self.received.len();
+        if rest == 0 {
+            self.received = Vec::new();
+        } else if rest <= FREE_INCOMPLETE_BYTES {
+            self.received.shrink_to(FREE_INCOMPLETE_BYTES);
+        }
+        if rest == 0 || self.stopped || used > 0 {
+            self.frame_since = None;
+        }
+        if rest > 0 && !self.stopped {
+            self.frame_since.get_or_insert_with(Instant::now);
+        }
+        self.charge()?;
+        Ok(true)
+    }
+
+    /// Charges what was received to the common budget.
+    fn charge(&mut self) -> Result<(), End> {
+        let now = self.received.capacity().saturating_sub(FREE_INCOMPLETE_BYTES);
+        let before = std::mem::replace(&mut self.charged, now);
+        let budget = &self.shared.incomplete;
+        if now < before {
+            budget.fetch_sub(before - now, Ordering::Relaxed);
+        } else if now > before {
+            let more = now - before;
+            if budget.fetch_add(more, Ordering::Relaxed) + more > self.shared.limits.incomplete_max_bytes {
+                return Err(End::Because(
+                    "incomplete frames of all peers exceed the memory set aside for them".into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the whole frames of `bytes`, as long as there is room for their answers and it is this connection's
+    /// turn; returns how many bytes they took.
     fn handle_all(&mut self, bytes: &[u8], spare: &mut Spare) -> Result<usize, End> {
         let mut used = 0;
         let limit = self.shared.limits.frame_max_bytes;
+        self.stopped = false;
         while let Some(frame) =
             split_frame(&bytes[used..], limit).map_err(|error| End::Because(error.to_string()))?
         {
+            if self.turn == 0 || !self.has_room() {
+                self.stopped = true;
+                break;
+            }
+            self.turn -= 1;
             used += frame.size;
             self.handle(frame, spare)?;
         }
@@ -333,21 +392,21 @@ impl Connection {
             return Ok(());
         }
         self.encoding = header.encoding;
+        let (code, encoding, opaque) = (header.code, header.encoding, header.opaque);
+        let (wanted, remote) = (!header.is_one_way(), self.peer.remote());
         let request = Request { header: &header, body: frame.body, peer: &self.peer };
-        let answer = catch_unwind(AssertUnwindSafe(|| self.service.handle(request))).unwrap_or_else(|_| {
-            error!(code = header.code, peer = %self.peer.remote(), "the handler of a request panicked");
-            Command::failure(code::SYSTEM_ERROR, "internal error, see the log of the server").into()
-        });
-        let (encoding, opaque) = (header.encoding, header.opaque);
+        let answer = catch_unwind(AssertUnwindSafe(|| self.service.handle(request)))
+            .unwrap_or_else(|_| panicked(code, remote).into());
         match answer {
-            Answer::Nothing => {}
-            Answer::Now(_) if header.is_one_way() => {}
-            Answer::Now(command) => {
-                self.outbox.push(command, encoding, Kind::Response, opaque, &mut spare.write)
+            Answer::Now(command) if wanted => {
+                self.outbox.push(command, encoding, Kind::Response, opaque, &mut spare.write);
             }
-            Answer::Later(future) => {
-                self.waiting.push(Box::pin(async move { (future.await, encoding, opaque) }))
-            }
+            Answer::Now(_) | Answer::Nothing => {}
+            Answer::Later(future) => self.waiting.push(Box::pin(async move {
+                let command =
+                    AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|_| panicked(code, remote));
+                wanted.then_some((command, encoding, opaque))
+            })),
         }
         Ok(())
     }
@@ -374,6 +433,12 @@ impl Connection {
         self.outbox.shrink();
         Ok(())
     }
+}
+
+/// The answer to a request whose handler panicked: one bad request must not end the others of its peer.
+fn panicked(code: i32, peer: SocketAddr) -> Command {
+    error!(code, %peer, "the handler of a request panicked");
+    Command::failure(code::SYSTEM_ERROR, "internal error, see the log of the server")
 }
 
 /// Often enough for both time-outs to be kept within a quarter of their length.

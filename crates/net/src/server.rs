@@ -46,7 +46,12 @@ impl Listening {
                 let _inside = handle.enter();
                 TcpListener::from_std(socket)?
             };
-            listeners.push(handle.spawn(accept(listener, workers.handles(), service.clone(), shared.clone())));
+            listeners.push(handle.spawn(accept(
+                listener,
+                workers.handles(),
+                service.clone(),
+                shared.clone(),
+            )));
         }
         Ok(Server { addrs, listeners })
     }
@@ -124,9 +129,9 @@ async fn accept(listener: TcpListener, handles: Vec<Handle>, service: Arc<dyn Se
                 }
             }
         };
-        // Moved to the worker's own epoll.
-        let Ok(stream) = stream.into_std() else { continue };
         let (service, shared) = (service.clone(), shared.clone());
+        // Moved to the worker's own epoll.
+        let stream = stream.into_std();
         handle.spawn(async move {
             if let Err(error) = serve(stream, service, &shared).await {
                 shared.connections.fetch_sub(1, Ordering::Relaxed);
@@ -137,10 +142,11 @@ async fn accept(listener: TcpListener, handles: Vec<Handle>, service: Arc<dyn Se
 }
 
 async fn serve(
-    stream: std::net::TcpStream,
+    stream: io::Result<std::net::TcpStream>,
     service: Arc<dyn Service>,
     shared: &Arc<Shared>,
 ) -> io::Result<()> {
+    let stream = stream?;
     stream.set_nodelay(true)?;
     let stream = tokio::net::TcpStream::from_std(stream)?;
     let peer = Peer::new(stream.peer_addr()?, stream.local_addr()?);

@@ -4,14 +4,12 @@
 //! The parts of the broker were built from what the settings were at the start, so a change counts from the next
 //! start on. Without a file there would be nothing to count, and the change is refused.
 
-use anyhow::Context;
+use crate::keep::keep;
 use oxmq_broker::{Configuration, UpdateRefused};
 use oxmq_config::{BrokerSettings, UpdateError};
 use oxmq_types::Properties;
 use std::{
-    fs::{self, File},
-    io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 use tracing::warn;
@@ -57,59 +55,14 @@ impl Configuration for LiveSettings {
     }
 }
 
-/// Writes `changes` into the file, and leaves its other lines as they are.
-fn keep(file: &Path, changes: &Properties) -> anyhow::Result<()> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let new = with_changes(&text, changes)?;
-    let beside = file.with_extension("tmp");
-    let written = File::create(&beside).and_then(|mut beside| {
-        beside.write_all(new.as_bytes())?;
-        beside.sync_data()
-    });
-    let replaced = written.and_then(|()| fs::rename(&beside, file));
-    replaced.with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn with_changes(text: &str, changes: &Properties) -> anyhow::Result<String> {
-    let mut new = String::with_capacity(text.len() + 64);
-    let mut continued = false;
-    for line in text.lines() {
-        let whole = !continued && !line.ends_with('\\');
-        continued = line.ends_with('\\');
-        let key = line.split(['=', ':']).next().unwrap_or_default().trim();
-        if !(whole && changes.get(key).is_some()) {
-            new.push_str(line);
-            new.push('\n');
-        }
-    }
-    for (key, value) in changes.iter() {
-        new += &format!("{key}={value}\n");
-    }
-    let mut expected = Properties::parse(text)?;
-    for (key, value) in changes.iter() {
-        expected.set(key, value);
-    }
-    // A value with a backslash, a file that ends in the middle of a line: rather no change than another.
-    anyhow::ensure!(Properties::parse(&new)? == expected, "the file cannot hold these values in this form");
-    Ok(new)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use oxmq_config::Host;
+    use std::fs;
 
     fn changes(pairs: &[(&str, &str)]) -> Properties {
         pairs.iter().copied().collect()
-    }
-
-    #[test]
-    fn other_lines_stay_as_they_are() {
-        let text = "# ours\nbrokerName=a\n traceOn = true\nx=1,\\\n traceOn=no\n";
-        let new = with_changes(text, &changes(&[("traceOn", "false")])).unwrap();
-        assert_eq!(new, "# ours\nbrokerName=a\nx=1,\\\n traceOn=no\ntraceOn=false\n");
-        assert!(with_changes("x=1\\", &changes(&[("traceOn", "false")])).is_err());
-        assert!(with_changes("", &changes(&[("traceOn", "a\\nb")])).is_err());
     }
 
     #[test]

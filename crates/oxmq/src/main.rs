@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod keep;
 mod live;
 mod log;
+mod name_server;
 mod run;
 mod settings;
 mod shutdown;
@@ -36,11 +38,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         Invocation::Help(text) => say(&text),
         Invocation::Shutdown(role) => shutdown::shut_down(role)?,
         Invocation::Namesrv { config_file, print } => {
-            let Loaded { settings, notices, config_file } = settings::namesrv(config_file)?;
+            let Loaded { settings, notices, .. } = settings::namesrv(config_file)?;
             if print != Print::Nothing {
                 return print_settings(&settings.print_all(), &notices);
             }
-            start("mqnamesrv", log_folder(), "namesrv", &notices, run::run_namesrv(settings, config_file))?;
+            start("mqnamesrv", log_folder(), "namesrv", &notices, run::run_namesrv(settings))?;
         }
         Invocation::Broker { namesrv_addr, config_file, print } => {
             let Loaded { settings, notices, config_file } = settings::broker(namesrv_addr, config_file)?;

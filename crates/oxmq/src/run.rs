@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the servers are put together from their parts.
 
-use crate::{live::LiveSettings, shutdown::shutdown_signal, terminal::say};
+use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
 use anyhow::Context;
 use oxmq_broker::{AdminRules, Broker, PullRules, Registration, SendRules, Settings, TopicRules};
 use oxmq_config::{BrokerSettings, FlushType, NamesrvSettings};
@@ -21,14 +21,15 @@ use tracing::{error, info, warn};
 const UNIT_BYTES: usize = 20;
 
 /// Runs a name server until it is told to stop.
-///
-/// `config_file`: what `-c` named; changes at run time are kept there.
-pub(crate) async fn run_namesrv(
-    settings: NamesrvSettings,
-    config_file: Option<PathBuf>,
-) -> anyhow::Result<()> {
-    let _ = (settings, config_file);
-    anyhow::bail!("the name server is not wired to its command yet")
+pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
+    let workers = workers()?;
+    let name_server = RunningNameServer::start(settings, &workers)?;
+    announce(&name_server.boot_line);
+    let signal = shutdown_signal().await?;
+    info!(signal, "stopping");
+    name_server.stop();
+    workers.shutdown();
+    Ok(())
 }
 
 /// Runs a broker until it is told to stop.
@@ -37,8 +38,7 @@ pub(crate) async fn run_namesrv(
 pub(crate) async fn run_broker(settings: BrokerSettings, config_file: Option<PathBuf>) -> anyhow::Result<()> {
     let workers = workers()?;
     let broker = RunningBroker::start(&settings, config_file, &workers)?;
-    say(&broker.boot_line);
-    info!("{}", broker.boot_line);
+    announce(&broker.boot_line);
     let signal = shutdown_signal().await?;
     info!(signal, "stopping");
     broker.stop().await;
@@ -48,8 +48,32 @@ pub(crate) async fn run_broker(settings: BrokerSettings, config_file: Option<Pat
 
 /// Runs both in this process until it is told to stop.
 pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) -> anyhow::Result<()> {
-    let _ = (namesrv, broker);
-    anyhow::bail!("name server and broker are not wired to this command yet")
+    let workers = workers()?;
+    let name_server = RunningNameServer::start(namesrv, &workers)?;
+    announce(&name_server.boot_line);
+    let addresses = broker.namesrv().addresses.join(";");
+    let data = broker.store().root_dir;
+    let broker = RunningBroker::start(&broker, None, &workers)?;
+    announce(&broker.boot_line);
+    say(&format!(
+        "Data is kept under {}. Topics are made by their first message. Stop with Ctrl-C.",
+        data.display()
+    ));
+    say(&format!(
+        "Try next: export NAMESRV_ADDR={addresses} and run any RocketMQ client, or mqadmin clusterList."
+    ));
+    let signal = shutdown_signal().await?;
+    info!(signal, "stopping");
+    broker.stop().await;
+    name_server.stop();
+    workers.shutdown();
+    Ok(())
+}
+
+/// Prints the line that people and scripts wait for.
+fn announce(boot_line: &str) {
+    say(boot_line);
+    info!("{boot_line}");
 }
 
 fn workers() -> anyhow::Result<Workers> {

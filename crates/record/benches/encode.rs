@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What it costs to encode, stamp and parse one record of about 330 bytes.
+#![allow(missing_docs)] // of the functions that criterion's macros make
 
 use std::hint::black_box;
 

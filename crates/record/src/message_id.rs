@@ -38,11 +38,30 @@ impl std::error::Error for MessageIdError {}
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl MessageId {
+    /// Its text: what `to_string` gives, without the machinery of formatting, because every send is answered with it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(56);
         match self.store_host.ip().to_canonical() {
-            IpAddr::V4(ip) => write!(f, "{:08X}", ip.to_bits())?,
-            IpAddr::V6(ip) => write!(f, "{:032X}", ip.to_bits())?,
+            IpAddr::V4(ip) => push_hex(&mut text, &ip.octets()),
+            IpAddr::V6(ip) => push_hex(&mut text, &ip.octets()),
         }
-        write!(f, "{:08X}{:016X}", self.store_host.port(), self.physical_offset.0)
+        push_hex(&mut text, &u32::from(self.store_host.port()).to_be_bytes());
+        push_hex(&mut text, &self.physical_offset.0.to_be_bytes());
+        text
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

@@ -34,11 +34,11 @@ pub fn find<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Adds a pair at the end, with the separator before it if that is missing. The caller sees to it that neither part
 /// is empty or contains a separator, and that `name` is not there yet.
-pub fn append(properties: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub fn append(properties: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
     if properties.last().is_some_and(|&last| last != PROPERTY_SEPARATOR) {
         properties.push(PROPERTY_SEPARATOR);
     }
-    properties.extend_from_slice(name.as_bytes());
+    properties.extend_from_slice(name.as_ref());
     properties.push(NAME_VALUE_SEPARATOR);
     properties.extend_from_slice(value);
     properties.push(PROPERTY_SEPARATOR);

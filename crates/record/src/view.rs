@@ -298,6 +298,14 @@ impl<'a> RecordView<'a> {
         MessageId { store_host: self.store_host, physical_offset: self.physical_offset() }
     }
 
+    /// Where in the record its topic and its properties lie: what may have any bytes and no checksum covers.
+    #[must_use]
+    pub fn unchecked_ranges(&self) -> [std::ops::Range<usize>; 2] {
+        let properties = self.bytes.len() - self.properties.len();
+        let topic = properties - 2 - self.topic.len();
+        [topic..topic + self.topic.len(), properties..self.bytes.len()]
+    }
+
     /// True if the body is the one that was stored. As in Java, an empty body is not checked.
     #[must_use]
     pub fn verify_crc(&self) -> bool {

@@ -7,112 +7,112 @@ crate::request_headers! {
     /// UPDATE_AND_CREATE_TOPIC (17). Java: `CreateTopicRequestHeader`.
     CreateTopic<'a> {
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queues that consumers see.
-        read_queue_nums: i32 = "readQueueNums",
+        read_queue_nums: i32 = b"readQueueNums",
         /// Queues that producers see.
-        write_queue_nums: i32 = "writeQueueNums",
+        write_queue_nums: i32 = b"writeQueueNums",
         /// Permission bits.
-        perm: i32 = "perm",
+        perm: i32 = b"perm",
         /// `SINGLE_TAG` or `MULTI_TAG`.
-        topic_filter_type: Cow<'a, str> = "topicFilterType",
+        topic_filter_type: Cow<'a, str> = b"topicFilterType",
         /// Unit bits.
-        topic_sys_flag: Option<i32> = "topicSysFlag",
+        topic_sys_flag: Option<i32> = b"topicSysFlag",
         /// True for an ordered topic.
-        order: Option<bool> = "order",
+        order: Option<bool> = b"order",
         /// 5.x: changes of attributes, `+name=value,-name`.
-        attributes: Option<Cow<'a, str>> = "attributes",
+        attributes: Option<Cow<'a, str>> = b"attributes",
     }
 
     /// Requests about a topic alone: DELETE_TOPIC_IN_BROKER (215), GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202),
     /// QUERY_TOPIC_CONSUME_BY_WHO (300).
     TopicQuery<'a> {
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
     }
 
     /// Requests about a group alone that call it `group`: GET_SUBSCRIPTIONGROUP_CONFIG (352),
     /// QUERY_TOPICS_BY_CONSUMER (343).
     GroupQuery<'a> {
         /// Group.
-        group: Cow<'a, str> = "group",
+        group: Cow<'a, str> = b"group",
     }
 
     /// QUERY_SUBSCRIPTION_BY_CONSUMER (345), QUERY_CONSUME_TIME_SPAN (303).
     TopicOfGroup<'a> {
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Group.
-        group: Cow<'a, str> = "group",
+        group: Cow<'a, str> = b"group",
     }
 
     /// DELETE_SUBSCRIPTIONGROUP (207). Java: `DeleteSubscriptionGroupRequestHeader`.
     DeleteGroup<'a> {
         /// Group.
-        group: Cow<'a, str> = "groupName",
+        group: Cow<'a, str> = b"groupName",
         /// True if its offsets are to go, too.
-        clean_offset: Option<bool> = "cleanOffset",
+        clean_offset: Option<bool> = b"cleanOffset",
     }
 
     /// GET_CONSUME_STATS (208). Java: `GetConsumeStatsRequestHeader`.
     ConsumeStatsQuery<'a> {
         /// Group.
-        consumer_group: Cow<'a, str> = "consumerGroup",
+        consumer_group: Cow<'a, str> = b"consumerGroup",
         /// The only topic to look at; all that the group consumes if absent.
-        topic: Option<Cow<'a, str>> = "topic",
+        topic: Option<Cow<'a, str>> = b"topic",
         /// 5.x: several topics with a `;` behind each, whether the group subscribes to them or not.
-        topic_list: Option<Cow<'a, str>> = "topicList",
+        topic_list: Option<Cow<'a, str>> = b"topicList",
     }
 
     /// GET_BROKER_CONSUME_STATS (317). Java: `GetConsumeStatsInBrokerHeader`.
     BrokerConsumeStatsQuery<'a> {
         /// True if only ordered topics are wanted.
-        is_order: Option<bool> = "isOrder",
+        is_order: Option<bool> = b"isOrder",
     }
 
     /// GET_PRODUCER_CONNECTION_LIST (204).
     ProducerGroupQuery<'a> {
         /// Group.
-        producer_group: Cow<'a, str> = "producerGroup",
+        producer_group: Cow<'a, str> = b"producerGroup",
     }
 
     /// VIEW_MESSAGE_BY_ID (33). Java: `ViewMessageRequestHeader`.
     ViewMessage<'a> {
         /// Where its record starts in the commit log.
-        offset: i64 = "offset",
+        offset: i64 = b"offset",
     }
 
     /// QUERY_CONSUME_QUEUE (321). Java: `QueryConsumeQueueRequestHeader`.
     ConsumeQueueQuery<'a> {
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queue.
-        queue_id: i32 = "queueId",
+        queue_id: i32 = b"queueId",
         /// First unit wanted.
-        index: i64 = "index",
+        index: i64 = b"index",
         /// Most units wanted.
-        count: i32 = "count",
+        count: i32 = b"count",
         /// Group whose subscription is wanted, too.
-        consumer_group: Option<Cow<'a, str>> = "consumerGroup",
+        consumer_group: Option<Cow<'a, str>> = b"consumerGroup",
     }
 
     /// VIEW_BROKER_STATS_DATA (315). Java: `ViewBrokerStatsDataRequestHeader`.
     StatsQuery<'a> {
         /// What is counted: `TOPIC_PUT_NUMS` and the like.
-        stats_name: Cow<'a, str> = "statsName",
+        stats_name: Cow<'a, str> = b"statsName",
         /// Of whom: a topic, `topic@group`, a cluster.
-        stats_key: Cow<'a, str> = "statsKey",
+        stats_key: Cow<'a, str> = b"statsKey",
     }
 
     /// GET_CONSUMER_RUNNING_INFO (307) and CONSUME_MESSAGE_DIRECTLY (309), which a broker passes on to a client.
     ConsumerCall<'a> {
         /// Group.
-        consumer_group: Cow<'a, str> = "consumerGroup",
+        consumer_group: Cow<'a, str> = b"consumerGroup",
         /// Client in it.
-        client_id: Cow<'a, str> = "clientId",
+        client_id: Cow<'a, str> = b"clientId",
         /// Message that it is to consume; only in 309.
-        message_id: Option<Cow<'a, str>> = "msgId",
+        message_id: Option<Cow<'a, str>> = b"msgId",
         /// Its topic; only in 309.
-        topic: Option<Cow<'a, str>> = "topic",
+        topic: Option<Cow<'a, str>> = b"topic",
     }
 }

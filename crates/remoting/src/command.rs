@@ -4,7 +4,7 @@
 use crate::{Encoding, Language, code};
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 /// Version that OxMQ tells its peers: the ordinal of `V5_3_3` in Java's `MQVersion`.
 pub const VERSION: i32 = 479;
@@ -24,6 +24,8 @@ pub enum FieldValue {
     Bool(bool),
     /// Written as it is.
     Text(Cow<'static, str>),
+    /// The same, for text that many answers have in common.
+    Shared(Arc<str>),
 }
 
 impl From<i64> for FieldValue {
@@ -60,6 +62,12 @@ impl From<bool> for FieldValue {
 impl From<&'static str> for FieldValue {
     fn from(value: &'static str) -> Self {
         Self::Text(Cow::Borrowed(value))
+    }
+}
+
+impl From<Arc<str>> for FieldValue {
+    fn from(value: Arc<str>) -> Self {
+        Self::Shared(value)
     }
 }
 
@@ -119,7 +127,7 @@ pub struct Command {
     /// Text for people; in an answer, the reason of a failure.
     pub remark: Option<Cow<'static, str>>,
     /// The custom fields (`extFields`).
-    pub fields: SmallVec<[(Cow<'static, str>, FieldValue); 4]>,
+    pub fields: SmallVec<[(Cow<'static, str>, FieldValue); 6]>,
     /// What follows the header.
     pub body: Body,
 }
@@ -166,6 +174,7 @@ impl Command {
 
     /// The same command with one more field.
     #[must_use]
+    #[inline]
     pub fn with(mut self, name: &'static str, value: impl Into<FieldValue>) -> Self {
         self.fields.push((Cow::Borrowed(name), value.into()));
         self
@@ -185,6 +194,7 @@ impl Command {
             FieldValue::Int(value) => Cow::Owned(value.to_string()),
             FieldValue::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             FieldValue::Text(value) => Cow::Borrowed(value.as_ref()),
+            FieldValue::Shared(value) => Cow::Borrowed(value.as_ref()),
         })
     }
 
@@ -212,12 +222,17 @@ impl Command {
             out.extend_from_slice(b",\"extFields\":{");
             for (at, (name, value)) in self.fields.iter().enumerate() {
                 out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-                out.extend_from_slice(name.as_bytes());
+                match name {
+                    Cow::Borrowed(name) => out.extend_from_slice(name.as_bytes()),
+                    // A name that was made at run time may hold anything; one of our own text needs no look.
+                    Cow::Owned(name) => push_escaped(out, name),
+                }
                 out.extend_from_slice(b"\":\"");
                 match value {
                     FieldValue::Int(value) => push_int(out, *value),
                     FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
                     FieldValue::Text(value) => push_escaped(out, value),
+                    FieldValue::Shared(value) => push_escaped(out, value),
                 }
                 out.push(b'"');
             }
@@ -260,6 +275,7 @@ impl Command {
                 FieldValue::Int(value) => push_int(out, *value),
                 FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
                 FieldValue::Text(value) => out.extend_from_slice(value.as_bytes()),
+                FieldValue::Shared(value) => out.extend_from_slice(value.as_bytes()),
             }
             set_length(out, value_at);
         }
@@ -283,8 +299,13 @@ fn set_length(out: &mut [u8], at: usize) {
 
 fn push_escaped(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+    // Without an early end, the compiler looks at many bytes at once.
+    if !rest.iter().fold(false, |found, byte| found | special(*byte)) {
+        return out.extend_from_slice(rest);
+    }
+    while let Some(at) = rest.iter().position(|byte| special(*byte)) {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -298,4 +319,21 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Header, split_frame};
+
+    #[test]
+    fn a_name_made_at_run_time_cannot_break_the_header() {
+        let mut command = Command::new(1);
+        command.fields.push((Cow::Owned("a\":0,\"".into()), 5.into()));
+        let mut bytes = Vec::new();
+        command.encode(Encoding::Json, Kind::Request, 1, &mut bytes);
+        let frame = split_frame(&bytes, 1000).unwrap().unwrap();
+        let header = Header::parse(Encoding::Json, frame.header).unwrap();
+        assert_eq!(header.fields.iter().count(), 1);
+    }
 }

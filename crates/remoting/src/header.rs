@@ -229,10 +229,57 @@ impl<'a> Json<'a> {
         if self.literal("null") {
             return Ok(());
         }
+        if self.plain_fields(fields)? {
+            return Ok(());
+        }
         self.object(|json, name| match json.scalar()? {
             Some(value) => fields.push(name, value),
             None => Ok(()),
         })
+    }
+
+    /// Reads the fields as every client of ours writes them: text only, and no blanks. False if they are not written
+    /// so; then nothing was read.
+    fn plain_fields(&mut self, fields: &mut Fields<'a>) -> Result<bool, HeaderError> {
+        let bytes = self.text.as_bytes();
+        let byte = |at: usize| bytes.get(at).copied();
+        if byte(self.at) != Some(b'{') || byte(self.at + 1) != Some(b'"') {
+            return Ok(false);
+        }
+        let mut at = self.at + 2;
+        loop {
+            let name = at;
+            let Some(end) = quote_or_backslash(bytes, at) else { break };
+            if bytes[end] != b'"' || byte(end + 1) != Some(b':') || byte(end + 2) != Some(b'"') {
+                break;
+            }
+            let value = end + 3;
+            let mut escaped = false;
+            at = value;
+            let close = loop {
+                let Some(found) = quote_or_backslash(bytes, at) else { break None };
+                if bytes[found] == b'"' {
+                    break Some(found);
+                }
+                escaped = true;
+                let Some(length) = escape_length(bytes, found + 1) else { break None };
+                at = found + 1 + length;
+            };
+            let Some(close) = close else { break };
+            let raw = &self.text[value..close];
+            fields
+                .push(&self.text[name..end], if escaped { Text::escaped(raw) } else { Text::plain(raw) })?;
+            match (byte(close + 1), byte(close + 2)) {
+                (Some(b','), Some(b'"')) => at = close + 3,
+                (Some(b'}'), _) => {
+                    self.at = close + 2;
+                    return Ok(true);
+                }
+                _ => break,
+            }
+        }
+        *fields = Fields::default();
+        Ok(false)
     }
 
     /// Calls `member` with each name of an object; it has to consume the value.
@@ -294,10 +341,8 @@ impl<'a> Json<'a> {
         let mut at = start;
         let mut escaped = false;
         loop {
-            let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) else {
-                return Err(HeaderError::Json { at: bytes.len(), expected: "a closing quote" });
-            };
-            at += found;
+            at = quote_or_backslash(bytes, at)
+                .ok_or(HeaderError::Json { at: bytes.len(), expected: "a closing quote" })?;
             if bytes[at] == b'"' {
                 break;
             }
@@ -367,6 +412,25 @@ impl<'a> Json<'a> {
     fn expected(&self, expected: &'static str) -> HeaderError {
         HeaderError::Json { at: self.at, expected }
     }
+}
+
+/// Where the next `"` or `\` stands, from `at` on. Eight bytes at a time: the strings of a header are short, and a call
+/// of a vectorised search costs more than it saves.
+#[inline]
+fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // The high bit of each byte that is zero; what stands above the lowest such byte may be wrong.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*eight);
+        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| at + found)
 }
 
 /// A cursor over a ROCKETMQ header.

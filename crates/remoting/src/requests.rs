@@ -81,6 +81,16 @@ impl<'a, T: FromField<'a>> FromField<'a> for Option<T> {
     }
 }
 
+/// A name on the wire as text, for errors.
+#[doc(hidden)]
+#[must_use]
+pub const fn wire_name(name: &'static [u8]) -> &'static str {
+    match std::str::from_utf8(name) {
+        Ok(name) => name,
+        Err(_) => "?",
+    }
+}
+
 /// Declares typed headers: fields with their type and their name on the wire, or names, of which the first is told
 /// in errors. One pass over the fields fills all.
 #[macro_export]
@@ -100,13 +110,14 @@ macro_rules! request_headers {
             fn from_fields(fields: &$crate::Fields<'a>) -> Result<Self, $crate::FieldError> {
                 $(let mut $field = None;)*
                 for (name, value) in fields.iter() {
-                    match name {
+                    // Patterns of bytes become a decision tree, patterns of text a chain of comparisons.
+                    match name.as_bytes() {
                         $($wire $(| $alias)* => $field = Some(value),)*
                         _ => {}
                     }
                 }
                 Ok(Self {
-                    $($field: $crate::FromField::from_field($wire, $field)?,)*
+                    $($field: $crate::FromField::from_field(const { $crate::requests::wire_name($wire) }, $field)?,)*
                     lifetime: std::marker::PhantomData,
                 })
             }
@@ -119,119 +130,119 @@ request_headers! {
     /// Java: `SendMessageRequestHeader`, `SendMessageRequestHeaderV2`.
     SendMessage<'a> {
         /// Producer group.
-        producer_group: Text<'a> = "producerGroup" | "a",
+        producer_group: Text<'a> = b"producerGroup" | b"a",
         /// Topic.
-        topic: Cow<'a, str> = "topic" | "b",
+        topic: Cow<'a, str> = b"topic" | b"b",
         /// Topic whose settings a new topic inherits, `TBW102`.
-        default_topic: Cow<'a, str> = "defaultTopic" | "c",
+        default_topic: Cow<'a, str> = b"defaultTopic" | b"c",
         /// Queues that the client wishes for a new topic.
-        default_topic_queue_nums: i32 = "defaultTopicQueueNums" | "d",
+        default_topic_queue_nums: i32 = b"defaultTopicQueueNums" | b"d",
         /// Queue, negative for any.
-        queue_id: i32 = "queueId" | "e",
+        queue_id: i32 = b"queueId" | b"e",
         /// Compression, transaction and address bits.
-        sys_flag: i32 = "sysFlag" | "f",
+        sys_flag: i32 = b"sysFlag" | b"f",
         /// When the client made the message, in ms since 1970.
-        born_timestamp_ms: i64 = "bornTimestamp" | "g",
+        born_timestamp_ms: i64 = b"bornTimestamp" | b"g",
         /// The application's own flag.
-        flag: i32 = "flag" | "h",
+        flag: i32 = b"flag" | b"h",
         /// Properties, `k\u{1}v\u{2}…`.
-        properties: Option<Text<'a>> = "properties" | "i",
+        properties: Option<Text<'a>> = b"properties" | b"i",
         /// How often it was consumed in vain.
-        reconsume_times: Option<i32> = "reconsumeTimes" | "j",
+        reconsume_times: Option<i32> = b"reconsumeTimes" | b"j",
         /// Set by clients of a unit.
-        unit_mode: Option<bool> = "unitMode" | "k",
+        unit_mode: Option<bool> = b"unitMode" | b"k",
         /// Most consumptions before it becomes a dead letter, for a retry topic.
-        max_reconsume_times: Option<i32> = "maxReconsumeTimes" | "l",
+        max_reconsume_times: Option<i32> = b"maxReconsumeTimes" | b"l",
         /// True if the body is a batch.
-        batch: Option<bool> = "batch" | "m",
+        batch: Option<bool> = b"batch" | b"m",
     }
 
     /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361). Java: `PullMessageRequestHeader`.
     PullMessage<'a> {
         /// Consumer group.
-        consumer_group: Cow<'a, str> = "consumerGroup",
+        consumer_group: Cow<'a, str> = b"consumerGroup",
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queue.
-        queue_id: i32 = "queueId",
+        queue_id: i32 = b"queueId",
         /// First message wanted.
-        queue_offset: i64 = "queueOffset",
+        queue_offset: i64 = b"queueOffset",
         /// Most messages wanted.
-        max_messages: i32 = "maxMsgNums",
+        max_messages: i32 = b"maxMsgNums",
         /// Commit, suspend, subscription and class filter bits. Java: `PullSysFlag`.
-        sys_flag: i32 = "sysFlag",
+        sys_flag: i32 = b"sysFlag",
         /// Offset to commit on the way, if its bit is set.
-        commit_offset: i64 = "commitOffset",
+        commit_offset: i64 = b"commitOffset",
         /// How long an empty pull may be held, in ms.
-        suspend_timeout_ms: i64 = "suspendTimeoutMillis",
+        suspend_timeout_ms: i64 = b"suspendTimeoutMillis",
         /// Filter expression.
-        subscription: Option<Cow<'a, str>> = "subscription",
+        subscription: Option<Cow<'a, str>> = b"subscription",
         /// Version of the subscription, the client's clock in ms.
-        sub_version: i64 = "subVersion",
+        sub_version: i64 = b"subVersion",
         /// `TAG` or `SQL92`, absent for tags.
-        expression_type: Option<Cow<'a, str>> = "expressionType",
+        expression_type: Option<Cow<'a, str>> = b"expressionType",
         /// Most bytes wanted.
-        max_bytes: Option<i32> = "maxMsgBytes",
+        max_bytes: Option<i32> = b"maxMsgBytes",
     }
 
     /// GET_MAX_OFFSET (30), GET_MIN_OFFSET (31), GET_EARLIEST_MSG_STORETIME (32).
     QueueQuery<'a> {
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queue.
-        queue_id: i32 = "queueId",
+        queue_id: i32 = b"queueId",
     }
 
     /// SEARCH_OFFSET_BY_TIMESTAMP (29). Java: `SearchOffsetRequestHeader`.
     SearchOffset<'a> {
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queue.
-        queue_id: i32 = "queueId",
+        queue_id: i32 = b"queueId",
         /// Store time searched for, in ms since 1970.
-        timestamp_ms: i64 = "timestamp",
+        timestamp_ms: i64 = b"timestamp",
         /// 5.x: `LOWER` (the first of equals, the default) or `UPPER` (the last).
-        boundary: Option<Cow<'a, str>> = "boundaryType",
+        boundary: Option<Cow<'a, str>> = b"boundaryType",
     }
 
     /// QUERY_CONSUMER_OFFSET (14). Java: `QueryConsumerOffsetRequestHeader`.
     QueryConsumerOffset<'a> {
         /// Group.
-        consumer_group: Cow<'a, str> = "consumerGroup",
+        consumer_group: Cow<'a, str> = b"consumerGroup",
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queue.
-        queue_id: i32 = "queueId",
+        queue_id: i32 = b"queueId",
         /// 5.x: false if a group without an offset is not to be given 0.
-        set_zero_if_not_found: Option<bool> = "setZeroIfNotFound",
+        set_zero_if_not_found: Option<bool> = b"setZeroIfNotFound",
     }
 
     /// UPDATE_CONSUMER_OFFSET (15). Java: `UpdateConsumerOffsetRequestHeader`.
     UpdateConsumerOffset<'a> {
         /// Group.
-        consumer_group: Cow<'a, str> = "consumerGroup",
+        consumer_group: Cow<'a, str> = b"consumerGroup",
         /// Topic.
-        topic: Cow<'a, str> = "topic",
+        topic: Cow<'a, str> = b"topic",
         /// Queue.
-        queue_id: i32 = "queueId",
+        queue_id: i32 = b"queueId",
         /// The next message to consume.
-        commit_offset: i64 = "commitOffset",
+        commit_offset: i64 = b"commitOffset",
     }
 
     /// GET_CONSUMER_LIST_BY_GROUP (38), and other requests about a group alone.
     ConsumerGroupQuery<'a> {
         /// Group.
-        consumer_group: Cow<'a, str> = "consumerGroup",
+        consumer_group: Cow<'a, str> = b"consumerGroup",
     }
 
     /// UNREGISTER_CLIENT (35). Java: `UnregisterClientRequestHeader`.
     UnregisterClient<'a> {
         /// Client id.
-        client_id: Cow<'a, str> = "clientID",
+        client_id: Cow<'a, str> = b"clientID",
         /// Producer group that it leaves.
-        producer_group: Option<Cow<'a, str>> = "producerGroup",
+        producer_group: Option<Cow<'a, str>> = b"producerGroup",
         /// Consumer group that it leaves.
-        consumer_group: Option<Cow<'a, str>> = "consumerGroup",
+        consumer_group: Option<Cow<'a, str>> = b"consumerGroup",
     }
 }
 

@@ -49,7 +49,6 @@ pub(crate) trait Disk: Send + Sync + 'static {
 
 /// A file that is read and written at positions.
 pub(crate) trait File: Send + Sync {
-    fn length(&self) -> io::Result<u64>;
     fn set_length(&self, length: u64) -> io::Result<()>;
     /// Fills `buffer` as far as the file goes; the rest is left alone. Returns the bytes read.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;

@@ -26,6 +26,8 @@ mod recovery;
 mod registry;
 mod store;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};

@@ -80,7 +80,8 @@ pub(crate) fn recover(
     let limit = last + log.segment_size;
     let mark = checkpoint.mark.filter(|mark| holds(log, mark, min, limit));
 
-    let is_end = |end: u64| end > last && matches!(log.look(end), At::End);
+    let names = registry.names();
+    let is_end = |end: u64| end > last && matches!(log.look(end), At::End) && !names.is_empty();
     if let Some(mark) = mark.filter(|mark| mark.clean && !crashed && is_end(mark.dispatched.0)) {
         let end = mark.dispatched.0;
         log.publish(end);
@@ -98,7 +99,6 @@ pub(crate) fn recover(
     }
 
     let began = Instant::now();
-    let names = registry.names();
     let start = if names.is_empty() {
         min
     } else if crashed {

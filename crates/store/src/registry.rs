@@ -20,9 +20,12 @@ use crate::{
 /// Longest name of a folder on the usual file systems.
 const FOLDER_NAME_MAX: usize = 255;
 
+/// Queues of a topic by number; `None` for one that nobody opened yet.
+type TopicQueues = BTreeMap<u32, Option<Arc<Queue>>>;
+
 pub(crate) struct Registry {
     pub(crate) files: Arc<QueueFiles>,
-    topics: RwLock<HashMap<Arc<str>, BTreeMap<u32, Option<Arc<Queue>>>>>,
+    topics: RwLock<HashMap<Arc<str>, TopicQueues>>,
     next_key: AtomicU32,
     /// What queues that are opened from now on leave out, see [`Queue::load`].
     pub(crate) limits: RwLock<Limits>,
@@ -52,7 +55,7 @@ impl Registry {
             }
             let queues = files.disk.list(&dir).map_err(failed(&dir))?;
             let ids = queues.iter().filter(|queue| queue.is_dir).filter_map(|queue| queue.name.parse().ok());
-            let queues: BTreeMap<u32, _> = ids.map(|id| (id, None)).collect();
+            let queues: TopicQueues = ids.map(|id| (id, None)).collect();
             topics.insert(Arc::from(topic.name), queues);
         }
         Ok(Self {

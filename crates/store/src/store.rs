@@ -250,7 +250,7 @@ impl Store {
     /// that is made again starts at 0. Whoever holds one of the queues gets [`AppendError::QueueDeleted`].
     ///
     /// # Errors
-    /// [`CloseError`] if files cannot be removed or what was appended before cannot be made durable.
+    /// [`DeleteError`] if files cannot be removed, or what was appended before cannot be made durable.
     pub fn delete_topic(&self, topic: &str) -> Result<(), DeleteError> {
         let shared = &*self.shared;
         // With the flusher held, no tail is being written, which would make the files again.

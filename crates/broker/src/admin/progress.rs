@@ -136,7 +136,7 @@ impl Parts {
 
     fn config(&self, topic: &str) -> Result<Arc<TopicConfig>, Refusal> {
         let known = self.topics.get(topic).ok_or_else(|| Refusal::TopicUnknown(topic.to_owned()))?;
-        Ok(known.config())
+        Ok(known.config().clone())
     }
 
     pub(super) fn topic_stats(&self, topic: &str) -> Result<Command, Refusal> {

@@ -86,7 +86,7 @@ impl MemoryDisk {
             let Content { now, durable } = &mut *content;
             durable.resize(now.len(), 0);
             for (new, old) in now.chunks_mut(PAGE).zip(durable.chunks_mut(PAGE)) {
-                if random.next() % 2 == 0 {
+                if random.next().is_multiple_of(2) {
                     new.copy_from_slice(old);
                 }
                 old.copy_from_slice(new);
@@ -203,10 +203,6 @@ impl MemoryFile {
 }
 
 impl File for Arc<MemoryFile> {
-    fn length(&self) -> io::Result<u64> {
-        Ok(lock(&self.content).now.len() as u64)
-    }
-
     fn set_length(&self, length: u64) -> io::Result<()> {
         let mut content = lock(&self.content);
         content.now.resize(length as usize, 0);

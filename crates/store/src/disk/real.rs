@@ -107,10 +107,6 @@ fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
 struct RealFile(fs::File);
 
 impl File for RealFile {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }

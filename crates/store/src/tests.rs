@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The store on a disk in memory, against a plain map; and what it does when the disk fails.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use oxmq_record::{Draft, Encoder, RecordView, sys_flag};
+use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
+use proptest::{collection::vec, prelude::*};
+
+use crate::{
+    AppendError, Appended, Boundary, Entry, FlushError, FlushMode, OpenError, Queue, Store, StoreConfig,
+    Unit,
+    disk::{Disk, memory::MemoryDisk},
+    tags_of,
+};
+
+const SEGMENT: u64 = 2048;
+
+fn config() -> StoreConfig {
+    StoreConfig {
+        segment_size_bytes: SEGMENT,
+        // Three units, so that queues have several files.
+        consume_queue_file_size_bytes: 60,
+        flush: FlushMode::Sync,
+        queue_flush_interval_ms: 1,
+        checkpoint_interval_ms: 5,
+        ..StoreConfig::new("/store")
+    }
+}
+
+fn open(disk: &Arc<MemoryDisk>) -> Result<Arc<Store>, OpenError> {
+    Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, config(), Box::new(tags_of))
+}
+
+fn record(topic: &str, queue_id: u32, flags: i32, body: &[u8]) -> Vec<u8> {
+    let host = "127.0.0.1:10911".parse().unwrap();
+    let draft = Draft {
+        topic,
+        queue_id: QueueId(queue_id),
+        flag: 0,
+        sys_flag: flags,
+        born_timestamp_ms: 1,
+        born_host: host,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        properties: b"TAGS\x01TagA\x02",
+    };
+    let mut out = Vec::new();
+    Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
+    out
+}
+
+fn append(store: &Store, topic: &str, queue_id: u32, body: &[u8]) -> Result<Appended, AppendError> {
+    let queue = store.queue(topic, QueueId(queue_id)).unwrap();
+    store.append(&queue, &mut record(topic, queue_id, 0, body), TagsCode(2_598_919))
+}
+
+fn units(queue: &Queue) -> Vec<Unit> {
+    let mut out = Vec::new();
+    queue.read_units(queue.min_offset(), usize::MAX, &mut out).unwrap();
+    assert_eq!(out.len() as u64, queue.max_offset().0 - queue.min_offset().0);
+    out
+}
+
+/// Bodies of all messages of a queue from offset 0 on, each checked to be what its unit says; `None` for filler and
+/// below the minimum.
+fn bodies(store: &Store, topic: &str, queue_id: u32) -> Vec<Option<Vec<u8>>> {
+    let queue = store.queue(topic, QueueId(queue_id)).unwrap();
+    let min = queue.min_offset().0;
+    let read = |(i, unit): (usize, &Unit)| {
+        let bytes = store.read_record(unit.physical, unit.size);
+        if unit.is_filler() {
+            assert_eq!(bytes, None);
+            return None;
+        }
+        let bytes = bytes.unwrap();
+        let record = RecordView::parse(&bytes).unwrap();
+        assert!(record.verify_crc());
+        assert_eq!((record.topic(), record.queue_id()), (topic, QueueId(queue_id)));
+        assert_eq!(record.queue_offset(), QueueOffset(min + i as u64));
+        assert_eq!((record.physical_offset(), record.size()), (unit.physical, unit.size));
+        assert_eq!(unit.tags_code, TagsCode(2_598_919));
+        Some(record.body().to_vec())
+    };
+    let lost = std::iter::repeat_n(None, min as usize);
+    lost.chain(units(&queue).iter().enumerate().map(read)).collect()
+}
+
+#[test]
+fn what_is_appended_is_read_at_once_and_after_a_clean_close() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let mut expected = Vec::new();
+    for i in 0..50u8 {
+        let body = vec![i; usize::from(i) * 7];
+        let appended = append(&store, "T", 1, &body).unwrap();
+        assert_eq!(appended.queue_offset, QueueOffset(u64::from(i)));
+        expected.push(Some(body));
+        assert_eq!(bodies(&store, "T", 1), expected);
+    }
+    assert!(store.max_physical().0 > 3 * SEGMENT, "rolled");
+    assert_eq!(bodies(&store, "T", 0), []);
+    store.close().unwrap();
+    assert!(!disk.exists(Path::new("/store/abort")));
+    assert!(matches!(append(&store, "T", 1, b""), Err(AppendError::Closed)));
+    assert!(matches!(open(&disk), Err(OpenError::Locked { .. })));
+    let (end, last) = (store.max_physical(), store.last_store_timestamp_ms());
+    drop(store);
+
+    let store = open(&disk).unwrap();
+    assert!(disk.exists(Path::new("/store/abort")));
+    assert_eq!((store.max_physical(), store.last_store_timestamp_ms()), (end, last));
+    assert_eq!(store.queues(), [(Arc::from("T"), QueueId(1))]);
+    assert_eq!(bodies(&store, "T", 1), expected);
+    let appended = append(&store, "T", 1, b"more").unwrap();
+    assert_eq!((appended.queue_offset, appended.physical), (QueueOffset(50), end));
+}
+
+#[test]
+fn a_batch_is_stored_as_a_whole_or_not_at_all() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let (a, b) = (store.queue("T", QueueId(0)).unwrap(), store.queue("T", QueueId(1)).unwrap());
+    let mut bytes = Vec::new();
+    let mut entries = Vec::new();
+    for i in 0..30u32 {
+        let one = record("T", i % 2, 0, &[i as u8; 300]);
+        let start = bytes.len();
+        bytes.extend(one);
+        let queue = if i % 2 == 0 { &a } else { &b };
+        entries.push(Entry { queue, range: start..bytes.len(), tags_code: TagsCode(2_598_919) });
+    }
+    disk.faults().space.store(4 * SEGMENT, Ordering::SeqCst);
+    let mut out = Vec::new();
+    assert!(matches!(store.append_all(&mut bytes, &entries, &mut out), Err(AppendError::DiskFull { .. })));
+    assert_eq!((out.len(), store.max_physical(), a.max_offset()), (0, PhysicalOffset(0), QueueOffset(0)));
+    disk.faults().space.store(u64::MAX, Ordering::SeqCst);
+    // A full disk is not asked again within a second.
+    let started = std::time::Instant::now();
+    while store.append_all(&mut bytes, &entries, &mut out).is_err() {
+        assert!(started.elapsed().as_secs() < 10);
+        std::thread::yield_now();
+    }
+    let offsets: Vec<_> = out.iter().map(|appended| appended.queue_offset.0).collect();
+    assert_eq!(offsets, (0..30).map(|i| i / 2).collect::<Vec<_>>());
+    assert_eq!(bodies(&store, "T", 1).len(), 15);
+
+    let mut cut = record("T", 0, 0, b"x");
+    cut.pop();
+    assert!(matches!(store.append(&a, &mut cut, TagsCode(0)), Err(AppendError::NotARecord { .. })));
+    let mut large = record("T", 0, 0, &[0; 2000]);
+    assert!(matches!(store.append(&a, &mut large, TagsCode(0)), Err(AppendError::TooLarge { .. })));
+}
+
+#[test]
+fn a_failed_fsync_ends_writing() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    append(&store, "T", 0, b"kept").unwrap();
+    store.flush().unwrap();
+    disk.faults().fsync_fails.store(true, Ordering::SeqCst);
+    // The flush in the background may have failed, and refused this, by now: both are right.
+    let appended = append(&store, "T", 0, b"unsure");
+    if appended.is_ok() {
+        assert!(matches!(store.flush(), Err(FlushError::Failed { .. })));
+    }
+    disk.faults().fsync_fails.store(false, Ordering::SeqCst);
+    assert!(matches!(append(&store, "T", 0, b"no"), Err(AppendError::Poisoned { .. })));
+    assert!(matches!(store.refuses(), Some(AppendError::Poisoned { .. })));
+    assert_eq!(bodies(&store, "T", 0)[0].as_deref(), Some(&b"kept"[..]));
+    assert!(store.close().is_err() && disk.exists(Path::new("/store/abort")));
+    drop(store);
+    let store = open(&disk).unwrap();
+    append(&store, "T", 0, b"again").unwrap();
+}
+
+#[test]
+fn prepared_and_rolled_back_parts_get_no_unit() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let queue = store.queue("T", QueueId(0)).unwrap();
+    for (flags, offset, max) in
+        [(0, 0, 1), (sys_flag::PREPARED, 0, 1), (sys_flag::ROLLBACK, 0, 1), (sys_flag::COMMIT, 1, 2)]
+    {
+        let appended = store.append(&queue, &mut record("T", 0, flags, b"x"), TagsCode(2_598_919)).unwrap();
+        assert_eq!((appended.queue_offset.0, queue.max_offset().0), (offset, max));
+    }
+    drop(store);
+    let store = open(&disk).unwrap();
+    assert_eq!(bodies(&store, "T", 0).len(), 2);
+}
+
+#[test]
+fn a_damaged_old_record_does_not_end_the_log() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let ends: Vec<_> = (0..40u8).map(|i| append(&store, "T", 0, &[i; 100]).unwrap().physical).collect();
+    store.close().unwrap();
+    drop(store);
+    // The body of the second record; and the queues are to be built again, so that recovery reads everything.
+    disk.flip(Path::new("/store/commitlog/00000000000000000000"), ends[1].0 as usize + 100);
+    disk.remove_dir_all(Path::new("/store/consumequeue")).unwrap();
+    let store = open(&disk).unwrap();
+    let all = bodies(&store, "T", 0);
+    assert_eq!(all.len(), 40);
+    assert_eq!(all[0].as_deref(), Some(&[0; 100][..]));
+    let first_of_second = ends.iter().position(|at| at.0 >= SEGMENT).unwrap();
+    assert!(all[1..first_of_second].iter().all(Option::is_none));
+    for (i, body) in all.iter().enumerate().skip(first_of_second) {
+        assert_eq!(body.as_deref(), Some(&[i as u8; 100][..]));
+    }
+    assert_eq!(store.record_at(ends[1]), None);
+    assert!(store.record_at(ends[39]).is_some() && store.record_at(PhysicalOffset(ends[39].0 + 1)).is_none());
+}
+
+#[test]
+fn missing_queue_files_are_built_again() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    (0..20u8).for_each(|i| drop(append(&store, "T", u32::from(i) % 3, &[i; 10])));
+    store.close().unwrap();
+    drop(store);
+    disk.remove_dir_all(Path::new("/store/consumequeue")).unwrap();
+    let store = open(&disk).unwrap();
+    assert_eq!((0..3).map(|id| bodies(&store, "T", id).len()).sum::<usize>(), 20);
+}
+
+#[test]
+fn a_deleted_topic_starts_at_zero_and_stays_deleted_after_a_crash() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    (0..10).for_each(|_| drop(append(&store, "T", 0, b"x")));
+    let old = store.queue("T", QueueId(0)).unwrap();
+    append(&store, "U", 0, b"y").unwrap();
+    store.delete_topic("T").unwrap();
+    assert!(store.existing_queue("T", QueueId(0)).unwrap().is_none());
+    let refused = store.append(&old, &mut record("T", 0, 0, b"x"), TagsCode(0));
+    assert!(matches!(refused, Err(AppendError::QueueDeleted { .. })));
+    assert_eq!(append(&store, "T", 0, b"new").unwrap().queue_offset, QueueOffset(0));
+    drop(store);
+    let store = open(&disk).unwrap();
+    assert_eq!(bodies(&store, "T", 0), [Some(b"new".to_vec())]);
+    assert_eq!(bodies(&store, "U", 0).len(), 1);
+    assert!(store.queue("../x", QueueId(0)).is_err() && store.delete_topic("../x").is_err());
+    assert!(store.queue(&"x".repeat(256), QueueId(0)).is_err());
+}
+
+#[test]
+fn offsets_by_time() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let queue = store.queue("T", QueueId(0)).unwrap();
+    assert_eq!(store.offset_by_time(&queue, 5, Boundary::Lower).unwrap(), QueueOffset(0));
+    assert_eq!(store.earliest_time(&queue).unwrap(), None);
+    let times: Vec<i64> =
+        (0..40u8).map(|i| append(&store, "T", 0, &[i]).unwrap().store_timestamp_ms).collect();
+    let (first, last) = (times[0], times[39]);
+    assert_eq!(store.earliest_time(&queue).unwrap(), Some(first));
+    for time in [first - 1, first, last, last + 1].into_iter().chain(first..=last) {
+        let lower = times.partition_point(|&stored| stored < time) as u64;
+        let upper = (times.partition_point(|&stored| stored <= time) as u64).saturating_sub(1);
+        assert_eq!(store.offset_by_time(&queue, time, Boundary::Lower).unwrap(), QueueOffset(lower));
+        assert_eq!(store.offset_by_time(&queue, time, Boundary::Upper).unwrap(), QueueOffset(upper));
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append {
+        queue: u32,
+        length: usize,
+    },
+    Batch {
+        queue: u32,
+        count: usize,
+    },
+    Flush,
+    /// Lets the queues be flushed, and the checkpoint be written.
+    Checkpoint,
+    Reopen,
+    /// The process dies.
+    Kill,
+    /// The power goes.
+    PowerLoss {
+        seed: u64,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => (0u32..4, 0usize..400).prop_map(|(queue, length)| Op::Append { queue, length }),
+        3 => (0u32..4, 1usize..12).prop_map(|(queue, count)| Op::Batch { queue, count }),
+        2 => Just(Op::Flush),
+        1 => Just(Op::Checkpoint),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::Kill),
+        2 => any::<u64>().prop_map(|seed| Op::PowerLoss { seed }),
+    ]
+}
+
+/// Body, if it was not lost, and physical end of a message.
+type Expected = (Option<Vec<u8>>, u64);
+
+/// What ought to be in the store.
+#[derive(Default)]
+struct Model {
+    queues: BTreeMap<u32, Vec<Expected>>,
+    /// Up to where someone was told that the log is durable.
+    promised: u64,
+    count: u64,
+}
+
+impl Model {
+    fn body(&mut self, length: usize) -> Vec<u8> {
+        self.count += 1;
+        let mut body = self.count.to_be_bytes().to_vec();
+        body.resize(8 + length, self.count as u8);
+        body
+    }
+
+    fn add(&mut self, queue: u32, body: Vec<u8>, appended: &Appended) {
+        let all = self.queues.entry(queue).or_default();
+        assert_eq!(appended.queue_offset.0, all.len() as u64);
+        all.push((Some(body), appended.end.0));
+    }
+
+    fn check(&self, store: &Store) {
+        for (&queue, expected) in &self.queues {
+            let expected: Vec<_> = expected.iter().map(|(body, _)| body.clone()).collect();
+            assert_eq!(bodies(store, "T", queue), expected, "queue {queue}");
+        }
+    }
+
+    /// What was promised must be there; of the rest anything may be missing, but nothing may be wrong.
+    fn check_and_forget_lost(&mut self, store: &Store) {
+        for (&queue, expected) in &mut self.queues {
+            let found = bodies(store, "T", queue);
+            assert!(found.len() <= expected.len());
+            for (i, (body, end)) in expected.iter_mut().enumerate() {
+                match found.get(i) {
+                    Some(Some(found)) => assert_eq!(Some(found), body.as_ref(), "queue {queue} at {i}"),
+                    _ => {
+                        assert!(body.is_none() || *end > self.promised, "queue {queue} lost {i}");
+                        *body = None;
+                    }
+                }
+            }
+            expected.truncate(found.len());
+        }
+    }
+}
+
+fn run(ops: Vec<Op>) {
+    let disk = Arc::new(MemoryDisk::default());
+    let mut store = open(&disk).unwrap();
+    let mut model = Model::default();
+    for op in ops {
+        match op {
+            Op::Append { queue, length } => {
+                let body = model.body(length);
+                let appended = append(&store, "T", queue, &body).unwrap();
+                model.add(queue, body, &appended);
+            }
+            Op::Batch { queue, count } => {
+                let target = store.queue("T", QueueId(queue)).unwrap();
+                let all: Vec<_> = (0..count).map(|i| model.body(i * 20)).collect();
+                let mut bytes = Vec::new();
+                let mut entries = Vec::new();
+                for body in &all {
+                    let start = bytes.len();
+                    bytes.extend(record("T", queue, 0, body));
+                    let range = start..bytes.len();
+                    entries.push(Entry { queue: &target, range, tags_code: TagsCode(2_598_919) });
+                }
+                let mut out = Vec::new();
+                store.append_all(&mut bytes, &entries, &mut out).unwrap();
+                all.into_iter().zip(&out).for_each(|(body, appended)| model.add(queue, body, appended));
+            }
+            Op::Flush => {
+                store.flush().unwrap();
+                model.promised = store.flushed_to().0;
+                assert_eq!(store.flushed_to(), store.max_physical());
+            }
+            Op::Checkpoint => std::thread::sleep(std::time::Duration::from_millis(8)),
+            Op::Reopen => {
+                store.close().unwrap();
+                drop(store);
+                store = open(&disk).unwrap();
+                model.promised = store.max_physical().0;
+                model.check(&store);
+            }
+            Op::Kill => {
+                drop(store);
+                store = open(&disk).unwrap();
+                model.check(&store);
+                model.promised = store.max_physical().0;
+            }
+            Op::PowerLoss { seed } => {
+                drop(store);
+                disk.lose_power(seed);
+                store = open(&disk).unwrap();
+                model.check_and_forget_lost(&store);
+                model.promised = store.max_physical().0;
+            }
+        }
+    }
+    model.check(&store);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn behaves_like_a_map_through_crashes(ops in vec(op(), 1..60)) {
+        run(ops);
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Folders that Java brokers wrote, opened as they are.
+//!
+//! `tests/golden/java-VERSION-HOW/` holds every file without the zeros at its end; the test gives them their length
+//! back. `closed`: by the store of that version, segments of 2,048 bytes, queue files of 2,000. `killed`: the folder
+//! of a running 5.3.3 broker, segments of 4,096 bytes, queue files of 6,000,000.
+
+use std::{fs, path::Path};
+
+use oxmq_record::{RecordView, properties};
+use oxmq_store::{Store, StoreConfig, Unit, tags_of};
+use oxmq_types::{QueueId, QueueOffset};
+
+fn copy(from: &Path, to: &Path, length_of: &dyn Fn(&Path) -> u64) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target, length_of);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+            let file = fs::OpenOptions::new().write(true).open(&target).unwrap();
+            file.set_len(length_of(&target)).unwrap();
+        }
+    }
+}
+
+struct Folder {
+    config: StoreConfig,
+    _dir: tempfile::TempDir,
+}
+
+fn folder(name: &str, segment: u64, queue_file: u64) -> Folder {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        segment_size_bytes: segment,
+        consume_queue_file_size_bytes: queue_file,
+        ..StoreConfig::new(dir.path())
+    };
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    copy(&golden, dir.path(), &|file| {
+        if file.starts_with(&config.commit_log_dir) {
+            segment
+        } else if file.starts_with(&config.consume_queue_dir) {
+            queue_file
+        } else if file == config.checkpoint_file {
+            4096
+        } else {
+            0
+        }
+    });
+    Folder { config, _dir: dir }
+}
+
+fn units(store: &Store, topic: &str, queue_id: u32) -> Vec<Unit> {
+    let queue = store.existing_queue(topic, QueueId(queue_id)).unwrap().unwrap();
+    assert_eq!(queue.min_offset(), QueueOffset(0));
+    let mut out = Vec::new();
+    queue.read_units(QueueOffset(0), 1000, &mut out).unwrap();
+    for (i, unit) in out.iter().enumerate() {
+        let bytes = store.read_record(unit.physical, unit.size).unwrap();
+        let record = RecordView::parse(&bytes).unwrap();
+        assert!(record.verify_crc());
+        assert_eq!(record.queue_offset(), QueueOffset(i as u64));
+        assert_eq!((record.topic(), record.queue_id().0), (topic, queue_id));
+        if topic != "SCHEDULE_TOPIC_XXXX" {
+            assert_eq!(unit.tags_code, properties::tags_code(record.properties()));
+        }
+    }
+    out
+}
+
+/// Opens the folder, reads all of it, adds a message, closes, opens and reads again; with the queues as they are and
+/// with queues built from the log, which must come out the same.
+fn check(name: &str, segment: u64, queue_file: u64, end: u64, expected: &[(&str, u32, usize)]) {
+    let mut all = Vec::new();
+    for rebuilt in [false, true] {
+        let folder = folder(name, segment, queue_file);
+        if rebuilt {
+            fs::remove_dir_all(&folder.config.consume_queue_dir).unwrap();
+        }
+        let delay = |record: &RecordView<'_>| match record.topic() {
+            "SCHEDULE_TOPIC_XXXX" => oxmq_types::TagsCode(record.store_timestamp_ms() + 10_000),
+            _ => tags_of(record),
+        };
+        let store = Store::open(folder.config.clone(), Box::new(delay)).unwrap();
+        assert_eq!(store.max_physical().0, end, "{name}");
+        assert_eq!(store.queues().len(), expected.len());
+        for (topic, queue_id, count) in expected {
+            let found = units(&store, topic, *queue_id);
+            assert_eq!(found.len(), *count, "{name} {topic} {queue_id}");
+            all.push(found);
+        }
+        let (topic, queue_id, count) = expected[0];
+        let queue = store.queue(topic, QueueId(queue_id)).unwrap();
+        let mut record = store.read_record(all[0][0].physical, all[0][0].size).unwrap().to_vec();
+        let appended = store.append(&queue, &mut record, all[0][0].tags_code).unwrap();
+        assert_eq!(appended.queue_offset.0, count as u64);
+        store.close().unwrap();
+        drop(store);
+
+        let store = Store::open(folder.config.clone(), Box::new(tags_of)).unwrap();
+        assert_eq!(units(&store, topic, queue_id).len(), count + 1);
+        drop((queue, store));
+        // As after a kill.
+        let store = Store::open(folder.config.clone(), Box::new(tags_of)).unwrap();
+        assert_eq!(units(&store, topic, queue_id).len(), count + 1);
+    }
+    assert_eq!(all[..expected.len()], all[expected.len()..], "rebuilt queues are the same");
+}
+
+#[test]
+fn closed_by_java_5_3_3() {
+    let retry = format!("%RETRY%{}", "g".repeat(130));
+    check("java-5.3.3-closed", 2048, 2000, 2628, &[("TopicTest", 0, 8), ("TopicTest", 1, 6), (&retry, 1, 2)]);
+}
+
+#[test]
+fn closed_by_java_4_9_7() {
+    check("java-4.9.7-closed", 2048, 2000, 2010, &[("TopicTest", 0, 8), ("TopicTest", 1, 6)]);
+}
+
+#[test]
+fn left_by_a_java_5_3_3_that_was_killed() {
+    check(
+        "java-5.3.3-killed",
+        4096,
+        6_000_000,
+        3285,
+        &[("TopicTest", 0, 6), ("TopicTest", 1, 4), ("SCHEDULE_TOPIC_XXXX", 2, 1)],
+    );
+}
