@@ -97,7 +97,7 @@ struct Parts {
     stats: Arc<Stats>,
     rates: Rates,
     rules: AdminRules,
-    /// Held while settings of topics or groups are read, changed and put back.
+    /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
     /// Version of the configuration, from the start on.
     configured: Mutex<DataVersion>,

@@ -108,6 +108,8 @@ impl Parts {
 
     /// Deletes a topic with its queues and offsets, as far as they are there.
     pub(super) fn delete_topic(&self, topic: &str, peer: SocketAddr) -> Result<Ticket, Refusal> {
+        // One after the other: the end of one deletion must not let the topic be made in the middle of another.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         info!(topic, %peer, "topic deleted by a tool");
         let deleted = self.topics.delete(topic);
         // After the topic: a consumer that is still there may commit until it is gone.
