@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of consumer groups: `config/subscriptionGroup.json`. Java: `SubscriptionGroupManager`.
 
-use crate::persist::{self, LoadError, Saver, Ticket};
+use crate::persist::{self, ConfigFile, LoadError, Saver, Ticket};
 use oxmq_remoting::bodies::{DataVersion, SubscriptionGroupConfig};
 use oxmq_types::{is_system_group, validate_group};
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ const GROUPS_MAX: usize = 1_000_000;
 /// All groups. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Groups {
-    path: PathBuf,
+    kept: Arc<ConfigFile>,
     auto_create: bool,
     file: Arc<Mutex<File>>,
     /// Writes the file.
@@ -59,7 +59,12 @@ impl Groups {
             let config = || SubscriptionGroupConfig { group_name: name.to_owned(), ..Default::default() };
             file.subscription_group_table.entry(name.to_owned()).or_insert_with(|| Arc::new(config()));
         }
-        Ok(Self { path, auto_create, file: Arc::new(Mutex::new(file)), saver: Saver::default() })
+        Ok(Self {
+            kept: Arc::new(ConfigFile::new(path)),
+            auto_create,
+            file: Arc::new(Mutex::new(file)),
+            saver: Saver::default(),
+        })
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -147,8 +152,7 @@ impl Groups {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&*self.file())?;
-        persist::replace(&self.path, &text)
+        self.kept.replace(|| Ok(serde_json::to_vec_pretty(&*self.file())?))
     }
 }
 

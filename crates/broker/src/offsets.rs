@@ -4,7 +4,7 @@
 //! An offset is the next message to consume. They are written every few seconds, so after a crash a group may
 //! consume a few seconds of messages again; none is skipped. Java: `ConsumerOffsetManager`.
 
-use crate::persist::{self, LoadError};
+use crate::persist::{self, ConfigFile, LoadError};
 use oxmq_remoting::bodies::DataVersion;
 use oxmq_types::{QueueId, QueueOffset};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub(crate) struct Offsets {
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    file: ConfigFile,
     changed: AtomicBool,
     table: Mutex<Table>,
 }
@@ -73,7 +73,8 @@ impl Offsets {
             let progress = Progress { next: queues.collect(), consumed: 0 };
             table.groups.entry(group.to_owned()).or_default().insert(topic.to_owned(), progress);
         }
-        let shared = Shared { path, changed: AtomicBool::new(false), table: Mutex::new(table) };
+        let shared =
+            Shared { file: ConfigFile::new(path), changed: AtomicBool::new(false), table: Mutex::new(table) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -182,9 +183,8 @@ impl Offsets {
         if !self.shared.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let text = serde_json::to_vec_pretty(&self.file())?;
-        persist::replace(&self.shared.path, &text)
-            .inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
+        let replaced = self.shared.file.replace(|| Ok(serde_json::to_vec_pretty(&self.file())?));
+        replaced.inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
     }
 
     fn file(&self) -> File {

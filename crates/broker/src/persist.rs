@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use thiserror::Error;
@@ -52,8 +53,27 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     }
 }
 
-/// Replaces the content of `path`; what it had becomes its backup. A crash at any point leaves one of the two whole.
-pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Has one writer at a time, so that what is newer is written later.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    writing: Mutex<()>,
+}
+
+impl ConfigFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, writing: Mutex::default() }
+    }
+
+    /// Replaces the content by what `text` gives then; what it had becomes its backup. A crash at any point leaves
+    /// one of the two whole.
+    pub(crate) fn replace(&self, text: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        replace(&self.path, &text()?)
+    }
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -178,10 +178,13 @@ impl Series {
         }
         self.0.push_back((now, count));
         let slot = |time: i64| {
-            let length = match now - time {
-                ..=MINUTE_MS => 10 * SECOND_MS,
-                ..=HOUR_MS => 10 * MINUTE_MS,
-                _ => HOUR_MS,
+            let age = now - time;
+            let length = if age <= MINUTE_MS {
+                10 * SECOND_MS
+            } else if age <= HOUR_MS {
+                10 * MINUTE_MS
+            } else {
+                HOUR_MS
             };
             (length, time / length)
         };

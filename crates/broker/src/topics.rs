@@ -6,7 +6,7 @@
 
 use crate::{
     groups::now_ms,
-    persist::{self, LoadError, Saver, Ticket},
+    persist::{self, ConfigFile, LoadError, Saver, Ticket},
     refusal::Refusal,
 };
 use arc_swap::ArcSwap;
@@ -64,7 +64,7 @@ pub struct Topics {
 }
 
 struct Shared {
-    path: PathBuf,
+    file: ConfigFile,
     rules: TopicRules,
     store: Arc<Store>,
     /// By the hash of the name. Every send and pull reads them and none writes even a reference count that all
@@ -179,7 +179,7 @@ impl Topics {
         let shards = shards.map(|topics| ArcSwap::from_pointee(topics.into_iter().collect()));
         let version = Mutex::new(file.data_version);
         let shared = Shared {
-            path,
+            file: ConfigFile::new(path),
             rules,
             store,
             shards,
@@ -323,8 +323,7 @@ impl Topics {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&self.snapshot())?;
-        persist::replace(&self.shared.path, &text)
+        self.shared.file.replace(|| Ok(serde_json::to_vec_pretty(&self.snapshot())?))
     }
 
     /// The rules by which topics are made.
@@ -348,7 +347,7 @@ impl Topics {
 
 impl fmt::Debug for Topics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topics").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("Topics").field("file", &self.shared.file).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of consumer groups: made, changed, deleted, listed.
 
-use super::{Parts, answer, body_json};
+use super::{Parts, answer, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
 use oxmq_remoting::{Command, bodies::SubscriptionGroupConfig};
 use oxmq_types::validate_group;
@@ -17,6 +17,7 @@ const GROUP_MAX_BYTES: usize = 16 * 1024;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SubscriptionGroupList {
+    #[serde(deserialize_with = "bounded_list")]
     group_config_list: Vec<SubscriptionGroupConfig>,
 }
 

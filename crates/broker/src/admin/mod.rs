@@ -53,7 +53,7 @@ use oxmq_remoting::{
     requests::ConsumerGroupQuery,
 };
 use oxmq_store::Store;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -62,8 +62,10 @@ use tokio::sync::Semaphore;
 
 /// So many requests of tools are worked on at a time; the others wait.
 const WORKING_MAX: usize = 4;
-/// Longest body that makes or changes topics or groups, in bytes: about ten thousand of them.
+/// Longest body that changes something, in bytes.
 const BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Most topics or groups in one body: each takes three bytes of JSON, and far more of memory.
+const LIST_MAX: usize = 10_000;
 
 /// What tools are told of a broker that only its owner knows.
 #[derive(Clone)]
@@ -95,7 +97,7 @@ struct Parts {
     stats: Arc<Stats>,
     rates: Rates,
     rules: AdminRules,
-    /// Held while settings of topics or groups are read, changed and put back.
+    /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
     /// Version of the configuration, from the start on.
     configured: Mutex<DataVersion>,
@@ -138,13 +140,13 @@ impl Admin {
 
             codes::UPDATE_AND_CREATE_TOPIC => {
                 let config = topics::requested(&CreateTopic::from_fields(fields)?)?;
-                let changed = self.parts.put_topics(vec![config], request.peer.remote())?;
-                Ok(when_saved(changed))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_topics(vec![config], peer)))
             }
             codes::UPDATE_AND_CREATE_TOPIC_LIST => {
                 let configs = topics::requested_list(request.body)?;
-                let changed = self.parts.put_topics(configs, request.peer.remote())?;
-                Ok(when_saved(changed))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_topics(configs, peer)))
             }
             codes::DELETE_TOPIC_IN_BROKER => {
                 let topic = TopicQuery::from_fields(fields)?.topic.into_owned();
@@ -160,11 +162,13 @@ impl Admin {
 
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
                 let group = groups::requested(request.body)?;
-                Ok(when_saved(self.parts.put_groups(vec![group], request.peer.remote())?))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_groups(vec![group], peer)))
             }
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
                 let groups = groups::requested_list(request.body)?;
-                Ok(when_saved(self.parts.put_groups(groups, request.peer.remote())?))
+                let peer = request.peer.remote();
+                Ok(self.aside_until_saved(move |parts| parts.put_groups(groups, peer)))
             }
             codes::DELETE_SUBSCRIPTIONGROUP => {
                 let header = DeleteGroup::from_fields(fields)?;
@@ -307,10 +311,6 @@ impl Parts {
     }
 }
 
-fn when_saved(ticket: Ticket) -> Answer {
-    Answer::later(saved(ticket))
-}
-
 async fn saved(ticket: Ticket) -> Command {
     if ticket.saved().await {
         return Command::success();
@@ -333,6 +333,35 @@ fn body_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> 
         return Err(too_long(body));
     }
     oxmq_remoting::fastjson::from_slice(body).map_err(|error| Refusal::Body(error.to_string()))
+}
+
+/// Reads a list of at most [`LIST_MAX`] entries.
+fn bounded_list<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct List<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {LIST_MAX} entries")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                if list.len() == LIST_MAX {
+                    return Err(de::Error::invalid_length(LIST_MAX + 1, &self));
+                }
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+    from.deserialize_seq(List(std::marker::PhantomData))
 }
 
 fn too_long(body: &[u8]) -> Refusal {

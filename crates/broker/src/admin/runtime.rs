@@ -83,6 +83,8 @@ impl Parts {
         put("getMissTps", tps(|totals| totals.pulls_missed));
         put("getTotalTps", tps(|totals| totals.pulls_found + totals.pulls_missed));
         put("getTransferredTps", tps(|totals| totals.got_messages));
+        // COMPAT(java 4.9): mqadmin of 4.x stumbles over its absence, with brokers of Java 5 as well.
+        put("getTransferedTps", tps(|totals| totals.got_messages));
 
         let (first, end) = (self.store.min_physical(), self.store.max_physical());
         put("commitLogMinOffset", first.0.to_string());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Topics: made, changed, deleted, listed.
 
-use super::{Parts, answer, attributes, body_json};
+use super::{Parts, answer, attributes, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
 use oxmq_remoting::{
     Command,
@@ -20,6 +20,7 @@ const PERM_MAX: u32 = Perm::READ_WRITE.0 | Perm::INHERIT.0;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TopicConfigs {
+    #[serde(deserialize_with = "bounded_list")]
     topic_config_list: Vec<TopicConfig>,
 }
 
@@ -107,6 +108,8 @@ impl Parts {
 
     /// Deletes a topic with its queues and offsets, as far as they are there.
     pub(super) fn delete_topic(&self, topic: &str, peer: SocketAddr) -> Result<Ticket, Refusal> {
+        // One after the other: the end of one deletion must not let the topic be made in the middle of another.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         info!(topic, %peer, "topic deleted by a tool");
         let deleted = self.topics.delete(topic);
         // After the topic: a consumer that is still there may commit until it is gone.
