@@ -123,7 +123,11 @@ impl Broker {
                 topics.clone(),
                 pulls.property_filter,
             ),
-            positions: Positions::new(store.clone(), topics.clone(), offsets.clone(), memory_bytes),
+            positions: Positions::new(
+                store.clone(),
+                (topics.clone(), groups.clone(), offsets.clone()),
+                memory_bytes,
+            ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
                 (clients.clone(), offsets.clone(), stats.clone()),

@@ -4,6 +4,7 @@
 //! UPDATE_CONSUMER_OFFSET (15). Java: `AdminBrokerProcessor`, `ConsumerManageProcessor`.
 
 use crate::{
+    groups::Groups,
     offsets::Offsets,
     refusal::Refusal,
     topics::{TopicQueue, Topics},
@@ -14,7 +15,7 @@ use oxmq_remoting::{
     requests::{QueryConsumerOffset, QueueQuery, SearchOffset, UpdateConsumerOffset},
 };
 use oxmq_store::{Boundary, QueueFileError, Store};
-use oxmq_types::{QueueId, QueueOffset, validate_group};
+use oxmq_types::{QueueId, QueueOffset};
 use std::sync::Arc;
 
 /// Answers questions about positions.
@@ -22,14 +23,19 @@ use std::sync::Arc;
 pub(crate) struct Positions {
     store: Arc<Store>,
     topics: Topics,
+    groups: Groups,
     offsets: Offsets,
     /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
     memory_bytes: u64,
 }
 
 impl Positions {
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, offsets: Offsets, memory_bytes: u64) -> Self {
-        Self { store, topics, offsets, memory_bytes }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        (topics, groups, offsets): (Topics, Groups, Offsets),
+        memory_bytes: u64,
+    ) -> Self {
+        Self { store, topics, groups, offsets, memory_bytes }
     }
 
     /// A queue that is there to be looked at; asking must not create one.
@@ -114,7 +120,8 @@ impl Positions {
 
     pub(crate) fn commit(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let header = UpdateConsumerOffset::from_fields(&request.header.fields)?;
-        validate_group(&header.consumer_group)?;
+        let group = header.consumer_group.as_ref();
+        self.groups.get(group).ok_or_else(|| Refusal::NoGroup(group.to_owned()))?;
         let name = header.topic.as_ref();
         let topic = self.topics.get(name).ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
         let config = topic.config();
@@ -124,7 +131,7 @@ impl Positions {
             .ok_or_else(|| Refusal::Parameter(format!("queueId[{}] is illegal", header.queue_id)))?;
         let next = u64::try_from(header.commit_offset)
             .map_err(|_| Refusal::Parameter(format!("commitOffset[{}] is illegal", header.commit_offset)))?;
-        self.offsets.commit(&header.consumer_group, name, QueueId(queue_id), QueueOffset(next));
+        self.offsets.commit(group, name, QueueId(queue_id), QueueOffset(next));
         Ok(Command::success())
     }
 }
