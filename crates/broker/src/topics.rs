@@ -12,9 +12,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
 use oxmq_store::{DeleteError, Queue, Store};
-use oxmq_types::{
-    AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic, java_string_hash,
-};
+use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt, io,
@@ -35,7 +33,7 @@ pub(crate) const QUEUES_MAX: u32 = 65_536;
 const SHARDS: usize = 64;
 
 fn shard_of(name: &str) -> usize {
-    java_string_hash(name).unsigned_abs() as usize % SHARDS
+    name.bytes().fold(0, |sum, byte| usize::rotate_left(sum, 3) ^ usize::from(byte)) % SHARDS
 }
 
 /// What decides which topics exist without anybody having made them.

@@ -119,6 +119,9 @@ impl<B: Into<Bytes>> From<B> for Body {
     }
 }
 
+/// Custom fields of the answer to a send or a pull, which are most of all commands.
+const FIELDS_USUAL: usize = 6;
+
 /// A request or an answer to be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Command {
@@ -127,7 +130,7 @@ pub struct Command {
     /// Text for people; in an answer, the reason of a failure.
     pub remark: Option<Cow<'static, str>>,
     /// The custom fields (`extFields`).
-    pub fields: SmallVec<[(Cow<'static, str>, FieldValue); 6]>,
+    pub fields: Vec<(Cow<'static, str>, FieldValue)>,
     /// What follows the header.
     pub body: Body,
 }
@@ -176,6 +179,9 @@ impl Command {
     #[must_use]
     #[inline]
     pub fn with(mut self, name: &'static str, value: impl Into<FieldValue>) -> Self {
+        if self.fields.capacity() == 0 {
+            self.fields.reserve(FIELDS_USUAL);
+        }
         self.fields.push((Cow::Borrowed(name), value.into()));
         self
     }
