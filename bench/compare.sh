@@ -8,7 +8,7 @@
 # shows medians. The figures of one run belong together; absolute ones move with the machine, so compare the columns.
 #   --secs        seconds that each load is measured
 #   --warm        seconds of load before that; without it 20 for Java, whose compiler needs them, and 3 for the others
-#   --idle        seconds that nothing is asked of a server; half of them pass before that, unmeasured
+#   --idle        seconds that nothing is asked of a server, after half as many that are not measured
 #   --warm-cache  GiB of page cache to fill first. A virtual machine gets its memory from its host page by page, at several
 #                 microseconds for each at its first use, whoever uses it: the server that happens to come first would pay.
 #
@@ -16,7 +16,7 @@
 # (`../shared/bench`, or BENCH_SOURCES). OXMQ_BIN names a binary that is to be measured instead of the one built here.
 set -euo pipefail
 export LC_ALL=C
-usage() { sed -n '4,14p' "$0"; exit 2; }
+usage() { sed -n '4,13p' "$0"; exit 2; }
 secs=20 warm='' idle=20 rounds=1 servers=(floor oxmq java) cache_gib=0
 while [ $# -gt 0 ]; do
   case $1 in
