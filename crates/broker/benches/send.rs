@@ -45,6 +45,7 @@ fn settings(root: &std::path::Path) -> Settings {
             trace_on: true,
             permission: Perm::READ_WRITE,
             body_max_bytes: 4 << 20,
+            waits_for_slave: false,
             sync_flush_timeout: None,
         },
         pulls: PullRules {

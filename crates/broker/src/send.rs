@@ -48,6 +48,8 @@ pub struct SendRules {
     pub permission: Perm,
     /// `maxMessageSize`: longest body, in bytes.
     pub body_max_bytes: usize,
+    /// `brokerRole=SYNC_MASTER`: a message counts as safe only when a slave has it. None can have it yet.
+    pub waits_for_slave: bool,
     /// With `SYNC_FLUSH`, how long an answer waits for the disk: `syncFlushTimeout`. `None` with `ASYNC_FLUSH`.
     pub sync_flush_timeout: Option<Duration>,
 }
@@ -341,7 +343,8 @@ impl Sends {
     fn answer(&self, sent: Sent, created: Option<Ticket>) -> Answer {
         let flush = self.rules.sync_flush_timeout.filter(|_| sent.waits);
         let end = sent.end;
-        let answer = Command::success()
+        let alone = self.rules.waits_for_slave && sent.waits;
+        let answer = Command::new(if alone { code::SLAVE_NOT_AVAILABLE } else { code::SUCCESS })
             .with("msgId", sent.message_ids)
             .with("queueId", sent.queue_id.0)
             .with("queueOffset", sent.queue_offset.0)

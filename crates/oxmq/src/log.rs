@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, filter::filter_fn, fmt::layer, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -34,13 +34,20 @@ pub(crate) struct Log {
     _guards: Vec<WorkerGuard>,
 }
 
+/// Lines that may wait for a slow disk or terminal. Those beyond are dropped; each place takes memory from the start.
+const LINES_MAX: usize = 8192;
+
+fn queued(writer: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).finish(writer)
+}
+
 /// Sends the log to standard error and to `folder/name.log`, and panics to the log.
 pub(crate) fn start(folder: &Path, name: &str) -> Log {
-    let (terminal, terminal_guard) = NonBlocking::new(io::stderr());
+    let (terminal, terminal_guard) = queued(io::stderr());
     let mut guards = vec![terminal_guard];
     let file = match RollingFile::open(folder, name, FILE_BYTES_MAX) {
         Ok(file) => {
-            let (file, guard) = NonBlocking::new(file);
+            let (file, guard) = queued(file);
             guards.push(guard);
             Some(layer().with_ansi(false).with_writer(file))
         }

@@ -4,7 +4,7 @@
 use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
 use anyhow::Context;
 use oxmq_broker::{AdminRules, Broker, PullRules, Registration, SendRules, Settings, TopicRules};
-use oxmq_config::{BrokerSettings, FlushType, NamesrvSettings};
+use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
 use oxmq_store::{FlushMode, Store, StoreConfig, tags_of};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -108,6 +108,15 @@ impl RunningBroker {
         workers: &Workers,
     ) -> anyhow::Result<Self> {
         let identity = settings.identity();
+        match identity.role {
+            BrokerRole::Slave => anyhow::bail!(
+                "brokerRole=SLAVE: replication is not there yet, and a slave that copies nothing would pass for one"
+            ),
+            BrokerRole::SyncMaster => warn!(
+                "brokerRole=SYNC_MASTER: replication is not there yet, so sends are answered with SLAVE_NOT_AVAILABLE"
+            ),
+            BrokerRole::AsyncMaster => {}
+        }
         let listener = settings.listener();
         let bind: IpAddr = listener.bind_address.parse().context("bindAddress is no IP address")?;
         let address = |name: Option<&String>| match name {
@@ -158,6 +167,7 @@ impl RunningBroker {
                     trace_on: sends.trace_on,
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
+                    waits_for_slave: identity.role == BrokerRole::SyncMaster,
                     sync_flush_timeout: (files.flush_type == FlushType::Sync)
                         .then(|| Duration::from_millis(files.sync_flush_timeout_ms)),
                 },
