@@ -52,12 +52,6 @@ pub(crate) enum Refusal {
     /// The group is unknown here and cannot be made.
     #[error("subscription group [{0}] does not exist, {SEE_FAQ}")]
     NoGroup(String),
-    /// The group is unknown here, and an offset of it means nothing.
-    #[error("Group {0} not exist!")]
-    OffsetOfNoGroup(String),
-    /// The topic is unknown here, and an offset in it means nothing.
-    #[error("Topic {0} not exist!")]
-    OffsetInNoTopic(String),
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
@@ -120,10 +114,8 @@ impl Refusal {
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) | Self::TopicUnknown(_) | Self::OffsetInNoTopic(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) | Self::GroupUnknown | Self::OffsetOfNoGroup(_) => {
-                code::SUBSCRIPTION_GROUP_NOT_EXIST
-            }
+            Self::NoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
+            Self::NoGroup(_) | Self::GroupUnknown => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
             Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
@@ -174,8 +166,6 @@ mod tests {
             (Refusal::GroupUnknown, 26, "No group in this broker"),
             (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
-            (Refusal::OffsetOfNoGroup("g".into()), 26, "Group g not exist!"),
-            (Refusal::OffsetInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
             (
                 Refusal::BroadcastForbidden("g".into()),
