@@ -121,9 +121,9 @@ impl Positions {
     pub(crate) fn commit(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let header = UpdateConsumerOffset::from_fields(&request.header.fields)?;
         let group = header.consumer_group.as_ref();
-        self.groups.get(group).ok_or_else(|| Refusal::NoGroup(group.to_owned()))?;
+        self.groups.get(group).ok_or_else(|| Refusal::CommitOfNoGroup(group.to_owned()))?;
         let name = header.topic.as_ref();
-        let topic = self.topics.get(name).ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
+        let topic = self.topics.get(name).ok_or_else(|| Refusal::CommitInNoTopic(name.to_owned()))?;
         let config = topic.config();
         let queue_id = u32::try_from(header.queue_id)
             .ok()

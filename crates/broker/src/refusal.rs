@@ -52,6 +52,12 @@ pub(crate) enum Refusal {
     /// The group is unknown here and cannot be made.
     #[error("subscription group [{0}] does not exist, {SEE_FAQ}")]
     NoGroup(String),
+    /// An offset is committed for a group that is unknown here.
+    #[error("Group {0} not exist!")]
+    CommitOfNoGroup(String),
+    /// An offset is committed in a topic that is unknown here.
+    #[error("Topic {0} not exist!")]
+    CommitInNoTopic(String),
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
@@ -114,8 +120,10 @@ impl Refusal {
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) | Self::GroupUnknown => code::SUBSCRIPTION_GROUP_NOT_EXIST,
+            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
+            Self::NoGroup(_) | Self::CommitOfNoGroup(_) | Self::GroupUnknown => {
+                code::SUBSCRIPTION_GROUP_NOT_EXIST
+            }
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
             Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
@@ -166,6 +174,8 @@ mod tests {
             (Refusal::GroupUnknown, 26, "No group in this broker"),
             (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
+            (Refusal::CommitOfNoGroup("g".into()), 26, "Group g not exist!"),
+            (Refusal::CommitInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
             (
                 Refusal::BroadcastForbidden("g".into()),

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Unique keys for messages whose producer gave them none.
 //!
-//! 16 bytes as 32 hexadecimal digits: IP address 4 | process id 2 | random 4 | ms since the start 4 | counter 2; 28
-//! bytes with an IPv6 address. Java: `MessageClientIDSetter#createUniqID`.
+//! 16 bytes as 32 hexadecimal digits: IP address 4 | process id 2 | random 4 | counter 6, where Java has the time
+//! and a shorter counter; 28 bytes with an IPv6 address. Java: `MessageClientIDSetter#createUniqID`.
 
 use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Makes unique keys.
 #[derive(Debug)]
 pub(crate) struct UniqueIds {
     prefix: Vec<u8>,
-    start: Instant,
-    counter: AtomicU32,
+    counter: AtomicU64,
 }
 
 impl UniqueIds {
@@ -29,17 +27,15 @@ impl UniqueIds {
         }
         push_hex(&mut prefix, &(std::process::id() as u16).to_be_bytes());
         push_hex(&mut prefix, &(random as u32).to_be_bytes());
-        Self { prefix, start: Instant::now(), counter: AtomicU32::new(0) }
+        Self { prefix, counter: AtomicU64::new(0) }
     }
 
     /// One more.
     pub(crate) fn next(&self) -> Vec<u8> {
-        // 65,536 of them in a millisecond before one repeats, far more than a broker can store.
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
         let mut id = Vec::with_capacity(self.prefix.len() + 12);
         id.extend_from_slice(&self.prefix);
-        push_hex(&mut id, &(self.start.elapsed().as_millis() as u32).to_be_bytes());
-        push_hex(&mut id, &(count as u16).to_be_bytes());
+        push_hex(&mut id, &count.to_be_bytes()[2..]);
         id
     }
 }

@@ -385,16 +385,20 @@ impl Connection {
     }
 
     fn handle(&mut self, frame: Frame<'_>, spare: &mut Spare) -> Result<(), End> {
-        let header =
-            Header::parse(frame.encoding, frame.header).map_err(|error| End::Because(error.to_string()))?;
+        // Borrowed, not moved out: it is large, and this is done for every request.
+        let parsed = Header::parse(frame.encoding, frame.header);
+        let header = match &parsed {
+            Ok(header) => header,
+            Err(error) => return Err(End::Because(error.to_string())),
+        };
         if header.is_response() {
-            self.peer.answered(header.opaque, || Reply::new(&header, frame.body));
+            self.peer.answered(header.opaque, || Reply::new(header, frame.body));
             return Ok(());
         }
         self.encoding = header.encoding;
         let (code, encoding, opaque) = (header.code, header.encoding, header.opaque);
         let (wanted, remote) = (!header.is_one_way(), self.peer.remote());
-        let request = Request { header: &header, body: frame.body, peer: &self.peer };
+        let request = Request { header, body: frame.body, peer: &self.peer };
         let answer = catch_unwind(AssertUnwindSafe(|| self.service.handle(request)))
             .unwrap_or_else(|_| panicked(code, remote).into());
         match answer {

@@ -249,7 +249,10 @@ impl<'a> Json<'a> {
         let mut at = self.at + 2;
         loop {
             let name = at;
-            let Some(end) = quote_or_backslash(bytes, at) else { break };
+            // Sends have names of one letter.
+            let letter = byte(at + 1) == Some(b'"') && !matches!(byte(at), Some(b'"' | b'\\'));
+            let end = if letter { Some(at + 1) } else { quote_or_backslash(bytes, at) };
+            let Some(end) = end else { break };
             if bytes[end] != b'"' || byte(end + 1) != Some(b':') || byte(end + 2) != Some(b'"') {
                 break;
             }
@@ -535,6 +538,8 @@ mod tests {
             r#"{"code":9999999999}"#,
             r#"{"code":1.5}"#,
             r#"{"a":"\x"}"#,
+            r#"{"extFields":{""":"x"}}"#,
+            r#"{"extFields":{"\":"x"}}"#,
             r#"{"a":"\u12"}"#,
             r#"{"a":"open}"#,
             r#"{"extFields":{"a":{}}}"#,
