@@ -366,3 +366,6 @@ impl Pull {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

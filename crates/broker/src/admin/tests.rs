@@ -141,7 +141,10 @@ impl Fixture {
         assert_eq!(self.ask(codes::SEND_MESSAGE_V2, fields, b"hello").await.code, 0);
     }
 
+    /// Commits an offset, of a group that is made for it: those of others are refused.
     async fn commit(&self, group: &str, topic: &str, queue: i32, next: i64) {
+        let config = json!({"groupName": group}).to_string();
+        self.succeeds(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, json!({}), config.as_bytes()).await;
         let fields = json!({"consumerGroup": group, "topic": topic, "queueId": queue, "commitOffset": next});
         self.succeeds(codes::UPDATE_CONSUMER_OFFSET, fields, b"").await;
     }

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Held pulls, turn by turn, on a clock that only goes on when everybody waits.
+
+use super::{PullRules, Pulls};
+use crate::{
+    clients::Clients,
+    groups::Groups,
+    heartbeat::Heartbeats,
+    offsets::Offsets,
+    refusal::Refusal,
+    send::{SendRules, Sends},
+    stats::Stats,
+    topics::{TopicRules, Topics},
+};
+use oxmq_net::{Answer, Peer, Request};
+use oxmq_record::RecordView;
+use oxmq_remoting::{Command, Encoding, Header, code, code::request as codes};
+use oxmq_store::{Store, StoreConfig, tags_of};
+use oxmq_types::{Perm, QueueId};
+use serde_json::{Value, json};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// As long as Java's clients ask for.
+const SUSPEND: Duration = Duration::from_secs(15);
+const SHORT: Duration = Duration::from_secs(1);
+
+struct Fixture {
+    topics: Topics,
+    sends: Sends,
+    pulls: Pulls,
+    heartbeats: Heartbeats,
+    peer: Arc<Peer>,
+    _folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new(long_polling: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(folder.path()) };
+        let store = Store::open(config, Box::new(tags_of)).unwrap();
+        let rules = TopicRules {
+            cluster: "C".into(),
+            broker: "B".into(),
+            auto_create: true,
+            default_queues: 4,
+            cluster_topic: true,
+            broker_topic: true,
+        };
+        let topics = Topics::open(folder.path().join("topics.json"), rules, store.clone()).unwrap();
+        let groups = Groups::open(folder.path().join("groups.json"), true).unwrap();
+        let offsets = Offsets::open(folder.path().join("offsets.json")).unwrap();
+        let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
+        let sends = SendRules {
+            store_host: ([127, 0, 0, 1], 10911).into(),
+            cluster: "C".into(),
+            region: "R".into(),
+            trace_on: true,
+            permission: Perm::READ_WRITE,
+            body_max_bytes: 1 << 16,
+            sync_flush_timeout: None,
+        };
+        let pulls = PullRules {
+            address: "127.0.0.1".into(),
+            permission: Perm::READ_WRITE,
+            long_polling,
+            short_polling: SHORT,
+            property_filter: false,
+            lite_pull: true,
+            slave_read: false,
+            messages_max: 32,
+            bytes_max: 1 << 18,
+            units_max: 800,
+        };
+        let fixture = Self {
+            sends: Sends::new(store.clone(), topics.clone(), stats.clone(), sends),
+            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
+            pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
+            topics,
+            peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()),
+            _folder: folder,
+        };
+        fixture.send("before");
+        fixture
+    }
+
+    /// Sends a message of this tag to queue 0, in the same turn.
+    fn send(&self, tag: &str) {
+        let fields = json!({"a": "P", "b": "T", "c": "TBW102", "d": "4", "e": "0", "f": "0", "g": "1", "h": "0",
+            "i": format!("TAGS\u{1}{tag}\u{2}")});
+        let sent = with_request(codes::SEND_MESSAGE_V2, &fields, tag.as_bytes(), &self.peer, |request| {
+            self.sends.handle(request)
+        });
+        assert!(sent.is_ok());
+    }
+
+    /// Pulls with a subscription of its own.
+    fn pull(&self, queue: i32, from: i64, expression: &str) -> Answer {
+        let fields = json!({"sysFlag": "6", "subscription": expression});
+        self.pull_with(&self.peer, queue, from, fields).unwrap()
+    }
+
+    fn pull_with(&self, peer: &Arc<Peer>, queue: i32, from: i64, more: Value) -> Result<Answer, Refusal> {
+        let mut fields = json!({"consumerGroup": "g", "topic": "T", "queueId": queue.to_string(),
+            "queueOffset": from.to_string(), "maxMsgNums": "32", "commitOffset": "0", "subVersion": "1",
+            "suspendTimeoutMillis": SUSPEND.as_millis().to_string()});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with_request(codes::PULL_MESSAGE, &fields, b"", peer, |request| self.pulls.handle(request))
+    }
+
+    /// A member of the group tells what it subscribes to.
+    fn heartbeat(&self, peer: &Arc<Peer>, client: &str, expression: &str) {
+        let body =
+            json!({"clientID": client, "consumerDataSet": [{"groupName": "g", "messageModel": "CLUSTERING",
+            "subscriptionDataSet": [{"topic": "T", "subString": expression, "subVersion": 1}]}]})
+            .to_string();
+        let told = with_request(codes::HEART_BEAT, &json!({}), body.as_bytes(), peer, |request| {
+            self.heartbeats.heartbeat(request)
+        });
+        assert_eq!(told.unwrap().code, 0);
+    }
+
+    /// How many hold queue 0, this test and its topic among them.
+    fn holders(&self) -> usize {
+        Arc::strong_count(&self.topics.get("T").unwrap().queue(QueueId(0)).unwrap())
+    }
+}
+
+fn with_request<T>(
+    code: i32,
+    fields: &Value,
+    body: &[u8],
+    peer: &Arc<Peer>,
+    handle: impl FnOnce(Request<'_>) -> T,
+) -> T {
+    let text = json!({"code": code, "language": "JAVA", "version": 479, "extFields": fields}).to_string();
+    let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
+    handle(Request { header: &header, body, peer })
+}
+
+/// A pull that is held, polled by hand.
+struct Held {
+    answer: Pin<Box<dyn Future<Output = Command> + Send>>,
+    woken: Arc<Wakes>,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[track_caller]
+fn held(answer: Answer) -> Held {
+    let Answer::Later(answer) = answer else { panic!("it was answered at once") };
+    let mut held = Held { answer, woken: Arc::default() };
+    assert!(held.turn().is_none());
+    held
+}
+
+#[track_caller]
+fn at_once(answer: Answer) -> Command {
+    let Answer::Now(command) = answer else { panic!("it is held") };
+    command
+}
+
+impl Held {
+    fn turn(&mut self) -> Option<Command> {
+        match self.answer.as_mut().poll(&mut Context::from_waker(&self.woken.clone().into())) {
+            Poll::Ready(command) => Some(command),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Polls as long as it asks for it.
+    async fn turns(&mut self) -> Option<Command> {
+        loop {
+            // Whoever gives up its turn is woken when the runtime gets its own.
+            tokio::task::yield_now().await;
+            if self.woken.0.swap(0, Ordering::SeqCst) == 0 {
+                return None;
+            }
+            if let Some(command) = self.turn() {
+                return Some(command);
+            }
+        }
+    }
+}
+
+fn number(command: &Command, field: &str) -> i64 {
+    command.field(field).unwrap().parse().unwrap()
+}
+
+/// The tags of the messages in an answer; they are their bodies, too.
+fn tags(command: &Command) -> Vec<String> {
+    let records = command.body.pieces().iter();
+    records
+        .map(|record| String::from_utf8(RecordView::parse(record).unwrap().body().to_vec()).unwrap())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_wakes_those_who_want_it() {
+    let broker = Fixture::new(true);
+    let mut pulls = ["*", "A", "B || A"].map(|expression| held(broker.pull(0, 1, expression)));
+    let mut other_queue = held(broker.pull(1, 0, "*"));
+    broker.send("A");
+    for pull in &mut pulls {
+        assert!(pull.woken.0.load(Ordering::SeqCst) > 0);
+        let answer = pull.turn().expect("it is answered in its next turn");
+        assert_eq!((answer.code, answer.remark.as_deref()), (code::SUCCESS, Some("FOUND")));
+        assert_eq!((number(&answer, "nextBeginOffset"), tags(&answer)), (2, vec!["A".to_owned()]));
+    }
+    assert_eq!(other_queue.woken.0.load(Ordering::SeqCst), 0);
+    assert!(other_queue.turn().is_none());
+}
+
+/// A queue that has never had a message is waited for as well.
+#[tokio::test(start_paused = true)]
+async fn the_first_message_of_a_queue_wakes() {
+    let broker = Fixture::new(true);
+    let pull = json!({"sysFlag": "6", "subscription": "*", "topic": "TBW102"});
+    let mut first = held(broker.pull_with(&broker.peer, 0, 0, pull).unwrap());
+    let fields =
+        json!({"a": "P", "b": "TBW102", "c": "TBW102", "d": "4", "e": "0", "f": "0", "g": "1", "h": "0"});
+    let sent = with_request(codes::SEND_MESSAGE_V2, &fields, b"first", &broker.peer, |request| {
+        broker.sends.handle(request)
+    });
+    assert!(sent.is_ok());
+    assert_eq!(tags(&first.turns().await.unwrap()), ["first"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_not_wanted_is_passed_over() {
+    let broker = Fixture::new(true);
+    let start = Instant::now();
+    let mut pull = held(broker.pull(0, 1, "A"));
+    for _ in 0..3 {
+        broker.send("B");
+        assert!(pull.turns().await.is_none(), "woken for what it does not want");
+    }
+    tokio::time::advance(SUSPEND / 2).await;
+    assert!(pull.turns().await.is_none());
+    let answer = pull.answer.await;
+    assert_eq!(start.elapsed().as_secs(), SUSPEND.as_secs());
+    assert_eq!(answer.code, code::PULL_NOT_FOUND);
+    // The client's next pull need not look at them again.
+    assert_eq!(number(&answer, "nextBeginOffset"), 4);
+
+    // One among others is found from where the pull has come to.
+    let mut pull = held(broker.pull(0, 4, "A"));
+    broker.send("B");
+    assert!(pull.turns().await.is_none());
+    broker.send("A");
+    let answer = pull.turns().await.unwrap();
+    assert_eq!((number(&answer, "nextBeginOffset"), tags(&answer)), (6, vec!["A".to_owned()]));
+}
+
+/// What lies there and is not wanted does not hold a pull: the client is to ask again at once.
+#[tokio::test(start_paused = true)]
+async fn what_is_there_and_not_wanted_is_answered_at_once() {
+    let broker = Fixture::new(true);
+    let answer = at_once(broker.pull(0, 0, "A"));
+    assert_eq!((answer.code, number(&answer, "nextBeginOffset")), (code::PULL_RETRY_IMMEDIATELY, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_pull_ends_at_its_time() {
+    let broker = Fixture::new(true);
+    for (long_polling, time) in [(true, SUSPEND), (false, SHORT)] {
+        let broker = Fixture::new(long_polling);
+        let start = Instant::now();
+        let answer = held(broker.pull(0, 1, "*")).answer.await;
+        assert_eq!(
+            (answer.code, answer.remark.as_deref()),
+            (code::PULL_NOT_FOUND, Some("OFFSET_OVERFLOW_ONE"))
+        );
+        assert_eq!(number(&answer, "nextBeginOffset"), 1);
+        let took = start.elapsed();
+        assert!(took >= time && took < time + Duration::from_millis(10), "{took:?}");
+    }
+    // Without the bit that allows it, nothing is held.
+    let fields = json!({"sysFlag": "4", "subscription": "*"});
+    let answer = at_once(broker.pull_with(&broker.peer, 0, 1, fields).unwrap());
+    assert_eq!(answer.code, code::PULL_NOT_FOUND);
+    // A time that is impossible is none, and one without end has one.
+    for (wish, most) in [("-1", Duration::ZERO), ("9223372036854775807", super::HOLD_MAX)] {
+        let start = Instant::now();
+        let fields = json!({"sysFlag": "6", "subscription": "*", "suspendTimeoutMillis": wish});
+        let Answer::Later(answer) = broker.pull_with(&broker.peer, 0, 1, fields).unwrap() else { panic!() };
+        assert_eq!(answer.await.code, code::PULL_NOT_FOUND);
+        assert!(start.elapsed() <= most + Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_is_dropped_leaves_nothing() {
+    let broker = Fixture::new(true);
+    let before = broker.holders();
+    let mut pulls: Vec<_> = (0..100).map(|_| held(broker.pull(0, 1, "*"))).collect();
+    assert_eq!(broker.holders(), before + 100);
+    // The loop of a connection drops what it has not answered.
+    let woken: Vec<_> = pulls.drain(..99).map(|pull| pull.woken).collect();
+    assert_eq!(broker.holders(), before + 1);
+    broker.send("A");
+    assert!(woken.iter().all(|woken| woken.0.load(Ordering::SeqCst) == 0));
+    assert_eq!(tags(&pulls.remove(0).turns().await.unwrap()), ["A"]);
+    assert_eq!(broker.holders(), before);
+}
+
+/// Members of a group that disagree used to overwrite each other's filters in Java, and lose messages.
+#[tokio::test(start_paused = true)]
+async fn each_member_has_its_own_filter() {
+    let broker = Fixture::new(true);
+    let peers = [5001, 5002].map(|port| Peer::unconnected(([127, 0, 0, 1], port).into()));
+    for (peer, tag) in peers.iter().zip(["A", "B"]) {
+        broker.heartbeat(peer, tag, tag);
+    }
+    // They pull by what their heartbeats said.
+    let [mut a, mut b] =
+        peers.each_ref().map(|peer| held(broker.pull_with(peer, 0, 1, json!({"sysFlag": "2"})).unwrap()));
+    broker.send("B");
+    assert!(a.turns().await.is_none());
+    assert_eq!(tags(&b.turns().await.unwrap()), ["B"]);
+    broker.send("A");
+    let answer = a.turns().await.unwrap();
+    assert_eq!((number(&answer, "nextBeginOffset"), tags(&answer)), (3, vec!["A".to_owned()]));
+    // Who knows more than its heartbeat has told yet has to wait for that.
+    let newer = broker.pull_with(&peers[0], 0, 0, json!({"sysFlag": "2", "subVersion": "2"}));
+    assert!(matches!(newer, Err(Refusal::SubscriptionNotLatest)));
+}
