@@ -19,6 +19,9 @@ use oxmq_remoting::{
 use oxmq_types::{Perm, retry_topic, validate_group};
 use serde::Deserialize;
 
+/// Longest heartbeat, in bytes. Its parts may take forty times as much memory; ten thousand subscriptions fit.
+const HEARTBEAT_MAX_BYTES: usize = 2 << 20;
+
 /// Serves the members of groups.
 #[derive(Debug)]
 pub(crate) struct Heartbeats {
@@ -42,6 +45,9 @@ impl Heartbeats {
     }
 
     pub(crate) fn heartbeat(&self, request: Request<'_>) -> Result<Command, Refusal> {
+        if request.body.len() > HEARTBEAT_MAX_BYTES {
+            return Err(Refusal::Body(format!("a heartbeat has {HEARTBEAT_MAX_BYTES} bytes at most")));
+        }
         let data: HeartbeatData =
             fastjson::from_slice(request.body).map_err(|error| Refusal::Body(error.to_string()))?;
         let sender = Sender {
