@@ -395,7 +395,6 @@ fn registrations_that_cannot_be_are_refused() {
 fn every_missing_field_is_named() {
     let asked = Asked::new();
     for (code, field) in [
-        (request::GET_ROUTEINFO_BY_TOPIC, "topic"),
         (request::REGISTER_BROKER, "brokerName"),
         (request::UNREGISTER_BROKER, "brokerName"),
         (request::BROKER_HEARTBEAT, "brokerAddr"),
@@ -414,6 +413,9 @@ fn every_missing_field_is_named() {
         let remark = format!("the custom field <{field}> is null");
         check_refused(&asked.ask(code, &[], b""), code::SYSTEM_ERROR, &remark);
     }
+    // As in Java, nobody has a topic without a name.
+    let route = asked.ask(request::GET_ROUTEINFO_BY_TOPIC, &[], b"");
+    check_refused(&route, code::TOPIC_NOT_EXIST, "for the topic: null\n");
 }
 
 #[test]

@@ -32,10 +32,6 @@ pub struct Request<'a> {
 }
 
 /// What becomes of a request. The answer to a one-way request is dropped.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most answers are `Now`, and a box would cost each an allocation"
-)]
 pub enum Answer {
     /// It is answered at once.
     Now(Command),

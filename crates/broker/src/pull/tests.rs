@@ -66,6 +66,7 @@ impl Fixture {
             trace_on: true,
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
+            waits_for_slave: false,
             sync_flush_timeout: None,
         };
         let pulls = PullRules {
