@@ -9,8 +9,9 @@
 #   --secs        seconds that each load is measured
 #   --warm        seconds of load before that; without it 20 for Java, whose compiler needs them, and 3 for the others
 #   --idle        seconds that nothing is asked of a server, after half as many that are not measured
-#   --warm-cache  GiB of page cache to fill first. A virtual machine gets its memory from its host page by page, at several
-#                 microseconds for each at its first use, whoever uses it: the server that happens to come first would pay.
+#   --warm-cache  GiB of page cache to fill before each server is loaded; most of the memory, to be of use. A virtual machine
+#                 gets its memory from its host page by page, at several microseconds for each at its first use, whoever
+#                 uses it. On a machine that has been up for long the cache is full, and pages are used again.
 #
 # Needed: bash 5.1, Rust, a JDK, the peer script (see compat/README.md), and the sources of the load generator beside it
 # (`../shared/bench`, or BENCH_SOURCES). OXMQ_BIN names a binary that is to be measured instead of the one built here.
@@ -90,6 +91,8 @@ measure_load() { # SERVER PID PORT send|pull OPTIONS... -- METRIC=FIELD...
 }
 
 measure_loads() { # SERVER PID PORT
+  # Each server meets a full cache: what the one before it left free has gone back to the host.
+  [ "$cache_gib" = 0 ] || cat "$WORK/cache" >/dev/null
   measure_load "$@" send --conns 4 --window 64 --size 128 -- pipelined_cpu=server_cpu_us/msg pipelined_p99=p99us/1000 load_anon=server_anon_MB
   measure_load "$@" send --conns 1 --window 1 --size 128 -- single_p50=p50us single_cpu=server_cpu_us/msg
   measure_load "$@" pull --conns 4 --batch 32 -- pull_cpu=server_cpu_us/msg
@@ -182,7 +185,7 @@ table() {
 if [ "$cache_gib" -gt 0 ]; then
   say "filling $cache_gib GiB of page cache"
   dd if=/dev/zero of="$WORK/cache" bs=1M count=$((cache_gib * 1024)) status=none
-  cat "$WORK/cache" >/dev/null
+  sync "$WORK/cache"
 fi
 for round in $(seq "$rounds"); do
   for server in "${servers[@]}"; do
