@@ -27,7 +27,7 @@ pub(crate) fn check(graph: &Graph) -> Findings {
     }
     let built = built(graph);
     for package in built.iter().map(|id| &graph[*id]) {
-        for need in package.needs.iter().filter(|need| !need.only_dev) {
+        for need in package.needs.iter().filter(|need| package.ours || !need.only_dev) {
             let tool = &graph[&need.id].name;
             if C_TOOLS.contains(&tool.as_str()) {
                 findings.push(format!("{} {} is built with {tool}", package.name, package.version));
@@ -37,14 +37,16 @@ pub(crate) fn check(graph: &Graph) -> Findings {
     findings
 }
 
-/// What a build of our crates compiles; tests and benches may need more.
+/// What our crates, their tests and their benchmarks compile.
 fn built(graph: &Graph) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     let mut next: Vec<_> =
         graph.iter().filter(|(_, package)| package.ours).map(|(id, _)| id.as_str()).collect();
     while let Some(id) = next.pop() {
         if found.insert(id) {
-            next.extend(graph[id].needs.iter().filter(|need| !need.only_dev).map(|need| need.id.as_str()));
+            let package = &graph[id];
+            let needs = package.needs.iter().filter(|need| package.ours || !need.only_dev);
+            next.extend(needs.map(|need| need.id.as_str()));
         }
     }
     found
@@ -113,17 +115,20 @@ mod tests {
     }
 
     #[test]
-    fn a_c_compiler_is_for_tests_only() {
+    fn nothing_that_is_compiled_needs_a_c_compiler() {
         let package = |name: &str, ours, needs: &[(&str, bool)]| {
             let needs = needs.iter().map(|(id, only_dev)| Need { id: (*id).into(), only_dev: *only_dev });
             let (licence, needs) = ("MIT".into(), needs.collect());
             (name.to_owned(), Package { name: name.into(), licence, ours, needs, ..Package::default() })
         };
-        let graph = |only_dev| {
-            let ours = package("ours", true, &[("native", only_dev)]);
-            Graph::from([ours, package("native", false, &[("cc", false)]), package("cc", false, &[])])
+        let graph = |ours_only_dev, native_only_dev| {
+            let ours = package("ours", true, &[("native", ours_only_dev)]);
+            let native = package("native", false, &[("cc", native_only_dev)]);
+            Graph::from([ours, native, package("cc", false, &[])])
         };
-        assert_eq!(check(&graph(false)), ["native  is built with cc"]);
-        assert!(check(&graph(true)).is_empty());
+        for ours_only_dev in [false, true] {
+            assert_eq!(check(&graph(ours_only_dev, false)), ["native  is built with cc"]);
+            assert!(check(&graph(ours_only_dev, true)).is_empty(), "the tests of others are not compiled");
+        }
     }
 }
