@@ -21,8 +21,23 @@ pub(crate) enum Filter {
 const EXPRESSION_MAX_BYTES: usize = 64 * 1024;
 
 impl Filter {
+    /// Compiles an expression of `expression_type`, `TAG` if empty. `property_filter`: `enablePropertyFilter`.
+    pub(crate) fn compile(
+        expression: &str,
+        expression_type: &str,
+        property_filter: bool,
+    ) -> Result<Self, Refusal> {
+        match expression_type {
+            "" | "TAG" => Self::tags(expression),
+            other if property_filter => Err(Refusal::System(format!(
+                "filtering by {other} is not supported by this version of the broker"
+            ))),
+            other => Err(Refusal::NoPropertyFilter(other.to_owned())),
+        }
+    }
+
     /// Compiles `A || B || C`, or `*`, which stands for all as nothing does.
-    pub(crate) fn tags(expression: &str) -> Result<Self, Refusal> {
+    fn tags(expression: &str) -> Result<Self, Refusal> {
         let expression = expression.trim();
         if expression.is_empty() || expression == "*" {
             return Ok(Self::All);
@@ -46,6 +61,15 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_tags_are_compiled() {
+        assert_eq!(Filter::compile("*", "", false), Ok(Filter::All));
+        assert_eq!(Filter::compile("*", "TAG", true), Ok(Filter::All));
+        let refused = |property_filter| Filter::compile("a > 1", "SQL92", property_filter).unwrap_err();
+        assert_eq!(refused(false), Refusal::NoPropertyFilter("SQL92".into()));
+        assert!(matches!(refused(true), Refusal::System(_)));
+    }
 
     #[test]
     fn compiles_tags() {

@@ -103,13 +103,8 @@ impl Heartbeats {
         let body: CheckedSubscription =
             fastjson::from_slice(request.body).map_err(|error| Refusal::Body(error.to_string()))?;
         let subscription = body.subscription_data;
-        match subscription.expression_type.as_str() {
-            "" | "TAG" => Filter::tags(&subscription.sub_string).map(|_| Command::success()),
-            other if self.property_filter => Err(Refusal::System(format!(
-                "filtering by {other} is not supported by this version of the broker"
-            ))),
-            other => Err(Refusal::NoPropertyFilter(other.to_owned())),
-        }
+        Filter::compile(&subscription.sub_string, &subscription.expression_type, self.property_filter)?;
+        Ok(Command::success())
     }
 
     pub(crate) fn list(&self, request: Request<'_>) -> Result<Command, Refusal> {

@@ -187,13 +187,7 @@ impl Pulls {
     }
 
     fn compile(&self, expression: &str, expression_type: &str) -> Result<Filter, Refusal> {
-        match expression_type {
-            "" | "TAG" => Filter::tags(expression),
-            other if self.rules.property_filter => Err(Refusal::System(format!(
-                "filtering by {other} is not supported by this version of the broker"
-            ))),
-            other => Err(Refusal::NoPropertyFilter(other.to_owned())),
-        }
+        Filter::compile(expression, expression_type, self.rules.property_filter)
     }
 }
 
