@@ -56,7 +56,7 @@ free_port() {
   for _ in {1..200}; do
     port=$((12002 + (RANDOM * 32768 + RANDOM) % 2000 * 10))
     near=$(for p in $(seq $((port - 2)) $((port + 7))); do printf '%04X\n' "$p"; done)
-    comm -12 <(printf '%s\n' "$used") <(printf '%s\n' "$near" | sort) | grep -q . || { echo "$port"; return; }
+    comm -12 <(printf '%s\n' "$used") <(printf '%s\n' "$near" | sort) | grep . >/dev/null || { echo "$port"; return; }
   done
   fail "no free ports"
 }

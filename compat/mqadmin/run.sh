@@ -26,12 +26,13 @@ tell() { # NAME ARGS...
   mqadmin "$@" >"$admin/$name" 2>&1 || true
 }
 # The text has a line that matches the extended regular expression, where a blank stands for any blanks.
+# Not grep -q: it leaves at the first match, and under pipefail the writer's SIGPIPE would then be the answer.
 has() { # NAME REGEX
-  tr -s ' \t' ' ' <"$admin/$1" | grep -qE -- "$2" || { sed "s/^/    $1: /" "$admin/$1" | head -30; return 1; }
+  tr -s ' \t' ' ' <"$admin/$1" | grep -E -- "$2" >/dev/null || { sed "s/^/    $1: /" "$admin/$1" | head -30; return 1; }
 }
 hasnot() { ! grep -qE -- "$2" "$admin/$1"; }
 compact_has() { # NAME TEXT: without any blanks
-  tr -d ' \t\n' <"$admin/$1" | grep -qF -- "$2" || { sed "s/^/    $1: /" "$admin/$1" | head -30; return 1; }
+  tr -d ' \t\n' <"$admin/$1" | grep -F -- "$2" >/dev/null || { sed "s/^/    $1: /" "$admin/$1" | head -30; return 1; }
 }
 questions() { # until all questions are answered
   wait "${asked[@]}" || true
