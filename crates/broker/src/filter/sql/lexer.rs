@@ -135,16 +135,19 @@ fn word(rest: &str) -> Result<(usize, Token<'_>), String> {
     })
 }
 
-/// Length of the text in quotes that `bytes` begins with; `None` if it does not end.
+/// Length of the text in quotes that `bytes` begins with; `None` if it does not end. If nothing else ends it, the last
+/// quote that has one behind it does.
 fn quoted(bytes: &[u8]) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        at += bytes[at..].iter().position(|&byte| byte == b'\'')? + 1;
+    let (mut at, mut end) = (1, None);
+    while let Some(quote) = bytes[at..].iter().position(|&byte| byte == b'\'') {
+        at += quote + 1;
+        end = Some(at);
         if bytes.get(at) != Some(&b'\'') {
-            return Some(at);
+            break;
         }
         at += 1;
     }
+    end
 }
 
 /// The number that `rest` begins with. `007` is the number 0 and what follows it: no whole number but 0 begins with 0.
