@@ -9,6 +9,7 @@ use crate::{
     offsets::Offsets,
     puts::Puts,
     refusal::Refusal,
+    retry::Retries,
     send::{SendRules, Sends},
     stats::Stats,
     topics::{TopicRules, Topics},
@@ -83,8 +84,10 @@ impl Fixture {
             units_max: 800,
         };
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let retries =
+            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(store.clone(), topics.clone(), puts, sends),
+            sends: Sends::new(topics.clone(), puts, retries, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
             pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
             topics,
