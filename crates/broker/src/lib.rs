@@ -7,6 +7,7 @@
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
 //! - `retry`: messages that come back, and dead letters
+//! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`: what clients need besides
 //! - `registration`: what the name servers are told
 //! - `admin` with `rates`: what tools ask
@@ -29,6 +30,7 @@ mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod reply;
 mod retry;
 mod send;
 mod stats;
@@ -56,6 +58,7 @@ use pull::Pulls;
 use puts::Puts;
 use rates::SAMPLE_PERIOD;
 use refusal::Refusal;
+use reply::Replies;
 use retry::Retries;
 use send::Sends;
 use stats::Stats;
@@ -98,6 +101,7 @@ pub struct Broker {
     pulls: Pulls,
     sends: Sends,
     retries: Retries,
+    replies: Replies,
 }
 
 impl Broker {
@@ -147,6 +151,7 @@ impl Broker {
                 (clients.clone(), offsets.clone(), stats),
                 pulls,
             ),
+            replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
             sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
             retries,
             topics,
@@ -203,6 +208,9 @@ impl Broker {
         match request.header.code {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
+            }
+            codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
+                self.replies.handle(&self.sends, request)
             }
             codes::CONSUMER_SEND_MSG_BACK => self.retries.send_back(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),

@@ -46,6 +46,8 @@ pub struct SendRules {
     pub region: String,
     /// `traceOn`.
     pub trace_on: bool,
+    /// `storeReplyMessageEnable`: replies are kept in the log.
+    pub stores_replies: bool,
     /// `brokerPermission`.
     pub permission: Perm,
     /// `maxMessageSize`: longest body, in bytes.
@@ -158,7 +160,7 @@ impl Sends {
     }
 
     /// The topic of a send, made now if there is none and that is allowed.
-    fn topic(
+    pub(crate) fn topic(
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
@@ -191,7 +193,8 @@ impl Sends {
         Ok((topic, Some(ticket)))
     }
 
-    fn queue_id(
+    /// The queue that a send names, or the next one.
+    pub(crate) fn queue_id(
         &self,
         topic: &Topic,
         header: &SendMessage<'_>,

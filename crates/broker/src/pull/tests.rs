@@ -54,6 +54,7 @@ impl Fixture {
             broker: "B".into(),
             auto_create: true,
             default_queues: 4,
+            trace_topic: None,
             cluster_topic: true,
             broker_topic: true,
         };
@@ -66,6 +67,7 @@ impl Fixture {
             cluster: "C".into(),
             region: "R".into(),
             trace_on: true,
+            stores_replies: true,
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
             waits_for_slave: false,
