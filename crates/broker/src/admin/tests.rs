@@ -92,6 +92,7 @@ impl Fixture {
                 address: address.into(),
                 commit_log_dir,
                 consume_queue_dir,
+                server_side_reset: true,
                 accepts_sends_from_ms: 0,
                 configuration: Arc::new(OneKey::default()),
             },

@@ -86,7 +86,7 @@ impl Fixture {
         let fixture = Self {
             sends: Sends::new(store.clone(), topics.clone(), puts, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
-            pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
+            pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls, 1 << 30),
             topics,
             peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()),
             _folder: folder,
