@@ -8,7 +8,7 @@
 //! - `delay`, `transaction`: messages that wait before they go to their topic
 //! - `retry`: messages that come back, and dead letters
 //! - `reply`: replies to requests that are messages
-//! - `heartbeat`, `positions`: what clients need besides
+//! - `heartbeat`, `positions`, `order_lock`: what clients need besides
 //! - `registration`: what the name servers are told
 //! - `admin` with `rates`: what tools ask
 //! - `refusal`: every reason to say no, with its response code
@@ -23,6 +23,7 @@ mod fixture;
 mod groups;
 mod heartbeat;
 mod offsets;
+mod order_lock;
 mod persist;
 mod positions;
 mod pull;
@@ -50,9 +51,11 @@ use clients::Clients;
 use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
+use order_lock::OrderLocks;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
+use oxmq_types::QueueOffset;
 use positions::Positions;
 use pull::Pulls;
 use puts::Puts;
@@ -97,6 +100,7 @@ pub struct Broker {
     clients: Clients,
     offset_save_period: Duration,
     heartbeats: Heartbeats,
+    order_locks: OrderLocks,
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
@@ -124,6 +128,15 @@ impl Broker {
         let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
         let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
         let offsets = Offsets::open(config.join("consumerOffset.json"))?;
+        if store.was_recovered() {
+            offsets.cut(|topic, queue| match store.existing_queue(topic, queue) {
+                Ok(queue) => Some(queue.map_or(QueueOffset(0), |queue| queue.max_offset())),
+                Err(error) => {
+                    error!(topic, %error, "a queue cannot be read, offsets in it are taken as they are");
+                    None
+                }
+            });
+        }
         let clients = Clients::default();
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
@@ -141,15 +154,18 @@ impl Broker {
                 topics.clone(),
                 pulls.property_filter,
             ),
+            order_locks: OrderLocks::new(topics.clone(), groups.clone()),
             positions: Positions::new(
                 store.clone(),
-                (topics.clone(), groups.clone(), offsets.clone()),
+                (topics.clone(), groups.clone()),
+                (clients.clone(), offsets.clone()),
                 memory_bytes,
             ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
                 (clients.clone(), offsets.clone(), stats),
                 pulls,
+                memory_bytes,
             ),
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
             sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
@@ -181,6 +197,7 @@ impl Broker {
                 broker.admin.sample();
                 // Java's `ClientHousekeepingService` looks for them as often; one wake-up does for both.
                 broker.clients.close_expired();
+                broker.order_locks.forget_expired();
             }
         }));
         let (offsets, period) = (self.offsets.clone(), self.offset_save_period);
@@ -215,7 +232,13 @@ impl Broker {
             codes::CONSUMER_SEND_MSG_BACK => self.retries.send_back(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
-            codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),
+            codes::UNREGISTER_CLIENT => {
+                // Before the others hear of it: they ask for the locks at once.
+                self.order_locks.unregistered(request)?;
+                self.heartbeats.unregister(request).map(now)
+            }
+            codes::LOCK_BATCH_MQ => self.order_locks.lock(request).map(now),
+            codes::UNLOCK_BATCH_MQ => self.order_locks.unlock(request).map(now),
             codes::CHECK_CLIENT_CONFIG => self.heartbeats.check(request).map(now),
             codes::GET_CONSUMER_LIST_BY_GROUP => self.heartbeats.list(request).map(now),
             codes::UPDATE_CONSUMER_OFFSET => self.positions.commit(request).map(now),

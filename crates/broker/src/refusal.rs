@@ -64,6 +64,12 @@ pub(crate) enum Refusal {
     /// An offset is committed in a topic that is unknown here.
     #[error("Topic {0} not exist!")]
     CommitInNoTopic(String),
+    /// Offsets are to be reset in a topic that is unknown here.
+    #[error("Topic {0} does not exist")]
+    ResetInNoTopic(String),
+    /// Offsets are to be reset of a group that is unknown here.
+    #[error("Group {0} does not exist")]
+    ResetOfNoGroup(String),
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
@@ -127,10 +133,14 @@ impl Refusal {
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) | Self::RetryOfNoGroup(_) | Self::CommitOfNoGroup(_) | Self::GroupUnknown => {
-                code::SUBSCRIPTION_GROUP_NOT_EXIST
+            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) | Self::ResetInNoTopic(_) => {
+                code::TOPIC_NOT_EXIST
             }
+            Self::NoGroup(_)
+            | Self::RetryOfNoGroup(_)
+            | Self::CommitOfNoGroup(_)
+            | Self::GroupUnknown
+            | Self::ResetOfNoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
             Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
@@ -200,6 +210,8 @@ mod tests {
                 1,
                 "The broker does not support consumer to filter message by SQL92",
             ),
+            (Refusal::ResetInNoTopic("t".into()), 17, "Topic t does not exist"),
+            (Refusal::ResetOfNoGroup("g".into()), 26, "Group g does not exist"),
             (Refusal::ConsumerNotOnline("g".into()), 206, "the consumer group[g] not online"),
             (Refusal::ProducerNotOnline("g".into()), 1, "the producer group[g] not exist"),
             (Refusal::NotFound("x".into()), 22, "x"),
