@@ -40,6 +40,7 @@ mod transaction;
 mod unique_id;
 
 pub use admin::{AdminRules, Configuration, UpdateRefused};
+pub use filter::sql::{Incomparable, Sql, SqlError};
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -48,6 +49,7 @@ pub use topics::TopicRules;
 
 use admin::Admin;
 use clients::Clients;
+use filter::consumer_filter::ConsumerFilters;
 use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
@@ -98,6 +100,7 @@ pub struct Broker {
     groups: Groups,
     offsets: Offsets,
     clients: Clients,
+    consumer_filters: ConsumerFilters,
     offset_save_period: Duration,
     heartbeats: Heartbeats,
     order_locks: OrderLocks,
@@ -138,6 +141,7 @@ impl Broker {
             });
         }
         let clients = Clients::default();
+        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
         let retries =
@@ -174,6 +178,7 @@ impl Broker {
             groups,
             offsets,
             clients,
+            consumer_filters,
             offset_save_period,
         }))
     }
@@ -200,16 +205,10 @@ impl Broker {
                 broker.order_locks.forget_expired();
             }
         }));
-        let (offsets, period) = (self.offsets.clone(), self.offset_save_period);
-        spawn(Box::pin(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                let offsets = offsets.clone();
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || offsets.save()).await {
-                    error!(%error, "consumerOffset.json could not be written, tried again");
-                }
-            }
-        }));
+        let (offsets, filters) = (self.offsets.clone(), self.consumer_filters.clone());
+        let period = self.offset_save_period;
+        spawn(Box::pin(save_every(period, "consumerOffset.json", move || offsets.save())));
+        spawn(Box::pin(save_every(period, "consumerFilter.json", move || filters.save())));
     }
 
     /// Writes what is kept under `config/`, before the program ends.
@@ -217,7 +216,9 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
-        [self.topics.save(), self.groups.save(), self.offsets.save()].into_iter().collect()
+        [self.topics.save(), self.groups.save(), self.offsets.save(), self.consumer_filters.save()]
+            .into_iter()
+            .collect()
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
@@ -248,6 +249,20 @@ impl Broker {
             codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request).map(now),
             codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request).map(now),
             _ => self.admin.handle(request),
+        }
+    }
+}
+
+/// Writes a file again and again, until the program ends.
+async fn save_every(
+    period: Duration,
+    name: &'static str,
+    save: impl Fn() -> std::io::Result<()> + Clone + Send + 'static,
+) {
+    loop {
+        tokio::time::sleep(period).await;
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(save.clone()).await {
+            error!(file = name, %error, "could not be written, tried again");
         }
     }
 }

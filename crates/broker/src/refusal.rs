@@ -88,6 +88,12 @@ pub(crate) enum Refusal {
     /// The expression of a subscription cannot be read.
     #[error("parse the consumer's subscription failed")]
     SubscriptionMalformed,
+    /// The expression of a filter that is more than tags cannot be read.
+    #[error("parse the consumer's subscription failed: {0}")]
+    ExpressionMalformed(String),
+    /// The expression that a heartbeat told is no filter.
+    #[error("The broker's consumer filter data is not exist!Your expression may be wrong!")]
+    NoFilterData,
     /// Filtering by anything but tags is switched off.
     #[error("The broker does not support consumer to filter message by {0}")]
     NoPropertyFilter(String),
@@ -143,7 +149,8 @@ impl Refusal {
             | Self::ResetOfNoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
-            Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::SubscriptionMalformed | Self::ExpressionMalformed(_) => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::NoFilterData => code::FILTER_DATA_NOT_EXIST,
             Self::ConsumerNotOnline(_) => code::CONSUMER_NOT_ONLINE,
             Self::NotFound(_) => code::QUERY_NOT_FOUND,
             Self::MessageIllegal(_) => code::MESSAGE_ILLEGAL,
@@ -205,6 +212,12 @@ mod tests {
             (Refusal::NoSubscription, 24, "the consumer's subscription not exist\nSee "),
             (Refusal::SubscriptionNotLatest, 25, "the consumer's subscription not latest"),
             (Refusal::SubscriptionMalformed, 23, "parse the consumer's subscription failed"),
+            (Refusal::ExpressionMalformed("x".into()), 23, "parse the consumer's subscription failed: x"),
+            (
+                Refusal::NoFilterData,
+                27,
+                "The broker's consumer filter data is not exist!Your expression may be wrong!",
+            ),
             (
                 Refusal::NoPropertyFilter("SQL92".into()),
                 1,
