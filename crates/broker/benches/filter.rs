@@ -8,8 +8,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use oxmq_broker::Sql;
 use std::hint::black_box;
 
-const EXPRESSION: &str = "region IN ('hz', 'sh', 'bj') AND price BETWEEN 10 AND 99.5 OR level >= 3 AND TAGS IS NOT NULL";
-const PROPERTIES: &[u8] = b"KEYS\x01order-4711\x02UNIQ_KEY\x017F000001000058644D4673DEDB8E0000\x02CLUSTER\x01DefaultCluster\x02\
+const EXPRESSION: &str =
+    "region IN ('hz', 'sh', 'bj') AND price BETWEEN 10 AND 99.5 OR level >= 3 AND TAGS IS NOT NULL";
+const PROPERTIES: &[u8] =
+    b"KEYS\x01order-4711\x02UNIQ_KEY\x017F000001000058644D4673DEDB8E0000\x02CLUSTER\x01DefaultCluster\x02\
     WAIT\x01true\x02TAGS\x01TagA\x02region\x01hz\x02price\x0142\x02level\x012\x02";
 
 fn benches(criterion: &mut Criterion) {

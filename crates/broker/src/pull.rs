@@ -12,6 +12,7 @@ use crate::{
     filter::{Filter, is_tag_type},
     groups::Groups,
     offsets::Offsets,
+    positions::commit,
     refusal::Refusal,
     stats::Stats,
     topics::{Topic, TopicQueue, Topics},
@@ -75,6 +76,8 @@ pub(crate) struct Pulls {
     offsets: Offsets,
     stats: Arc<Stats>,
     rules: PullRules,
+    /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
+    memory_bytes: u64,
 }
 
 thread_local! {
@@ -86,8 +89,9 @@ impl Pulls {
         (store, topics, groups): (Arc<Store>, Topics, Groups),
         (clients, offsets, stats): (Clients, Offsets, Arc<Stats>),
         rules: PullRules,
+        memory_bytes: u64,
     ) -> Self {
-        Self { store, topics, groups, clients, offsets, stats, rules }
+        Self { store, topics, groups, clients, offsets, stats, rules, memory_bytes }
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
@@ -110,12 +114,16 @@ impl Pulls {
         if header.sys_flag & sys_flag::COMMIT_OFFSET != 0
             && let Ok(next) = u64::try_from(header.commit_offset)
         {
-            self.offsets.commit(name, topic.name(), queue_id, QueueOffset(next));
+            let queue = (queue_id, &*queue);
+            commit(&self.offsets, &self.clients, request, (name, topic.name()), queue, next);
         }
         let pull = Pull {
             store: self.store.clone(),
             stats: self.stats.clone(),
+            offsets: self.offsets.clone(),
+            peer: request.peer.id(),
             topic,
+            queue_id,
             queue,
             filter,
             messages_max: usize::try_from(header.max_messages).unwrap_or(0).min(self.rules.messages_max),
@@ -128,7 +136,8 @@ impl Pulls {
             } else {
                 (BrokerId::MASTER, BrokerId::MASTER)
             },
-            group_sys_flag: group.group_sys_flag,
+            memory_bytes: self.memory_bytes,
+            group,
         };
         let first = pull.read(header.queue_offset);
         if header.sys_flag & sys_flag::SUSPEND == 0 || first.status.code() != code::PULL_NOT_FOUND {
@@ -233,6 +242,8 @@ enum Status {
     EndOfQueue,
     TooSmall,
     TooLarge,
+    /// A tool has moved the group to another offset.
+    Reset,
 }
 
 impl Status {
@@ -245,6 +256,7 @@ impl Status {
             Self::EndOfQueue => "OFFSET_OVERFLOW_ONE",
             Self::TooSmall => "OFFSET_TOO_SMALL",
             Self::TooLarge => "OFFSET_OVERFLOW_BADLY",
+            Self::Reset => "OFFSET_RESET",
         }
     }
 
@@ -253,7 +265,7 @@ impl Status {
             Self::Found => code::SUCCESS,
             Self::NoMatch | Self::Removed => code::PULL_RETRY_IMMEDIATELY,
             Self::Empty | Self::EndOfQueue => code::PULL_NOT_FOUND,
-            Self::EmptyNow | Self::TooSmall | Self::TooLarge => code::PULL_OFFSET_MOVED,
+            Self::EmptyNow | Self::TooSmall | Self::TooLarge | Self::Reset => code::PULL_OFFSET_MOVED,
         }
     }
 }
@@ -262,7 +274,11 @@ impl Status {
 struct Pull {
     store: Arc<Store>,
     stats: Arc<Stats>,
+    offsets: Offsets,
+    /// The connection that pulls.
+    peer: u64,
     topic: Arc<Topic>,
+    queue_id: QueueId,
     queue: Arc<TopicQueue>,
     filter: Filter,
     messages_max: usize,
@@ -270,7 +286,9 @@ struct Pull {
     units_max: usize,
     /// The broker to read from next: ordinarily, and when memory no longer holds what it reads.
     broker_ids: (BrokerId, BrokerId),
-    group_sys_flag: i32,
+    /// Bytes at the end of the log that are taken to be in memory.
+    memory_bytes: u64,
+    group: Arc<SubscriptionGroupConfig>,
 }
 
 /// What one look at the queue gave.
@@ -280,6 +298,8 @@ struct Read {
     min: u64,
     max: u64,
     body: oxmq_remoting::Body,
+    /// What was found is taken to be in memory no more.
+    slow: bool,
 }
 
 impl Pull {
@@ -287,7 +307,15 @@ impl Pull {
     fn read(&self, from: i64) -> Read {
         let stored = &self.queue.stored;
         let (min, max) = (stored.min_offset().0, stored.max_offset().0);
-        let mut read = Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default() };
+        let mut read =
+            Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default(), slow: false };
+        let group = self.group.group_name.as_str();
+        let pull = (self.peer, from);
+        if let Some(to) = self.offsets.redirected(group, self.topic.name(), self.queue_id, pull) {
+            read.status = Status::Reset;
+            read.next = to;
+            return read;
+        }
         let Ok(from) = u64::try_from(from) else {
             // A negative offset is beyond the lower end.
             read.status = if max == 0 { Status::EmptyNow } else { Status::TooSmall };
@@ -347,6 +375,10 @@ impl Pull {
                 None => {}
             }
         }
+        // The last unit looked at, as Java has it.
+        let last = units.get((read.next - from).saturating_sub(1) as usize);
+        let end = self.store.max_physical().0;
+        read.slow = last.is_some_and(|unit| end.saturating_sub(unit.physical.0) > self.memory_bytes);
         UNITS.set(units);
         if messages > 0 {
             self.stats.found(messages as u64);
@@ -358,12 +390,12 @@ impl Pull {
             self.stats.missed();
         }
         let mut answer = Command::new(read.status.code())
-            .with("suggestWhichBrokerId", self.broker_ids.0.0)
+            .with("suggestWhichBrokerId", if read.slow { self.broker_ids.1.0 } else { self.broker_ids.0.0 })
             .with("nextBeginOffset", read.next)
             .with("minOffset", read.min)
             .with("maxOffset", read.max)
             .with("topicSysFlag", self.topic.config().topic_sys_flag)
-            .with("groupSysFlag", self.group_sys_flag);
+            .with("groupSysFlag", self.group.group_sys_flag);
         answer.remark = Some(read.status.remark().into());
         answer.body = read.body;
         answer
