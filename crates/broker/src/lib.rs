@@ -6,6 +6,8 @@
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `retry`: messages that come back, and dead letters
+//! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
 //! - `registration`: what the name servers are told
 //! - `admin` with `rates`: what tools ask
@@ -16,6 +18,8 @@ mod admin;
 mod clients;
 mod delay;
 mod filter;
+#[cfg(test)]
+mod fixture;
 mod groups;
 mod heartbeat;
 mod offsets;
@@ -27,6 +31,8 @@ mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod reply;
+mod retry;
 mod send;
 mod stats;
 mod topics;
@@ -34,6 +40,7 @@ mod transaction;
 mod unique_id;
 
 pub use admin::{AdminRules, Configuration, UpdateRefused};
+pub use filter::sql::{Incomparable, Sql, SqlError};
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -42,6 +49,7 @@ pub use topics::TopicRules;
 
 use admin::Admin;
 use clients::Clients;
+use filter::consumer_filter::ConsumerFilters;
 use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
@@ -55,6 +63,8 @@ use pull::Pulls;
 use puts::Puts;
 use rates::SAMPLE_PERIOD;
 use refusal::Refusal;
+use reply::Replies;
+use retry::Retries;
 use send::Sends;
 use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -90,12 +100,15 @@ pub struct Broker {
     groups: Groups,
     offsets: Offsets,
     clients: Clients,
+    consumer_filters: ConsumerFilters,
     offset_save_period: Duration,
     heartbeats: Heartbeats,
     order_locks: OrderLocks,
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    retries: Retries,
+    replies: Replies,
 }
 
 impl Broker {
@@ -128,8 +141,11 @@ impl Broker {
             });
         }
         let clients = Clients::default();
+        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let retries =
+            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
@@ -155,11 +171,14 @@ impl Broker {
                 pulls,
                 memory_bytes,
             ),
-            sends: Sends::new(store, topics.clone(), puts, sends),
+            replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
+            retries,
             topics,
             groups,
             offsets,
             clients,
+            consumer_filters,
             offset_save_period,
         }))
     }
@@ -186,16 +205,10 @@ impl Broker {
                 broker.order_locks.forget_expired();
             }
         }));
-        let (offsets, period) = (self.offsets.clone(), self.offset_save_period);
-        spawn(Box::pin(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                let offsets = offsets.clone();
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || offsets.save()).await {
-                    error!(%error, "consumerOffset.json could not be written, tried again");
-                }
-            }
-        }));
+        let (offsets, filters) = (self.offsets.clone(), self.consumer_filters.clone());
+        let period = self.offset_save_period;
+        spawn(Box::pin(save_every(period, "consumerOffset.json", move || offsets.save())));
+        spawn(Box::pin(save_every(period, "consumerFilter.json", move || filters.save())));
     }
 
     /// Writes what is kept under `config/`, before the program ends.
@@ -203,7 +216,9 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
-        [self.topics.save(), self.groups.save(), self.offsets.save()].into_iter().collect()
+        [self.topics.save(), self.groups.save(), self.offsets.save(), self.consumer_filters.save()]
+            .into_iter()
+            .collect()
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
@@ -212,6 +227,10 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
+            codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
+                self.replies.handle(&self.sends, request)
+            }
+            codes::CONSUMER_SEND_MSG_BACK => self.retries.send_back(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
             codes::UNREGISTER_CLIENT => {
@@ -230,6 +249,20 @@ impl Broker {
             codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request).map(now),
             codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request).map(now),
             _ => self.admin.handle(request),
+        }
+    }
+}
+
+/// Writes a file again and again, until the program ends.
+async fn save_every(
+    period: Duration,
+    name: &'static str,
+    save: impl Fn() -> std::io::Result<()> + Clone + Send + 'static,
+) {
+    loop {
+        tokio::time::sleep(period).await;
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(save.clone()).await {
+            error!(file = name, %error, "could not be written, tried again");
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pulls: PULL_MESSAGE (11), LITE_PULL_MESSAGE (361).
 //!
-//! Consume queue units, filtered by their tags code, become slices of the commit log that go to the socket from
+//! Consume queue units, filtered by their tags code or by the properties in their records, become slices of the commit log that go to the socket from
 //! where they are. A pull that finds nothing is held: its future waits for the queue's next append or for the end of
 //! its time, and lives and dies with its connection.
 //!
@@ -9,7 +9,7 @@
 
 use crate::{
     clients::Clients,
-    filter::Filter,
+    filter::{Filter, is_tag_type},
     groups::Groups,
     offsets::Offsets,
     positions::commit,
@@ -18,15 +18,15 @@ use crate::{
     topics::{Topic, TopicQueue, Topics},
 };
 use oxmq_net::{Answer, Request};
-use oxmq_remoting::{
-    Command, RequestHeader,
-    bodies::{SubscriptionData, SubscriptionGroupConfig},
-    code,
-    requests::PullMessage,
-};
+use oxmq_remoting::{Command, RequestHeader, bodies::SubscriptionGroupConfig, code, requests::PullMessage};
 use oxmq_store::{Store, Unit};
 use oxmq_types::{BrokerId, Perm, QueueId, QueueOffset};
-use std::{cell::RefCell, pin::pin, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How a broker gives messages.
 #[derive(Debug, Clone)]
@@ -62,6 +62,9 @@ mod sys_flag {
 
 /// Longest time that a pull is held, whatever it asks for.
 const HOLD_MAX: Duration = Duration::from_secs(300);
+
+/// How long one look at a queue reads records that are not wanted, before others have their turn.
+const SEARCH_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// Gives messages.
 #[derive(Debug)]
@@ -175,28 +178,51 @@ impl Pulls {
         config: &SubscriptionGroupConfig,
         request: Request<'_>,
     ) -> Result<Filter, Refusal> {
-        if header.sys_flag & sys_flag::SUBSCRIPTION != 0 {
-            return self.compile(
-                header.subscription.as_deref().unwrap_or_default(),
-                header.expression_type.as_deref().unwrap_or_default(),
-            );
+        let filter = if header.sys_flag & sys_flag::SUBSCRIPTION != 0 {
+            self.carried_filter(header, request)?
+        } else {
+            self.told_filter(header, config, request)?
+        };
+        match filter {
+            Filter::Sql(_) if !self.rules.property_filter => Err(Refusal::NoPropertyFilter("SQL92".into())),
+            allowed => Ok(allowed),
         }
-        let compiled = self.clients.consumer_group(&header.consumer_group, |group| {
+    }
+
+    fn carried_filter(&self, header: &PullMessage<'_>, request: Request<'_>) -> Result<Filter, Refusal> {
+        let expression = header.subscription.as_deref().unwrap_or_default();
+        let expression_type = header.expression_type.as_deref().unwrap_or_default();
+        if is_tag_type(expression_type) {
+            return Filter::compile(expression, expression_type);
+        }
+        // Most who carry one have told it before, and it was compiled then.
+        let told = self.clients.consumer_group(&header.consumer_group, |group| {
+            let told = group.subscription(request.peer.id(), &header.topic);
+            told.filter(|told| told.has(expression, expression_type)).map(|told| told.filter.clone())
+        });
+        told.flatten().unwrap_or_else(|| Filter::compile(expression, expression_type))
+    }
+
+    fn told_filter(
+        &self,
+        header: &PullMessage<'_>,
+        config: &SubscriptionGroupConfig,
+        request: Request<'_>,
+    ) -> Result<Filter, Refusal> {
+        let told = self.clients.consumer_group(&header.consumer_group, |group| {
             if !config.consume_broadcast_enable && group.message_model == "BROADCASTING" {
                 return Err(Refusal::BroadcastForbidden(header.consumer_group.clone().into_owned()));
             }
-            let subscription: &SubscriptionData =
-                group.subscription(request.peer.id(), &header.topic).ok_or(Refusal::NoSubscription)?;
-            if subscription.sub_version < header.sub_version {
+            let told = group.subscription(request.peer.id(), &header.topic).ok_or(Refusal::NoSubscription)?;
+            if told.data.sub_version < header.sub_version {
                 return Err(Refusal::SubscriptionNotLatest);
             }
-            self.compile(&subscription.sub_string, &subscription.expression_type)
+            told.filter.clone().map_err(|refusal| match refusal {
+                Refusal::ExpressionMalformed(_) => Refusal::NoFilterData,
+                other => other,
+            })
         });
-        compiled.unwrap_or(Err(Refusal::NoConsumers))
-    }
-
-    fn compile(&self, expression: &str, expression_type: &str) -> Result<Filter, Refusal> {
-        Filter::compile(expression, expression_type, self.rules.property_filter)
+        told.unwrap_or(Err(Refusal::NoConsumers))
     }
 }
 
@@ -321,6 +347,7 @@ impl Pull {
         }
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
+        let mut search = None;
         for unit in &units {
             if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max)
             {
@@ -330,7 +357,14 @@ impl Pull {
             if unit.is_filler() || !self.filter.wants(unit.tags_code) {
                 continue;
             }
-            match self.store.read_record(unit.physical, unit.size) {
+            let record = self.store.read_record(unit.physical, unit.size);
+            if record.as_ref().is_some_and(|record| !self.filter.wants_record(record)) {
+                if search.get_or_insert_with(Instant::now).elapsed() > SEARCH_TIME_MAX {
+                    break;
+                }
+                continue;
+            }
+            match record {
                 Some(record) => {
                     messages += 1;
                     bytes += record.len();

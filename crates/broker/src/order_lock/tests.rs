@@ -29,6 +29,7 @@ impl Fixture {
             default_queues: 4,
             cluster_topic: true,
             broker_topic: true,
+            trace_topic: None,
         };
         let topics = Topics::open(folder.path().join("topics.json"), rules, store).unwrap();
         let (read_queue_nums, write_queue_nums) = (2, 3);
