@@ -122,6 +122,10 @@ final class Positions {
         consumed(scope, topic, new Received()).shutdown();
         tool(producer, tool -> tool.resetOffsetNew(scope.name("g"), topic, between));
         Check.equal("committed", (long) HALF, scope.committed("g", topic, 2));
+        // Offline, a tool may commit instead, backward as well; it does so where brokers cannot reset.
+        tool(producer, tool -> tool.resetOffsetByTimestampOld(scope.name("g"), topic, 0, true));
+        Check.equal("committed by the tool", 0L, scope.committed("g", topic, 2));
+        tool(producer, tool -> tool.resetOffsetByTimestampOld(scope.name("g"), topic, between, true));
         Received received = new Received();
         scope.consumer("g", topic, "*", received).start();
         received.await(HALF, 60);
