@@ -771,3 +771,26 @@ async fn the_status_of_nobody_is_refused() {
     let nobody = with(fields, "clientAddr", "nobody");
     assert_eq!(tools.text(223, nobody).await, r#"{"consumerTable":{},"messageQueueTable":{}}"#);
 }
+
+/// After a crash the log may end before what was committed. Java starts there, and skips what takes these places.
+#[tokio::test]
+async fn offsets_beyond_the_log_are_cut_after_a_crash() {
+    let tools = Fixture::with(|settings| {
+        let config = settings.root.join("config");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::write(config.join("consumerOffset.json"), r#"{"offsetTable":{"T@g":{0:7}}}"#).unwrap();
+    });
+    assert_eq!(committed(&tools, "g", "T").await, "0");
+}
+
+/// As a name server tells of `updateOrderConf`.
+#[tokio::test]
+async fn topics_become_ordered() {
+    let tools = Fixture::new();
+    tools.succeeds(17, create("T"), b"").await;
+    let order = async || tools.json(351, json!({"topic": "T"})).await["order"].clone();
+    assert_eq!(order().await, false);
+    tools.broker.topics().set_ordered(["T", "absent"].map(str::to_owned).iter());
+    assert_eq!(order().await, true);
+    assert_eq!(tools.ask(351, json!({"topic": "absent"}), b"").await.code, 17);
+}
