@@ -794,3 +794,33 @@ async fn topics_become_ordered() {
     assert_eq!(order().await, true);
     assert_eq!(tools.ask(351, json!({"topic": "absent"}), b"").await.code, 17);
 }
+
+/// A group without an offset starts where the queue does, if that is recent; what the client would rather counts if
+/// not.
+#[tokio::test]
+async fn a_group_without_an_offset_is_told_where_to_start() {
+    for (memory_bytes, first) in [(1 << 30, (0, "0")), (0, (22, ""))] {
+        let tools = Fixture::with(|settings| settings.memory_bytes = memory_bytes);
+        tools.send("T", 0).await;
+        tools.commit("known", "T", 0, 1).await;
+        for (group, topic, queue, zero, expected) in [
+            ("new", "T", 0, None, first),
+            ("new", "T", 0, Some("true"), first),
+            ("new", "T", 0, Some("false"), (22, "")),
+            // Nothing is there to start at: the client asks for the ends of the queue.
+            ("new", "T", 1, None, (22, "")),
+            ("new", "T", 8, None, (22, "")),
+            ("new", "T", -1, None, (22, "")),
+            ("new", "absent", 0, None, (22, "")),
+            ("known", "T", 0, Some("false"), (0, "1")),
+        ] {
+            let mut fields = json!({"consumerGroup": group, "topic": topic, "queueId": queue});
+            if let Some(zero) = zero {
+                fields["setZeroIfNotFound"] = zero.into();
+            }
+            let answer = tools.ask(codes::QUERY_CONSUMER_OFFSET, fields.clone(), b"").await;
+            let offset = answer.field("offset").unwrap_or_default();
+            assert_eq!((answer.code, &*offset), expected, "{fields}, {memory_bytes} bytes in memory");
+        }
+    }
+}
