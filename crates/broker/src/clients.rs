@@ -240,6 +240,15 @@ impl Clients {
             .unwrap_or_default()
     }
 
+    /// True if a member of the producer group is connected.
+    pub(crate) fn has_producer(&self, group: &str) -> bool {
+        let tables = self.tables();
+        tables
+            .producers
+            .get(group)
+            .is_some_and(|members| members.values().any(|member| !member.peer.is_closed()))
+    }
+
     /// All producer groups with their members.
     #[must_use]
     pub(crate) fn all_producers(&self) -> BTreeMap<String, Vec<Member>> {

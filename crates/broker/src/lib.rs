@@ -38,6 +38,7 @@ pub use pull::PullRules;
 pub use registration::Registration;
 pub use send::SendRules;
 pub use topics::TopicRules;
+pub use transaction::TransactionRules;
 
 use admin::Admin;
 use clients::Clients;
@@ -57,6 +58,7 @@ use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use topics::Topics;
 use tracing::{debug, error};
+use transaction::Transactions;
 
 /// What a broker is to be.
 #[derive(Debug, Clone)]
@@ -69,6 +71,8 @@ pub struct Settings {
     pub sends: SendRules,
     /// How messages are given.
     pub pulls: PullRules,
+    /// How transactions are treated.
+    pub transactions: TransactionRules,
     /// What tools are told.
     pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
@@ -92,6 +96,7 @@ pub struct Broker {
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    transactions: Transactions,
 }
 
 impl Broker {
@@ -105,6 +110,7 @@ impl Broker {
             topics,
             sends,
             pulls,
+            transactions,
             admin,
             auto_create_groups,
             memory_bytes,
@@ -117,6 +123,11 @@ impl Broker {
         let clients = Clients::default();
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics.clone()),
+            (offsets.clone(), clients.clone()),
+            transactions,
+        )?;
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
@@ -139,11 +150,12 @@ impl Broker {
                 (clients.clone(), offsets.clone(), stats),
                 pulls,
             ),
-            sends: Sends::new(store, topics.clone(), puts, sends),
+            sends: Sends::new(topics.clone(), puts, transactions.clone(), sends),
             topics,
             groups,
             offsets,
             clients,
+            transactions,
             offset_save_period,
         }))
     }
@@ -169,6 +181,7 @@ impl Broker {
                 broker.clients.close_expired();
             }
         }));
+        spawn(Box::pin(self.transactions.clone().run()));
         let (offsets, period) = (self.offsets.clone(), self.offset_save_period);
         spawn(Box::pin(async move {
             loop {
@@ -186,6 +199,7 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
+        self.transactions.note_progress();
         [self.topics.save(), self.groups.save(), self.offsets.save()].into_iter().collect()
     }
 
@@ -195,6 +209,8 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
+            codes::END_TRANSACTION => self.transactions.end(request),
+            codes::RESUME_CHECK_HALF_MESSAGE => self.transactions.resume(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
             codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),

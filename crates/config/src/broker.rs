@@ -138,6 +138,21 @@ pub struct Sends {
     pub trace_on: bool,
 }
 
+/// How transactions are treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transactions {
+    /// `transactionTimeOut`: younger half messages are not checked, in milliseconds.
+    pub timeout_ms: u64,
+    /// `transactionCheckInterval`: milliseconds between two checks of a half message.
+    pub check_interval_ms: u64,
+    /// `transactionCheckMax`: checks before a half message is discarded.
+    pub checks_max: u32,
+    /// `rejectTransactionMessage`: none are taken.
+    pub rejected: bool,
+    /// `fileReservedTime`: how long the log keeps what is in it, in hours.
+    pub reserved_hours: u64,
+}
+
 /// How pulls are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulls {
@@ -377,6 +392,19 @@ impl BrokerSettings {
     pub fn sends(&self) -> Sends {
         let all = &self.0;
         Sends { accept_from_ms: all.number("startAcceptSendRequestTimeStamp"), trace_on: all.flag("traceOn") }
+    }
+
+    /// How transactions are treated.
+    #[must_use]
+    pub fn transactions(&self) -> Transactions {
+        let all = &self.0;
+        Transactions {
+            timeout_ms: all.number("transactionTimeOut"),
+            check_interval_ms: all.number("transactionCheckInterval"),
+            checks_max: all.number("transactionCheckMax"),
+            rejected: all.flag("rejectTransactionMessage"),
+            reserved_hours: all.number("fileReservedTime"),
+        }
     }
 
     /// How pulls are answered.

@@ -446,6 +446,13 @@ impl Store {
         PhysicalOffset(self.shared.log.end())
     }
 
+    /// The record that was appended last. `None` if there is none, or it does not end where the log does.
+    #[must_use]
+    pub fn last_record(&self) -> Option<Bytes> {
+        let at = lock(&self.shared.writer).last_record;
+        self.record_at(PhysicalOffset(at))
+    }
+
     /// Store time of the last record, in ms since 1970; 0 in an empty store.
     #[must_use]
     pub fn last_store_timestamp_ms(&self) -> i64 {

@@ -12,6 +12,7 @@ use crate::{
     send::{SendRules, Sends},
     stats::Stats,
     topics::{TopicRules, Topics},
+    transaction::{TransactionRules, Transactions},
 };
 use oxmq_net::{Answer, Peer, Request};
 use oxmq_record::RecordView;
@@ -83,8 +84,14 @@ impl Fixture {
             units_max: 800,
         };
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics.clone()),
+            (offsets.clone(), clients.clone()),
+            TransactionRules::new("B".into(), sends.store_host),
+        )
+        .unwrap();
         let fixture = Self {
-            sends: Sends::new(store.clone(), topics.clone(), puts, sends),
+            sends: Sends::new(topics.clone(), puts, transactions, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
             pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
             topics,
