@@ -199,7 +199,7 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
-        self.transactions.note_progress();
+        self.transactions.commit_progress();
         [self.topics.save(), self.groups.save(), self.offsets.save()].into_iter().collect()
     }
 

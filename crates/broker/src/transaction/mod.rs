@@ -131,6 +131,9 @@ struct Shared {
     /// Held while half messages, their ends and their ops are appended: what the table says and what the queues say
     /// is then the same.
     pending: Mutex<Pending>,
+    /// What is committed of both queues as soon as the log is durable so far: else a crash could take the end of a
+    /// transaction from the log whose half message nobody looks at again.
+    noted: Mutex<Progress>,
     /// A check was answered.
     answered: Notify,
     next_producer: AtomicUsize,
@@ -163,6 +166,7 @@ impl Transactions {
             halves,
             ops,
             pending: Mutex::new(pending),
+            noted: Mutex::default(),
             answered: Notify::new(),
             next_producer: AtomicUsize::new(0),
         };
@@ -247,14 +251,26 @@ impl Transactions {
                     Step::Done => break,
                 }
             }
-            self.note_progress();
+            self.shared.note_progress();
         }
     }
 
-    /// Commits how far both queues are done with.
-    pub(crate) fn note_progress(&self) {
-        self.shared.note_progress();
+    /// Commits how far both queues are done with, before the program ends. Waits for the disk.
+    pub(crate) fn commit_progress(&self) {
+        let progress = self.shared.progress();
+        if self.shared.store.flush().is_ok() {
+            self.shared.commit(progress);
+        }
     }
+}
+
+/// How far both queues are done with.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    half: QueueOffset,
+    op: QueueOffset,
+    /// The end of the log when that was so.
+    log: PhysicalOffset,
 }
 
 /// What came of a step of a round.
@@ -505,11 +521,29 @@ impl Shared {
         );
     }
 
-    fn note_progress(&self) {
+    fn progress(&self) -> Progress {
         let pending = self.pending();
-        let ends = (self.halves.max_offset().0, self.ops.max_offset().0);
-        let (half, op) = pending.lowest().unwrap_or(ends);
-        self.offsets.commit(GROUP, HALF_TOPIC, QUEUE, QueueOffset(half));
-        self.offsets.commit(GROUP, OP_TOPIC, QUEUE, QueueOffset(op));
+        let log = self.store.max_physical();
+        match pending.lowest() {
+            Some((half, op)) => Progress { half: QueueOffset(half), op: QueueOffset(op), log },
+            None => Progress { half: self.halves.max_offset(), op: self.ops.max_offset(), log },
+        }
+    }
+
+    fn commit(&self, progress: Progress) {
+        self.offsets.commit(GROUP, HALF_TOPIC, QUEUE, progress.half);
+        self.offsets.commit(GROUP, OP_TOPIC, QUEUE, progress.op);
+    }
+
+    /// Commits what was noted last, if the log is durable so far, and notes how far it is now.
+    fn note_progress(&self) {
+        let progress = self.progress();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.store.flushed_to() >= noted.log {
+            if noted.log > PhysicalOffset(0) {
+                self.commit(*noted);
+            }
+            *noted = progress;
+        }
     }
 }
