@@ -88,19 +88,22 @@ impl Shared {
             let Ok(half) = RecordView::parse(&record) else { continue };
             let times = (half.born_timestamp_ms(), half.store_timestamp_ms());
             let facts = rewrite::facts(half.properties(), times, self.rules.timeout_ms);
-            if facts.first.is_some_and(|first| ended.contains(first)) {
+            let first = facts.first.unwrap_or(offset);
+            if facts.ends_by_first && ended.contains(first) {
                 continue;
             }
             if torn == Some(unit.physical.0.cast_signed()) {
-                info!(offset, "the op of a committed message was lost in a crash, it is stored again");
-                let body = offset.to_string();
-                let op = rewrite::op(&body, self.rules.store_host, now_ms());
-                self.puts.put_as_is(&op).map_err(|error| failed(OP_TOPIC, &error))?;
+                self.store_lost_op(offset)?;
                 continue;
+            }
+            // Stored anew, and the op that says so is not there: Java writes none, and a crash may have taken ours.
+            if let Some(old) = pending.find(&facts.group, first) {
+                self.store_lost_op(old.offset)?;
+                pending.ended(&facts.group, &old);
             }
             let waiting = Half {
                 offset,
-                first: facts.first.unwrap_or(offset),
+                first,
                 physical: unit.physical.0,
                 size: unit.size,
                 op_offset: op_from,
@@ -116,6 +119,13 @@ impl Shared {
             info!(half_messages = pending.len(), "half messages wait for the end of their transactions");
         }
         Ok(())
+    }
+
+    fn store_lost_op(&self, offset: u64) -> Result<(), LoadError> {
+        info!(offset, "the op of a half message that is done with was lost, it is stored again");
+        let body = offset.to_string();
+        let op = rewrite::op(&body, self.rules.store_host, now_ms());
+        self.puts.put_as_is(&op).map(drop).map_err(|error| failed(OP_TOPIC, &error))
     }
 
     /// Reads the units of `queue` from `from` on.

@@ -365,7 +365,7 @@ impl Shared {
         if discarded.topic() != DISCARD_TOPIC {
             return Err(Refusal::NoHalf("what is stored there is not a half message that was discarded"));
         }
-        let properties = rewrite::counted_properties(&discarded, 0);
+        let properties = rewrite::resumed_properties(&discarded);
         let draft = rewrite::moved(&discarded, HALF_TOPIC, &properties);
         let mut pending = self.pending();
         let op_offset = self.ops.max_offset().0;
@@ -471,7 +471,7 @@ impl Shared {
         let view = RecordView::parse(&record).ok()?;
         let mut pending = self.pending();
         let old = pending.find(group, half.first)?;
-        let properties = rewrite::counted_properties(&view, old.checks);
+        let properties = rewrite::renewed_properties(&view, old.checks, old.first);
         let op_offset = self.ops.max_offset().0;
         let op_body = old.offset.to_string();
         let op = rewrite::op(&op_body, self.rules.store_host, now_ms);

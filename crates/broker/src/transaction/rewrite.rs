@@ -4,7 +4,7 @@
 //! | | topic, queue | system flag | prepared offset | properties |
 //! |---|---|---|---|---|
 //! | half | `RMQ_SYS_TRANS_HALF_TOPIC` 0 | no transaction type | 0 | the message's and `REAL_TOPIC`, `REAL_QID`, `__transactionId__` |
-//! | half, stored anew | the same | the same | 0 | the half's and `TRANSACTION_CHECK_TIMES` |
+//! | half, stored anew | the same | the same | 0 | the half's and `TRANSACTION_CHECK_TIMES`, `TRAN_FIRST_QUEUE_OFFSET` |
 //! | op | `RMQ_SYS_TRANS_OP_HALF_TOPIC` 0 | 0 | 0 | `TAGS` = `d`; the body is the half's queue offset in decimal |
 //! | committed | the real ones | [`sys_flag::COMMIT`] | the half's place in the log | the half's |
 //! | discarded | `TRANS_CHECK_MAX_TIME_TOPIC` 0 | as the half | 0 | the half's and `TRANSACTION_CHECK_TIMES` |
@@ -35,7 +35,14 @@ const CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
 const IMMUNITY: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
 /// Java's, in halves that it stored anew because they were immune: where the half stood first.
 const PREPARED_QUEUE_OFFSET: &str = "TRAN_PREPARED_QUEUE_OFFSET";
+/// Ours, in halves that we stored anew: where the half stood first. Not Java's, which takes a half for ended if the op of
+/// the place that it names is there.
+const FIRST_QUEUE_OFFSET: &str = "TRAN_FIRST_QUEUE_OFFSET";
 const DONE: &[u8] = b"TAGS\x01d\x02";
+
+/// What only the broker notes.
+const NOTED: [&str; 6] =
+    [REAL_TOPIC, REAL_QUEUE_ID, TRANSACTION_ID, CHECK_TIMES, PREPARED_QUEUE_OFFSET, FIRST_QUEUE_OFFSET];
 
 /// The properties of the half message of `draft`, and its producer group: that of its properties, or else that of the
 /// request, so that there is somebody who can be asked.
@@ -44,7 +51,7 @@ pub(super) fn half_properties(
     producer_group: Cow<'_, str>,
 ) -> Result<(Vec<u8>, String), Refusal> {
     let mut out = draft.properties.to_vec();
-    for name in [REAL_TOPIC, REAL_QUEUE_ID, TRANSACTION_ID, CHECK_TIMES, PREPARED_QUEUE_OFFSET] {
+    for name in NOTED {
         properties::remove(&mut out, name);
     }
     let group = match properties::find(&out, PRODUCER_GROUP) {
@@ -72,8 +79,28 @@ pub(super) fn half<'a>(draft: &Draft<'a>, properties: &'a [u8]) -> Draft<'a> {
 /// The properties of `half` after `checks` checks.
 pub(super) fn counted_properties(half: &RecordView<'_>, checks: u32) -> Vec<u8> {
     let mut out = half.properties().to_vec();
-    properties::remove(&mut out, CHECK_TIMES);
-    properties::append(&mut out, CHECK_TIMES, checks.to_string().as_bytes());
+    set_checks(&mut out, checks);
+    out
+}
+
+fn set_checks(properties: &mut Vec<u8>, checks: u32) {
+    properties::remove(properties, CHECK_TIMES);
+    properties::append(properties, CHECK_TIMES, checks.to_string().as_bytes());
+}
+
+/// The properties of `half`, which stood at `first` in the beginning, when it is stored anew after `checks` checks.
+pub(super) fn renewed_properties(half: &RecordView<'_>, checks: u32, first: u64) -> Vec<u8> {
+    let mut out = resumed_properties(half);
+    set_checks(&mut out, checks);
+    properties::append(&mut out, FIRST_QUEUE_OFFSET, first.to_string().as_bytes());
+    out
+}
+
+/// The properties of `half` when it begins anew: what it was before is done with.
+pub(super) fn resumed_properties(half: &RecordView<'_>) -> Vec<u8> {
+    let mut out = counted_properties(half, 0);
+    properties::remove(&mut out, PREPARED_QUEUE_OFFSET);
+    properties::remove(&mut out, FIRST_QUEUE_OFFSET);
     out
 }
 
@@ -141,14 +168,17 @@ pub(super) struct Facts {
     pub(super) due_ms: i64,
     /// Checks that were sent.
     pub(super) checks: u32,
-    /// Where Java stored it first.
+    /// Where it stood first, if it was stored anew.
     pub(super) first: Option<u64>,
+    /// Java stored it anew, and the op of its first place ends it.
+    pub(super) ends_by_first: bool,
 }
 
 /// Reads them. `stored_ms`: when the half was stored.
 pub(super) fn facts(half: &[u8], (born_ms, stored_ms): (i64, i64), timeout_ms: i64) -> Facts {
     let group = properties::find(half, PRODUCER_GROUP).map(String::from_utf8_lossy).unwrap_or_default();
-    let first = properties::find(half, PREPARED_QUEUE_OFFSET).and_then(number);
+    let java_first = properties::find(half, PREPARED_QUEUE_OFFSET).and_then(number);
+    let first = java_first.or_else(|| properties::find(half, FIRST_QUEUE_OFFSET).and_then(number));
     let checks = properties::find(half, CHECK_TIMES).and_then(number);
     // A half that was stored anew counts from its birth. Others do not: the producer's clock may be wrong.
     let since_ms = if checks.is_some() || first.is_some() { born_ms } else { stored_ms };
@@ -156,8 +186,9 @@ pub(super) fn facts(half: &[u8], (born_ms, stored_ms): (i64, i64), timeout_ms: i
         group: group.into_owned(),
         due_ms: since_ms.saturating_add(immunity_ms(half, timeout_ms)),
         // Java counts checks of immune halves that it did not send.
-        checks: checks.filter(|_| first.is_none()).unwrap_or(0),
+        checks: checks.filter(|_| java_first.is_none()).unwrap_or(0),
         first,
+        ends_by_first: java_first.is_some(),
     }
 }
 
