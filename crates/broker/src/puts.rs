@@ -194,17 +194,26 @@ impl Puts {
         Ok(appended)
     }
 
+    /// Waits until the log is on the disk up to `end`, unless no `timeout` says that it matters. False if the disk fails
+    /// or takes longer, which are the same to who asks: it cannot rely on what it stored.
+    pub(crate) fn on_disk(
+        &self,
+        end: PhysicalOffset,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = bool> + use<> {
+        let store = self.shared.store.clone();
+        async move {
+            let Some(timeout) = timeout else { return true };
+            let (tell, told) = oneshot::channel();
+            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
+            matches!(tokio::time::timeout(timeout, told).await, Ok(Ok(Ok(()))))
+        }
+    }
+
     fn stored(&self, queue: &TopicQueue, messages: u64, bytes: usize) {
         queue.arrived.notify_waiters();
         queue.sent.fetch_add(messages, Ordering::Relaxed);
         self.shared.stats.put(messages, bytes as u64);
-    }
-
-    /// True when the log is durable up to `end`; false if the disk failed, or took longer than `timeout`.
-    pub(crate) async fn flushed(&self, end: PhysicalOffset, timeout: Duration) -> bool {
-        let (tell, told) = oneshot::channel();
-        self.shared.store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
-        matches!(tokio::time::timeout(timeout, told).await, Ok(Ok(Ok(()))))
     }
 
     fn failed(&self, error: AppendError) -> Refusal {

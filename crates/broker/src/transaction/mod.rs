@@ -35,8 +35,14 @@ mod rewrite;
 mod tests;
 
 use crate::{
-    clients::Clients, delay, groups::now_ms, offsets::Offsets, persist::LoadError, puts::Puts,
-    refusal::Refusal, topics::Topics,
+    clients::Clients,
+    delay,
+    groups::now_ms,
+    offsets::{Commit, Committer, Offsets},
+    persist::LoadError,
+    puts::Puts,
+    refusal::Refusal,
+    topics::Topics,
 };
 use oxmq_net::{Answer, Peer, Request};
 use oxmq_record::{Draft, Encoder, MessageId, RecordView, properties, stamp, sys_flag};
@@ -226,13 +232,13 @@ impl Transactions {
                           nothing was changed";
             return Answer::Now(Command { remark: Some(remark.into()), ..Command::success() });
         };
-        let Some(timeout) = self.shared.rules.sync_flush_timeout else {
+        let timeout = self.shared.rules.sync_flush_timeout;
+        if timeout.is_none() {
             return Answer::Now(Command::success());
-        };
-        let puts = self.shared.puts.clone();
+        }
+        let on_disk = self.shared.puts.on_disk(end, timeout);
         Answer::later(async move {
-            let safe = puts.flushed(end, timeout).await;
-            Command::new(if safe { code::SUCCESS } else { code::FLUSH_DISK_TIMEOUT })
+            Command::new(if on_disk.await { code::SUCCESS } else { code::FLUSH_DISK_TIMEOUT })
         })
     }
 
@@ -531,8 +537,13 @@ impl Shared {
     }
 
     fn commit(&self, progress: Progress) {
-        self.offsets.commit(GROUP, HALF_TOPIC, QUEUE, progress.half);
-        self.offsets.commit(GROUP, OP_TOPIC, QUEUE, progress.op);
+        let now = std::time::Instant::now();
+        for (queue, next) in [(&self.halves, progress.half), (&self.ops, progress.op)] {
+            let end = queue.max_offset().0;
+            // As a tool, for whom alone it counts whatever stands there: nobody else knows.
+            let commit = Commit { next: next.0, end, by: Committer::Tool, now };
+            self.offsets.commit(GROUP, queue.topic(), QUEUE, &commit);
+        }
     }
 
     /// Commits what was noted last, if the log is durable so far, and notes how far it is now.

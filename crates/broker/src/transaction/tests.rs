@@ -87,6 +87,7 @@ impl World {
             broker: "B".into(),
             auto_create: true,
             default_queues: 4,
+            trace_topic: None,
             cluster_topic: true,
             broker_topic: true,
         };
@@ -539,7 +540,8 @@ fn goes_on_where_java_stopped() {
     for body in ["0,1,1,", "2", "4,", "x,,99999999999999999999,77,"] {
         world.parts().puts.put_as_is(&rewrite::op(body, HOST.into(), 1)).unwrap();
     }
-    world.parts().offsets.commit(GROUP, HALF_TOPIC, QUEUE, QueueOffset(1));
+    let progress = Progress { half: QueueOffset(1), ..Progress::default() };
+    world.shared().commit(progress);
     world.parts().offsets.save().unwrap();
     world.open();
     let checks = |told| world.waiting("G", told).map(|half| half.checks);
@@ -614,7 +616,8 @@ fn checks_are_paced_by_answers() {
     let world = World::new(|_| ());
     let told: Vec<_> = (0..600).map(|at| world.half("slow", &at.to_string()).unwrap()).collect();
     let quick = world.half("quick", "x").unwrap();
-    (world.join("slow"), world.join("quick"));
+    world.join("slow");
+    world.join("quick");
     let now = now_ms() + TIMEOUT_MS + 1;
     let shared = world.shared();
     let sent = || told.iter().filter(|told| world.waiting("slow", **told).unwrap().checks > 0).count();
