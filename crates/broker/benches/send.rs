@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use oxmq_broker::{
-    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Encoding, FRAME_MAX_BYTES, Header, Kind, split_frame};
@@ -60,6 +60,7 @@ fn settings(root: &std::path::Path) -> Settings {
             bytes_max: 256 << 10,
             units_max: 800,
         },
+        delays: DelayRules::default(),
         admin: AdminRules {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),

@@ -33,6 +33,7 @@ mod transaction;
 mod unique_id;
 
 pub use admin::{AdminRules, Configuration, UpdateRefused};
+pub use delay::{DelayRules, Levels, dispatch_rule};
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -41,6 +42,7 @@ pub use topics::TopicRules;
 
 use admin::Admin;
 use clients::Clients;
+use delay::{DelayThread, Delays, Recalls};
 use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
@@ -69,6 +71,8 @@ pub struct Settings {
     pub sends: SendRules,
     /// How messages are given.
     pub pulls: PullRules,
+    /// How messages are delayed.
+    pub delays: DelayRules,
     /// What tools are told.
     pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
@@ -92,6 +96,8 @@ pub struct Broker {
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    recalls: Recalls,
+    delay_thread: Arc<DelayThread>,
 }
 
 impl Broker {
@@ -105,6 +111,7 @@ impl Broker {
             topics,
             sends,
             pulls,
+            delays,
             admin,
             auto_create_groups,
             memory_bytes,
@@ -116,11 +123,14 @@ impl Broker {
         let offsets = Offsets::open(config.join("consumerOffset.json"))?;
         let clients = Clients::default();
         let stats = Arc::new(Stats::default());
-        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let delays = Delays::new(delays);
+        let puts =
+            Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
+        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
-                (store.clone(), stats.clone()),
+                (store.clone(), stats.clone(), delay_thread.clone()),
                 admin,
             ),
             heartbeats: Heartbeats::new(
@@ -139,7 +149,9 @@ impl Broker {
                 (clients.clone(), offsets.clone(), stats),
                 pulls,
             ),
+            recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
             sends: Sends::new(store, topics.clone(), puts, sends),
+            delay_thread,
             topics,
             groups,
             offsets,
@@ -181,6 +193,11 @@ impl Broker {
         }));
     }
 
+    /// Ends what goes on in threads of its own, before the store is closed.
+    pub fn stop(&self) {
+        self.delay_thread.stop();
+    }
+
     /// Writes what is kept under `config/`, before the program ends.
     ///
     /// # Errors
@@ -195,6 +212,10 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
+            codes::GET_ALL_DELAY_OFFSET => Ok(now(self.delay_thread.delay_offsets())),
+            codes::GET_TIMER_CHECK_POINT => Ok(now(self.delay_thread.timer_check())),
+            codes::GET_TIMER_METRICS => Ok(now(self.delay_thread.timer_metrics())),
+            codes::RECALL_MESSAGE => self.recalls.handle(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
             codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),

@@ -4,19 +4,20 @@
 //! Java: `MessageStore#putMessage` with its `PutMessageHook`s.
 
 use crate::{
-    delay,
+    delay::{self, Delays},
     refusal::Refusal,
     stats::Stats,
     topics::{TopicQueue, Topics},
 };
 use oxmq_record::{Draft, EncodeError, Encoder, properties};
 use oxmq_store::{AppendError, Appended, Entry, Store};
-use oxmq_types::{QueueId, TagsCode};
+use oxmq_types::{PhysicalOffset, QueueId, TagsCode};
 use std::{
     cell::RefCell,
     ops::Range,
     sync::{Arc, atomic::Ordering},
 };
+use tokio::sync::oneshot;
 
 /// Takes messages into the store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ struct Shared {
     store: Arc<Store>,
     topics: Topics,
     stats: Arc<Stats>,
+    delays: Delays,
     encoder: Encoder,
     body_max_bytes: usize,
 }
@@ -42,9 +44,19 @@ pub(crate) const BUFFER_MAX_BYTES: usize = 1 << 20;
 
 impl Puts {
     /// `body_max_bytes`: `maxMessageSize`.
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, stats: Arc<Stats>, body_max_bytes: usize) -> Self {
+    pub(crate) fn new(
+        (store, topics): (Arc<Store>, Topics),
+        stats: Arc<Stats>,
+        delays: Delays,
+        body_max_bytes: usize,
+    ) -> Self {
         let encoder = Encoder::new(body_max_bytes);
-        Self { shared: Arc::new(Shared { store, topics, stats, encoder, body_max_bytes }) }
+        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, body_max_bytes }) }
+    }
+
+    /// What makes messages wait for their time.
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.shared.delays
     }
 
     /// Stores a message in its topic and queue or, if its properties say that it is to be delivered later, where such
@@ -57,10 +69,15 @@ impl Puts {
             return self.put_as_is(draft);
         }
         let mut properties = draft.properties.to_vec();
-        let waiting = delay::redirect(draft.topic, draft.queue_id, &mut properties)?;
+        let target = (draft.topic, draft.queue_id);
+        let Some(waiting) = self.shared.delays.redirect(target, &mut properties)? else {
+            return self.put_as_is(draft);
+        };
         let draft =
             Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
-        self.put_coded(&draft, waiting.tags_code)
+        let appended = self.put_coded(&draft, waiting.tags_code)?;
+        self.shared.delays.arrived(waiting.due_ms, appended.queue_offset.0);
+        Ok(appended)
     }
 
     /// Stores a message exactly where it says, whatever its properties say, even in a topic that has no settings any
@@ -70,6 +87,13 @@ impl Puts {
     /// [`Refusal`] if the store takes it not.
     pub(crate) fn put_as_is(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
         self.put_coded(draft, properties::tags_code(draft.properties))
+    }
+
+    /// Waits until the log is durable up to `end`, or that has failed. False then.
+    pub(crate) fn flushed(&self, end: PhysicalOffset) -> impl Future<Output = bool> + Send + 'static {
+        let (tell, told) = oneshot::channel();
+        self.shared.store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
+        async { matches!(told.await, Ok(Ok(()))) }
     }
 
     fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {

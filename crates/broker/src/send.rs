@@ -7,7 +7,7 @@
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
 use crate::{
-    delay,
+    delay::{self, Waiting},
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
@@ -90,6 +90,15 @@ enum Kind {
     Delayed,
     /// It waits for the end of its transaction.
     Half,
+}
+
+/// Where a message goes that is not for its topic yet.
+#[derive(Debug)]
+struct Detour {
+    topic: &'static str,
+    queue_id: QueueId,
+    /// If it waits for its time.
+    delay: Option<Waiting>,
 }
 
 /// What the properties of a message say that the broker has to know.
@@ -222,18 +231,32 @@ impl Sends {
         let transaction_id = text(&properties[noted.unique_key.clone()]);
         records.clear();
         let content = (header.flag, request.body);
-        let appended = if let Kind::Plain = noted.kind {
+        let detour = match noted.kind {
+            Kind::Plain => None,
+            kind => self.detour(kind, header, queue_id, properties)?,
+        };
+        let mut recall_handle = None;
+        let appended = if let Some(detour) = detour {
+            let place = (detour.topic, detour.queue_id);
+            let range = self.encode(header, request, place, content, properties, records)?;
+            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+            let tags_code = detour.delay.map_or(noted.tags_code, |waiting| waiting.tags_code);
+            let appended = self.puts.append(&*queue.queue(place.1)?, &mut records[range], tags_code)?;
+            if let Some(waiting) = detour.delay {
+                let delays = self.puts.delays();
+                delays.arrived(waiting.due_ms, appended.queue_offset.0);
+                recall_handle =
+                    delay::recall_handle(&delays.rules().broker, &header.topic, &waiting, &transaction_id);
+            }
+            appended
+        } else {
             let place = (header.topic.as_ref(), queue_id);
             let range = self.encode(header, request, place, content, properties, records)?;
             self.puts.append(queue, &mut records[range], noted.tags_code)?
-        } else {
-            let (place, tags_code) = self.detour(&noted, header, queue_id, properties)?;
-            let range = self.encode(header, request, place, content, properties, records)?;
-            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
-            self.puts.append(&*queue.queue(place.1)?, &mut records[range], tags_code)?
         };
         Ok(Sent {
             message_ids: self.message_id(&appended),
+            recall_handle,
             transaction_id,
             queue_id,
             waits: noted.waits,
@@ -298,6 +321,7 @@ impl Sends {
         let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
         Ok(Sent {
             message_ids: ids.join(","),
+            recall_handle: None,
             transaction_id: text(&unique_key),
             queue_id,
             waits: batch_noted.waits,
@@ -306,21 +330,29 @@ impl Sends {
         })
     }
 
-    /// Where a message that is not for its topic yet waits, and the tags code of its unit.
+    /// Where a message that is not for its topic yet waits. `None` if its time has come.
     fn detour(
         &self,
-        noted: &Noted,
+        kind: Kind,
         header: &SendMessage<'_>,
         queue_id: QueueId,
         properties: &mut Vec<u8>,
-    ) -> Result<((&'static str, QueueId), TagsCode), Refusal> {
-        match noted.kind {
-            Kind::Half => Ok((transaction::half(&header.topic, queue_id, properties)?, noted.tags_code)),
-            _ => {
-                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
-                Ok(((waiting.topic, waiting.queue_id), waiting.tags_code))
+    ) -> Result<Option<Detour>, Refusal> {
+        // Old clients leave the mark of the transaction on messages that they send back for a later try.
+        let retried = header.reconsume_times.is_some_and(|times| times > 0);
+        if kind == Kind::Half && !(retried && delay::is_delayed(properties)) {
+            if delay::is_delayed(properties) {
+                return Err(Refusal::MessageIllegal("a transactional message cannot be delayed".into()));
             }
+            let (topic, queue_id) = transaction::half(&header.topic, queue_id, properties)?;
+            return Ok(Some(Detour { topic, queue_id, delay: None }));
         }
+        let waiting = self.puts.delays().redirect((&header.topic, queue_id), properties)?;
+        Ok(waiting.map(|waiting| Detour {
+            topic: waiting.topic,
+            queue_id: waiting.queue_id,
+            delay: Some(waiting),
+        }))
     }
 
     /// Adds what the broker adds to the properties of every message.
@@ -377,6 +409,10 @@ impl Sends {
             .with("transactionId", sent.transaction_id)
             .with("MSG_REGION", self.region.clone())
             .with("TRACE_ON", self.rules.trace_on);
+        let answer = match sent.recall_handle {
+            Some(handle) => answer.with("recallHandle", handle),
+            None => answer,
+        };
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
         }
@@ -405,6 +441,8 @@ const UNIT_SUBSCRIPTION: u32 = 2;
 #[derive(Debug)]
 struct Sent {
     message_ids: String,
+    /// By which it can be recalled.
+    recall_handle: Option<String>,
     transaction_id: String,
     queue_id: QueueId,
     waits: bool,

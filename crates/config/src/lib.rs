@@ -15,8 +15,8 @@ mod namesrv;
 mod settings;
 
 pub use broker::{
-    BrokerRole, BrokerSettings, Consumers, FlushType, Identity, Pulls, Registration, Sends, StoreFiles,
-    Topics,
+    BrokerRole, BrokerSettings, Consumers, Delays, FlushType, Identity, Pulls, Registration, Sends,
+    StoreFiles, Topics,
 };
 pub use keys::{Effect, Key, Kind};
 pub use namesrv::{NamesrvFiles, NamesrvSettings, Routes};

@@ -33,6 +33,7 @@ pub use configuration::{Configuration, UpdateRefused};
 
 use crate::{
     clients::Clients,
+    delay::DelayThread,
     groups::{Groups, now_ms},
     offsets::Offsets,
     persist::Ticket,
@@ -96,6 +97,7 @@ struct Parts {
     store: Arc<Store>,
     stats: Arc<Stats>,
     rates: Rates,
+    delays: Arc<DelayThread>,
     rules: AdminRules,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
@@ -106,15 +108,26 @@ struct Parts {
 impl Admin {
     pub(crate) fn new(
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
-        (store, stats): (Arc<Store>, Arc<Stats>),
+        (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
         rules: AdminRules,
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
         configured.timestamp = rates.started_ms();
         let configured = Mutex::new(configured);
-        let parts =
-            Parts { topics, groups, offsets, clients, store, stats, rates, rules, changing, configured };
+        let parts = Parts {
+            topics,
+            groups,
+            offsets,
+            clients,
+            store,
+            stats,
+            rates,
+            delays,
+            rules,
+            changing,
+            configured,
+        };
         Self { parts: Arc::new(parts), working: Arc::new(Semaphore::new(WORKING_MAX)) }
     }
 

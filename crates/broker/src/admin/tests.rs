@@ -3,7 +3,7 @@
 //! comment says otherwise.
 
 use super::{AdminRules, Configuration, UpdateRefused};
-use crate::{Broker, PullRules, SendRules, Settings, TopicRules};
+use crate::{Broker, DelayRules, PullRules, SendRules, Settings, TopicRules};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes, fastjson};
 use oxmq_store::{Store, StoreConfig, tags_of};
@@ -88,6 +88,7 @@ impl Fixture {
                 bytes_max: 1 << 18,
                 units_max: 800,
             },
+            delays: DelayRules::default(),
             admin: AdminRules {
                 address: address.into(),
                 commit_log_dir,
