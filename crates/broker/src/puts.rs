@@ -16,6 +16,7 @@ use std::{
     cell::RefCell,
     ops::Range,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
@@ -89,13 +90,6 @@ impl Puts {
         self.put_coded(draft, properties::tags_code(draft.properties))
     }
 
-    /// Waits until the log is durable up to `end`, or that has failed. False then.
-    pub(crate) fn flushed(&self, end: PhysicalOffset) -> impl Future<Output = bool> + Send + 'static {
-        let (tell, told) = oneshot::channel();
-        self.shared.store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
-        async { matches!(told.await, Ok(Ok(()))) }
-    }
-
     fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {
         let queue = self.queue(draft.topic, draft.queue_id)?;
         // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
@@ -167,6 +161,22 @@ impl Puts {
         result.map_err(|error| self.failed(error))?;
         self.stored(queue, appended.len() as u64, size);
         Ok(appended)
+    }
+
+    /// Waits until the log is on the disk up to `end`, unless no `timeout` says that it matters. False if the disk fails
+    /// or takes longer, which are the same to who asks: it cannot rely on what it stored.
+    pub(crate) fn on_disk(
+        &self,
+        end: PhysicalOffset,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = bool> + use<> {
+        let store = self.shared.store.clone();
+        async move {
+            let Some(timeout) = timeout else { return true };
+            let (tell, told) = oneshot::channel();
+            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
+            matches!(tokio::time::timeout(timeout, told).await, Ok(Ok(Ok(()))))
+        }
     }
 
     fn stored(&self, queue: &TopicQueue, messages: u64, bytes: usize) {

@@ -8,10 +8,12 @@
 //! - `groups`: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225), DELETE_SUBSCRIPTIONGROUP (207),
 //!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352)
 //! - `progress`: GET_TOPIC_STATS_INFO (202), GET_CONSUME_STATS (208), GET_BROKER_CONSUME_STATS (317),
-//!   QUERY_CONSUME_TIME_SPAN (303), GET_ALL_CONSUMER_OFFSET (43), GET_ALL_DELAY_OFFSET (45)
+//!   QUERY_CONSUME_TIME_SPAN (303), GET_ALL_CONSUMER_OFFSET (43), GET_ALL_DELAY_OFFSET (45),
+//!   GET_TIMER_CHECK_POINT (60), GET_TIMER_METRICS (61)
 //! - `clients`: GET_CONSUMER_CONNECTION_LIST (203), GET_PRODUCER_CONNECTION_LIST (204), GET_ALL_PRODUCER_INFO (328),
 //!   QUERY_TOPIC_CONSUME_BY_WHO (300), QUERY_TOPICS_BY_CONSUMER (343), QUERY_SUBSCRIPTION_BY_CONSUMER (345), and what
 //!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
+//! - `reset`: INVOKE_BROKER_TO_RESET_OFFSET (222), CLONE_GROUP_OFFSET (314), INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223)
 //! - `messages`: VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
 //!
 //! A request is read where it came in; the work is done aside, on a few threads that may block, because most of it
@@ -24,6 +26,7 @@ mod configuration;
 mod groups;
 mod messages;
 mod progress;
+mod reset;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -77,6 +80,8 @@ pub struct AdminRules {
     pub commit_log_dir: PathBuf,
     /// Where the consume queues lie.
     pub consume_queue_dir: PathBuf,
+    /// `useServerSideResetOffset`: offsets are reset here, and not by the clients.
+    pub server_side_reset: bool,
     /// `startAcceptSendRequestTimeStamp`.
     pub accepts_sends_from_ms: u64,
     /// Its configuration.
@@ -218,7 +223,18 @@ impl Admin {
             codes::GET_ALL_CONSUMER_OFFSET => {
                 Ok(self.aside(|parts| Ok(Command::success().with_body(parts.offsets.to_json()))))
             }
-            codes::GET_ALL_DELAY_OFFSET => progress::delay_offsets().map(Answer::Now),
+            codes::INVOKE_BROKER_TO_RESET_OFFSET => {
+                let wanted = reset::Wanted::new(request)?;
+                Ok(self.aside(move |parts| parts.reset(&wanted)))
+            }
+            codes::CLONE_GROUP_OFFSET => {
+                let wanted = reset::Clone::new(request)?;
+                Ok(self.aside(move |parts| parts.clone_offsets(&wanted)))
+            }
+            codes::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => self.parts.statuses(request),
+            codes::GET_ALL_DELAY_OFFSET => Ok(Answer::Now(self.parts.delays.delay_offsets())),
+            codes::GET_TIMER_CHECK_POINT => Ok(Answer::Now(self.parts.delays.timer_check())),
+            codes::GET_TIMER_METRICS => Ok(Answer::Now(self.parts.delays.timer_metrics())),
 
             codes::GET_CONSUMER_CONNECTION_LIST => self
                 .parts

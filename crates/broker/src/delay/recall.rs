@@ -90,11 +90,14 @@ impl Recalls {
         let answer = Command::new(code::SUCCESS)
             .with("msgId", handle.unique_key)
             .with("MSG_REGION", self.rules.region.clone());
-        let Some(timeout) = self.rules.sync_flush_timeout else { return Ok(Answer::Now(answer)) };
-        let flushed = self.puts.flushed(appended.end);
+        let timeout = self.rules.sync_flush_timeout.map(|timeout| timeout.min(FLUSH_WAIT_MAX));
+        if timeout.is_none() {
+            return Ok(Answer::Now(answer));
+        }
+        let on_disk = self.puts.on_disk(appended.end, timeout);
+        // As in Java, a slow disk is no reason to say that it failed.
         Ok(Answer::later(async move {
-            // As in Java, a slow disk is no reason to say that it failed: asked again, it would be recalled twice.
-            let _ = tokio::time::timeout(timeout.min(FLUSH_WAIT_MAX), flushed).await;
+            on_disk.await;
             answer
         }))
     }

@@ -14,6 +14,7 @@ use oxmq_remoting::{Command, code};
 use oxmq_store::{Queue, Store, Unit};
 use oxmq_types::{QueueId, QueueOffset};
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     path::Path,
     sync::{
@@ -66,9 +67,20 @@ impl DelayThread {
     ) -> Result<Self, LoadError> {
         let failed = |reason: String| LoadError { path: root.to_owned(), reason };
         let files = Files::new(root);
-        let world = Broker::new(store.clone(), puts, &delays).map_err(failed)?;
-        let levels: Vec<u32> = world.levels.keys().copied().collect();
-        let (engine, version) = files.load(delays.rules(), Sizes::default(), levels.into_iter(), &world)?;
+        let known: Vec<_> = store
+            .queues()
+            .into_iter()
+            .filter(|(topic, _)| [SCHEDULE_TOPIC, TIMER_TOPIC].contains(&&**topic))
+            .collect();
+        for (topic, id) in &known {
+            // Rather no start than to take what cannot be read for empty.
+            store.existing_queue(topic, *id).map_err(|error| failed(error.to_string()))?;
+        }
+        // Levels that are not configured any more may have messages that wait.
+        let levels = known.iter().filter(|(topic, _)| &**topic == SCHEDULE_TOPIC).map(|(_, id)| id.0 + 1);
+        let levels = (1..=delays.rules().levels.max()).chain(levels);
+        let world = Broker { store: store.clone(), puts, queues: RefCell::default() };
+        let (engine, version) = files.load(delays.rules(), Sizes::default(), levels, &world)?;
         let status = Arc::new(Mutex::default());
         // None waits while another is written: it would be old before its turn.
         let (sender, receiver) = sync_channel(0);
@@ -244,28 +256,26 @@ const RETRY_SAVE: Duration = Duration::from_secs(1);
 struct Broker {
     store: Arc<Store>,
     puts: Puts,
-    levels: BTreeMap<u32, Arc<Queue>>,
-    timer: Arc<Queue>,
+    /// Those that were there when they were asked for: asking makes none.
+    queues: RefCell<BTreeMap<Line, Arc<Queue>>>,
 }
 
 impl Broker {
-    fn new(store: Arc<Store>, puts: Puts, delays: &Delays) -> Result<Self, String> {
-        let queue = |topic, id| store.queue(topic, QueueId(id)).map_err(|error| error.to_string());
-        // Levels that are not configured any more may have messages that wait.
-        let known = store.queues().into_iter().filter(|(topic, _)| &**topic == SCHEDULE_TOPIC);
-        let known = known.map(|(_, id)| id.0 + 1);
-        let levels = (1..=delays.rules().levels.max()).chain(known);
-        let levels = levels.map(|level| Ok((level, queue(SCHEDULE_TOPIC, level - 1)?)));
-        let levels = levels.collect::<Result<_, String>>()?;
-        let timer = queue(TIMER_TOPIC, 0)?;
-        Ok(Self { store, puts, levels, timer })
-    }
-
-    fn queue(&self, line: Line) -> Option<&Arc<Queue>> {
-        match line {
-            Line::Level(level) => self.levels.get(&level),
-            Line::Timer => Some(&self.timer),
+    fn queue(&self, line: Line) -> Option<Arc<Queue>> {
+        let mut queues = self.queues.borrow_mut();
+        if let Some(queue) = queues.get(&line) {
+            return Some(Arc::clone(queue));
         }
+        let (topic, id) = match line {
+            Line::Level(level) => (SCHEDULE_TOPIC, level - 1),
+            Line::Timer => (TIMER_TOPIC, 0),
+        };
+        let queue = self.store.existing_queue(topic, QueueId(id)).unwrap_or_else(|error| {
+            error!(%error, "messages of a queue cannot be delivered");
+            None
+        })?;
+        queues.insert(line, Arc::clone(&queue));
+        Some(queue)
     }
 }
 
