@@ -9,16 +9,23 @@ use super::{
     progress::{Files, Version},
     rewrite,
 };
-use crate::refusal::Refusal;
+use crate::{
+    Broker,
+    fixture::{Fixture, Stored},
+    refusal::Refusal,
+};
 use bytes::Bytes;
 use oxmq_record::{Draft, Encoder, RecordView, properties, stamp};
+use oxmq_remoting::code::request as codes;
 use oxmq_store::Unit;
 use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 use proptest::prelude::*;
+use serde_json::json;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::{Duration, Instant},
 };
 
 const NOW: i64 = 1_795_240_155_709;
@@ -495,4 +502,73 @@ proptest! {
     fn delivers_each_message_when_it_is_due(steps in proptest::collection::vec(step(), 1..120)) {
         check_steps(steps)?;
     }
+}
+
+/// Waits until queue 0 of `topic` has `count` messages; gives them.
+async fn arrived(fixture: &Fixture, topic: &str, count: usize) -> Vec<Stored> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let stored = fixture.stored(topic, 0);
+        if stored.len() >= count {
+            return stored;
+        }
+        assert!(Instant::now() < deadline, "{} of {count} messages came", stored.len());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
+    let mut kept = None;
+    let fixture = Fixture::with(|settings| {
+        settings.delays = DelayRules {
+            levels: Levels::parse("1s 2s").unwrap(),
+            timer_precision_ms: 100,
+            recall: true,
+            broker: "B".into(),
+            ..DelayRules::default()
+        };
+        kept = Some(settings.clone());
+    });
+    let settings = kept.unwrap();
+    fixture.send("T", &[], json!({})).await;
+    let level = fixture.send("T", &[("DELAY", "1"), ("TAGS", "TagA"), ("UNIQ_KEY", "L")], json!({})).await;
+    assert_eq!((level.field("queueOffset").as_deref(), level.field("recallHandle")), (Some("0"), None));
+    for (key, ms) in [("C", "700"), ("B", "300"), ("A", "100")] {
+        let sent = fixture.send("T", &[("TIMER_DELAY_MS", ms), ("UNIQ_KEY", key)], json!({})).await;
+        let handle = sent.field("recallHandle").unwrap().into_owned();
+        if key == "B" {
+            let recall = json!({"topic": "T", "recallHandle": handle});
+            let answer = fixture.ask(codes::RECALL_MESSAGE, recall, b"").await;
+            assert_eq!((answer.code, answer.field("msgId").as_deref()), (0, Some("B")), "{answer:?}");
+        }
+        let recall = json!({"topic": "U", "recallHandle": handle});
+        let refused = fixture.ask(codes::RECALL_MESSAGE, recall, b"").await;
+        Fixture::check_refused(&refused, (17, "recall failed, the topic[U] not exist"));
+    }
+    let stored = arrived(&fixture, "T", 4).await;
+    let found: Vec<_> = stored.iter().skip(1).map(|message| message.property("UNIQ_KEY").unwrap()).collect();
+    assert_eq!(found, ["A", "C", "L"]);
+    let waited = |at: usize, queue: &str, offset: usize| {
+        let waited = &fixture.stored(queue, 0)[offset];
+        stored[at].view().store_timestamp_ms() - waited.view().store_timestamp_ms()
+    };
+    assert!(waited(2, TIMER_TOPIC, 0) >= 700 && waited(3, SCHEDULE_TOPIC, 0) >= 1_000);
+    let last = &stored[3];
+    assert_eq!(
+        (last.property("REAL_TOPIC").as_deref(), last.property("DELAY").as_deref()),
+        (Some("T"), Some("1"))
+    );
+    assert_eq!(last.view().born_timestamp_ms(), 77);
+
+    // What waits when the broker ends comes when another one goes on.
+    fixture.send("T", &[("TIMER_DELAY_MS", "400"), ("UNIQ_KEY", "D")], json!({})).await;
+    fixture.broker.stop();
+    let offsets = std::fs::read(settings.root.join("config/delayOffset.json")).unwrap();
+    assert!(String::from_utf8(offsets).unwrap().contains("\"offsetTable\":{1:1}"));
+    let next = Broker::open(settings, fixture.store.clone()).unwrap();
+    let stored = arrived(&fixture, "T", 5).await;
+    assert_eq!(stored[4].property("UNIQ_KEY").as_deref(), Some("D"));
+    next.stop();
+    assert_eq!(fixture.stored("T", 0).len(), 5, "nothing came twice");
 }
