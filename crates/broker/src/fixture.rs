@@ -2,8 +2,8 @@
 //! A whole broker over a store in a temporary folder, and clients without a network, for tests.
 
 use crate::{
-    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, TransactionRules,
-    UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
@@ -66,6 +66,7 @@ impl Fixture {
                 cluster_topic: true,
                 broker_topic: true,
             },
+            delays: DelayRules::default(),
             sends: SendRules {
                 store_host: ([127, 0, 0, 1], 10911).into(),
                 cluster: "C".into(),

@@ -157,6 +157,25 @@ pub struct Transactions {
     pub reserved_hours: u64,
 }
 
+/// How messages are delayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delays {
+    /// `messageDelayLevel`: delays separated by blanks, each a number and one of `s m h d`.
+    pub levels: String,
+    /// `timerWheelEnable`: messages may name a time.
+    pub timer: bool,
+    /// `timerMaxDelaySec`: how far away that time may be, in seconds.
+    pub timer_max_delay_seconds: u64,
+    /// `timerPrecisionMs`: slots of Java's wheel, in milliseconds.
+    pub timer_precision_ms: u64,
+    /// `timerFlushIntervalMs`: milliseconds between two writes of how far delivery has come.
+    pub save_interval_ms: u64,
+    /// `recallMessageEnable`: messages that wait for a time can be recalled.
+    pub recall: bool,
+    /// `allowRecallWhenBrokerNotWriteable`.
+    pub recall_when_not_writable: bool,
+}
+
 /// How pulls are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulls {
@@ -415,6 +434,21 @@ impl BrokerSettings {
             checks_max: all.number("transactionCheckMax"),
             rejected: all.flag("rejectTransactionMessage"),
             reserved_hours: all.number("fileReservedTime"),
+        }
+    }
+
+    /// How messages are delayed.
+    #[must_use]
+    pub fn delays(&self) -> Delays {
+        let all = &self.0;
+        Delays {
+            levels: all.text("messageDelayLevel").to_owned(),
+            timer: all.flag("timerWheelEnable"),
+            timer_max_delay_seconds: all.number("timerMaxDelaySec"),
+            timer_precision_ms: all.number("timerPrecisionMs"),
+            save_interval_ms: all.number("timerFlushIntervalMs"),
+            recall: all.flag("recallMessageEnable"),
+            recall_when_not_writable: all.flag("allowRecallWhenBrokerNotWriteable"),
         }
     }
 

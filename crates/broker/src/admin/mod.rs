@@ -8,7 +8,8 @@
 //! - `groups`: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225), DELETE_SUBSCRIPTIONGROUP (207),
 //!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352)
 //! - `progress`: GET_TOPIC_STATS_INFO (202), GET_CONSUME_STATS (208), GET_BROKER_CONSUME_STATS (317),
-//!   QUERY_CONSUME_TIME_SPAN (303), GET_ALL_CONSUMER_OFFSET (43), GET_ALL_DELAY_OFFSET (45)
+//!   QUERY_CONSUME_TIME_SPAN (303), GET_ALL_CONSUMER_OFFSET (43), GET_ALL_DELAY_OFFSET (45),
+//!   GET_TIMER_CHECK_POINT (60), GET_TIMER_METRICS (61)
 //! - `clients`: GET_CONSUMER_CONNECTION_LIST (203), GET_PRODUCER_CONNECTION_LIST (204), GET_ALL_PRODUCER_INFO (328),
 //!   QUERY_TOPIC_CONSUME_BY_WHO (300), QUERY_TOPICS_BY_CONSUMER (343), QUERY_SUBSCRIPTION_BY_CONSUMER (345), and what
 //!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
@@ -35,6 +36,7 @@ pub use configuration::{Configuration, UpdateRefused};
 
 use crate::{
     clients::Clients,
+    delay::DelayThread,
     groups::{Groups, now_ms},
     offsets::Offsets,
     persist::Ticket,
@@ -100,6 +102,7 @@ struct Parts {
     store: Arc<Store>,
     stats: Arc<Stats>,
     rates: Rates,
+    delays: Arc<DelayThread>,
     rules: AdminRules,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
@@ -110,15 +113,26 @@ struct Parts {
 impl Admin {
     pub(crate) fn new(
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
-        (store, stats): (Arc<Store>, Arc<Stats>),
+        (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
         rules: AdminRules,
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
         configured.timestamp = rates.started_ms();
         let configured = Mutex::new(configured);
-        let parts =
-            Parts { topics, groups, offsets, clients, store, stats, rates, rules, changing, configured };
+        let parts = Parts {
+            topics,
+            groups,
+            offsets,
+            clients,
+            store,
+            stats,
+            rates,
+            delays,
+            rules,
+            changing,
+            configured,
+        };
         Self { parts: Arc::new(parts), working: Arc::new(Semaphore::new(WORKING_MAX)) }
     }
 
@@ -218,7 +232,9 @@ impl Admin {
                 Ok(self.aside(move |parts| parts.clone_offsets(&wanted)))
             }
             codes::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => self.parts.statuses(request),
-            codes::GET_ALL_DELAY_OFFSET => progress::delay_offsets().map(Answer::Now),
+            codes::GET_ALL_DELAY_OFFSET => Ok(Answer::Now(self.parts.delays.delay_offsets())),
+            codes::GET_TIMER_CHECK_POINT => Ok(Answer::Now(self.parts.delays.timer_check())),
+            codes::GET_TIMER_METRICS => Ok(Answer::Now(self.parts.delays.timer_metrics())),
 
             codes::GET_CONSUMER_CONNECTION_LIST => self
                 .parts

@@ -5,7 +5,7 @@ use super::{Parts, answer};
 use crate::{groups::now_ms, refusal::Refusal};
 use oxmq_remoting::{
     Command,
-    bodies::{DataVersion, MessageQueue, TopicConfig},
+    bodies::{MessageQueue, TopicConfig},
     fastjson::structured_table,
 };
 use oxmq_store::{Queue, QueueError};
@@ -255,17 +255,6 @@ impl Parts {
         }
         answer(&TimeSpans { consume_time_span_set: spans })
     }
-}
-
-/// How far the delay levels have been delivered: there are none yet. Java: `DelayOffsetSerializeWrapper`.
-pub(super) fn delay_offsets() -> Result<Command, Refusal> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct DelayOffsets {
-        data_version: DataVersion,
-        offset_table: BTreeMap<u32, u64>,
-    }
-    answer(&DelayOffsets { data_version: DataVersion::default(), offset_table: BTreeMap::new() })
 }
 
 fn unwritable(error: serde_json::Error) -> Refusal {

@@ -3,7 +3,7 @@
 //! comment says otherwise.
 
 use super::{AdminRules, Configuration, UpdateRefused};
-use crate::{Broker, PullRules, SendRules, Settings, TopicRules, TransactionRules};
+use crate::{Broker, DelayRules, PullRules, SendRules, Settings, TopicRules, TransactionRules};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes, fastjson};
 use oxmq_store::{Store, StoreConfig, tags_of};
@@ -95,6 +95,7 @@ impl Fixture {
                 units_max: 800,
             },
             transactions: TransactionRules::new("B".into(), address.parse().unwrap()),
+            delays: DelayRules::default(),
             admin: AdminRules {
                 address: address.into(),
                 commit_log_dir,

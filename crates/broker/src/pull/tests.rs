@@ -4,6 +4,7 @@
 use super::{PullRules, Pulls};
 use crate::{
     clients::Clients,
+    delay::{DelayRules, Delays},
     groups::Groups,
     heartbeat::Heartbeats,
     offsets::Offsets,
@@ -94,7 +95,8 @@ impl Fixture {
             bytes_max: 1 << 18,
             units_max: 800,
         };
-        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let delays = Delays::new(DelayRules::default());
+        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, sends.body_max_bytes);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
