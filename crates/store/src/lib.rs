@@ -32,6 +32,8 @@ mod sync;
 mod tests;
 
 pub use config::{FlushMode, IndexConfig, StoreConfig};
+#[cfg(any(test, feature = "memory-disk"))]
+pub use disk::memory::{Faults, MemoryDisk};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
 pub use queue::{Boundary, Queue, Unit};
