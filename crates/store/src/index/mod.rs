@@ -127,8 +127,8 @@ impl Index {
         self.wait(log.end());
         let files = read(&self.files).clone();
         let mut matches = KeyMatches::default();
-        if let Some(last) = files.last() {
-            let header = read(last).header;
+        let mut headers = files.iter().rev().map(|file| read(file).header);
+        if let Some(header) = headers.find(|header| !header.is_empty()) {
             matches.indexed_timestamp_ms = header.end_ms;
             matches.indexed_physical = header.end_offset;
         }
@@ -168,7 +168,8 @@ impl Index {
                     break 'files;
                 }
             }
-            if read(file).header.begin_ms < wanted.begin_ms {
+            let header = read(file).header;
+            if !header.is_empty() && header.begin_ms < wanted.begin_ms {
                 break;
             }
         }

@@ -15,7 +15,7 @@ use proptest::{collection::vec, prelude::*, sample::Index as Any};
 
 use super::{KeyMatches, KeyQuery, hash_after, topic_hash};
 use crate::{
-    FlushMode, IndexConfig, Store, StoreConfig,
+    FlushMode, IndexConfig, OpenError, Store, StoreConfig,
     disk::{Disk, memory::MemoryDisk},
     sync::read,
     tags_of,
@@ -142,6 +142,38 @@ fn messages_are_found_by_key_as_soon_as_they_are_stored() {
     let found = store.query(&KeyQuery { topic: "T", key: "k", max: 64, begin_ms: 0, end_ms: i64::MAX });
     assert_eq!(found.indexed_timestamp_ms, last_ms);
     assert!(found.indexed_physical > c);
+}
+
+#[test]
+fn a_file_without_entries_hides_nothing() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk);
+    let (first, first_ms) = append(&store, "T", 0, None, &"k ".repeat(49));
+    assert_eq!(query(&store, "T", "k", 64), [first]);
+    append(&store, "T", 0, None, "");
+    assert_eq!(query(&store, "T", "k", 64), [first]);
+    assert_eq!(files(&disk).len(), 2);
+    let wanted = KeyQuery { topic: "T", key: "k", max: 64, begin_ms: first_ms, end_ms: first_ms };
+    let found = store.query(&wanted);
+    assert_eq!((offsets(&found), found.indexed_timestamp_ms), (vec![first], first_ms));
+    store.close().unwrap();
+    drop(store);
+    let store = open(&disk);
+    assert_eq!(offsets(&store.query(&wanted)), [first]);
+    assert_eq!((entries(&store), files(&disk).len()), (49, 2));
+}
+
+#[test]
+fn impossible_sizes_are_refused() {
+    for (slots, entries, name) in
+        [(0, 50, "maxHashSlotNum"), (8, 1, "maxIndexNum"), (8, 1 << 30, "maxIndexNum")]
+    {
+        let index = Some(IndexConfig { dir: "/i".into(), slots, entries });
+        let config = StoreConfig { index, ..StoreConfig::new("/store") };
+        let disk = Arc::new(MemoryDisk::default());
+        let refused = Store::open_on(disk, config, Box::new(tags_of));
+        assert!(matches!(refused, Err(OpenError::Setting { name: found, .. }) if found == name), "{name}");
+    }
 }
 
 #[test]
