@@ -69,6 +69,8 @@ fn settings(root: &std::path::Path) -> Settings {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),
             consume_queue_dir: root.join("consumequeue"),
+            key_query_max: 64,
+            unique_query_max: 32,
             server_side_reset: true,
             accepts_sends_from_ms: 0,
             configuration: Arc::new(Fixed),

@@ -95,6 +95,8 @@ impl Fixture {
                 address: "127.0.0.1:10911".into(),
                 commit_log_dir,
                 consume_queue_dir,
+                key_query_max: 64,
+                unique_query_max: 32,
                 accepts_sends_from_ms: 0,
                 server_side_reset: true,
                 configuration: Arc::new(Fixed),

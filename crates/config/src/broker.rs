@@ -108,6 +108,16 @@ pub struct StoreFiles {
     pub consume_queue_flush_thorough_interval_ms: u64,
     /// `maxMessageSize`: longest body, in bytes.
     pub max_message_bytes: u32,
+    /// `messageIndexEnable`: messages can be found by their keys.
+    pub index: bool,
+    /// `maxHashSlotNum`: slots in an index file.
+    pub index_slots: u32,
+    /// `maxIndexNum`: entries in an index file, and one.
+    pub index_entries: u32,
+    /// `maxMsgsNumBatch`: messages in one answer to those who look for a key.
+    pub key_query_max: u32,
+    /// `defaultQueryMaxNum`: the same for a unique key.
+    pub unique_query_max: u32,
     /// `checkCRCOnRecover`: compare bodies with their checksums after a crash.
     pub check_crc_on_recover: bool,
 }
@@ -394,6 +404,11 @@ impl BrokerSettings {
             consume_queue_flush_least_pages: all.number("flushConsumeQueueLeastPages"),
             consume_queue_flush_thorough_interval_ms: all.number("flushConsumeQueueThoroughInterval"),
             max_message_bytes: all.number("maxMessageSize"),
+            index: all.flag("messageIndexEnable"),
+            index_slots: all.number("maxHashSlotNum"),
+            index_entries: all.number("maxIndexNum"),
+            key_query_max: all.number("maxMsgsNumBatch"),
+            unique_query_max: all.number("defaultQueryMaxNum"),
             check_crc_on_recover: all.flag("checkCRCOnRecover"),
         }
     }

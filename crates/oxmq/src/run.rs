@@ -9,7 +9,7 @@ use oxmq_broker::{
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
-use oxmq_store::{FlushMode, Store, StoreConfig};
+use oxmq_store::{FlushMode, IndexConfig, Store, StoreConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -139,6 +139,11 @@ impl RunningBroker {
         config.commit_log_dir.clone_from(&files.commit_log_dir);
         config.segment_size_bytes = files.segment_bytes;
         config.consume_queue_file_size_bytes = files.consume_queue_file_bytes;
+        config.index = files.index.then(|| IndexConfig {
+            dir: files.root_dir.join("index"),
+            slots: files.index_slots,
+            entries: files.index_entries,
+        });
         config.flush = match files.flush_type {
             FlushType::Sync => FlushMode::Sync,
             FlushType::Async => FlushMode::Async {
@@ -216,6 +221,8 @@ impl RunningBroker {
                     address: format!("{ip1}:{port}"),
                     commit_log_dir: files.commit_log_dir.clone(),
                     consume_queue_dir,
+                    key_query_max: files.key_query_max as usize,
+                    unique_query_max: files.unique_query_max as usize,
                     server_side_reset: settings.consumers().server_side_reset,
                     accepts_sends_from_ms: sends.accept_from_ms,
                     configuration: Arc::new(LiveSettings::new(settings.clone(), config_file)),
