@@ -75,6 +75,8 @@ fn settings(root: &std::path::Path) -> Settings {
             commit_log_dir: root.join("commitlog"),
             consume_queue_dir: root.join("consumequeue"),
             server_side_reset: true,
+            key_query_max: 64,
+            unique_query_max: 32,
             accepts_sends_from_ms: 0,
             configuration: Arc::new(Fixed),
         },
