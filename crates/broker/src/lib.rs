@@ -4,7 +4,8 @@
 //!
 //! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`
 //! - `clients`: who is connected
-//! - `send`, `pull` with `filter`: the way of a message in and out
+//! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
+//! - `delay`, `transaction`: messages that wait before they go to their topic
 //! - `heartbeat`, `positions`: what clients need besides
 //! - `registration`: what the name servers are told
 //! - `admin` with `rates`: what tools ask
@@ -13,6 +14,7 @@
 
 mod admin;
 mod clients;
+mod delay;
 mod filter;
 mod groups;
 mod heartbeat;
@@ -20,12 +22,14 @@ mod offsets;
 mod persist;
 mod positions;
 mod pull;
+mod puts;
 mod rates;
 mod refusal;
 mod registration;
 mod send;
 mod stats;
 mod topics;
+mod transaction;
 mod unique_id;
 
 pub use admin::{AdminRules, Configuration, UpdateRefused};
@@ -45,6 +49,7 @@ use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
 use positions::Positions;
 use pull::Pulls;
+use puts::Puts;
 use rates::SAMPLE_PERIOD;
 use refusal::Refusal;
 use send::Sends;
@@ -111,6 +116,7 @@ impl Broker {
         let offsets = Offsets::open(config.join("consumerOffset.json"))?;
         let clients = Clients::default();
         let stats = Arc::new(Stats::default());
+        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
@@ -130,10 +136,10 @@ impl Broker {
             ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
-                (clients.clone(), offsets.clone(), stats.clone()),
+                (clients.clone(), offsets.clone(), stats),
                 pulls,
             ),
-            sends: Sends::new(store, topics.clone(), stats, sends),
+            sends: Sends::new(store, topics.clone(), puts, sends),
             topics,
             groups,
             offsets,

@@ -7,16 +7,18 @@
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
 use crate::{
+    delay,
     persist::Ticket,
+    puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
-    stats::Stats,
     topics::{Topic, TopicQueue, Topics},
+    transaction,
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, EncodeError, Encoder, MessageId, properties};
+use oxmq_record::{BatchMessages, Draft, MessageId, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
-use oxmq_store::{AppendError, Appended, Entry, Store};
+use oxmq_store::{Appended, Entry, Store};
 use oxmq_types::{
     Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code,
     validate_topic,
@@ -59,9 +61,8 @@ pub struct SendRules {
 pub(crate) struct Sends {
     store: Arc<Store>,
     topics: Topics,
-    stats: Arc<Stats>,
+    puts: Puts,
     rules: SendRules,
-    encoder: Encoder,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
     added_properties: Vec<u8>,
@@ -80,9 +81,21 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// Whether a message goes to its topic at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Plain,
+    /// Its properties name a later time.
+    Delayed,
+    /// It waits for the end of its transaction.
+    Half,
+}
+
 /// What the properties of a message say that the broker has to know.
 #[derive(Debug, Clone, Default)]
 struct Noted {
+    kind: Kind,
     tags_code: TagsCode,
     /// Where the unique key stands among the properties that were copied; empty if there is none.
     unique_key: Range<usize>,
@@ -91,19 +104,18 @@ struct Noted {
 }
 
 impl Sends {
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, stats: Arc<Stats>, rules: SendRules) -> Self {
+    pub(crate) fn new(store: Arc<Store>, topics: Topics, puts: Puts, rules: SendRules) -> Self {
         let mut added_properties = Vec::new();
         properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
         properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
         properties::append(&mut added_properties, properties::CLUSTER, rules.cluster.as_bytes());
         Self {
-            encoder: Encoder::new(rules.body_max_bytes),
             unique_ids: UniqueIds::new(rules.store_host.ip()),
             next_queue: AtomicU32::new(0),
             region: rules.region.as_str().into(),
             store,
             topics,
-            stats,
+            puts,
             rules,
             added_properties,
         }
@@ -122,15 +134,11 @@ impl Sends {
         } else {
             self.append_one(&header, request, &queue, queue_id, &mut scratch)
         };
-        if scratch.records.capacity() > SCRATCH_MAX_BYTES {
+        if scratch.records.capacity() > BUFFER_MAX_BYTES {
             scratch.records = Vec::new();
         }
         SCRATCH.set(scratch);
-        let sent = sent.inspect_err(|_| self.stats.put_failed())?;
-        queue.arrived.notify_waiters();
-        queue.sent.fetch_add(sent.messages, Ordering::Relaxed);
-        self.stats.put(sent.messages, sent.bytes);
-        Ok(self.answer(sent, created))
+        Ok(self.answer(sent?, created))
     }
 
     /// The topic of a send, made now if there is none and that is allowed.
@@ -208,18 +216,25 @@ impl Sends {
         if let Some(text) = header.properties {
             text.write_to(properties);
         }
-        let mut noted = note(properties)?;
+        let mut noted = note(properties);
         self.complete(&mut noted, properties);
+        // The unique key may move when properties are added, its text does not change.
+        let transaction_id = text(&properties[noted.unique_key.clone()]);
         records.clear();
-        let range =
-            self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
-        let appended =
-            self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
+        let content = (header.flag, request.body);
+        let appended = if let Kind::Plain = noted.kind {
+            let place = (header.topic.as_ref(), queue_id);
+            let range = self.encode(header, request, place, content, properties, records)?;
+            self.puts.append(queue, &mut records[range], noted.tags_code)?
+        } else {
+            let (place, tags_code) = self.detour(&noted, header, queue_id, properties)?;
+            let range = self.encode(header, request, place, content, properties, records)?;
+            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+            self.puts.append(&*queue.queue(place.1)?, &mut records[range], tags_code)?
+        };
         Ok(Sent {
-            messages: 1,
-            bytes: records.len() as u64,
             message_ids: self.message_id(&appended),
-            transaction_id: text(&properties[noted.unique_key]),
+            transaction_id,
             queue_id,
             waits: noted.waits,
             queue_offset: appended.queue_offset,
@@ -240,7 +255,7 @@ impl Sends {
             return Err(Refusal::MessageIllegal(remark));
         }
         if request.body.len() > self.rules.body_max_bytes {
-            return Err(self.too_large());
+            return Err(self.puts.too_large());
         }
         let Scratch { properties, records } = scratch;
         // The properties of the batch as a whole belong to each of its messages, behind its own.
@@ -248,7 +263,10 @@ impl Sends {
         if let Some(text) = header.properties {
             text.write_to(&mut common);
         }
-        let batch_noted = note(&mut common)?;
+        let batch_noted = note(&mut common);
+        if batch_noted.kind != Kind::Plain {
+            return Err(Refusal::MessageIllegal("a batch can be neither delayed nor transactional".into()));
+        }
         let unique_key = common[batch_noted.unique_key.clone()].to_vec();
         properties::remove(&mut common, properties::UNIQ_KEY);
         records.clear();
@@ -257,26 +275,28 @@ impl Sends {
             let message = message.map_err(|error| Refusal::MessageIllegal(error.to_string()))?;
             properties.clear();
             properties.extend_from_slice(message.properties);
-            let mut noted = note(properties)?;
+            let mut noted = note(properties);
+            if noted.kind != Kind::Plain {
+                return Err(Refusal::MessageIllegal(
+                    "a message of a batch can be neither delayed nor transactional".into(),
+                ));
+            }
             extend(properties, &common);
             if noted.unique_key.is_empty() && !unique_key.is_empty() && entries.is_empty() {
                 properties::append(properties, properties::UNIQ_KEY, &unique_key);
                 noted.unique_key = last_value(properties, &unique_key);
             }
             self.complete(&mut noted, properties);
-            let range =
-                self.encode(header, request, queue_id, (message.flag, message.body), properties, records)?;
+            let (place, content) = ((header.topic.as_ref(), queue_id), (message.flag, message.body));
+            let range = self.encode(header, request, place, content, properties, records)?;
             entries.push(Entry { queue: &queue.stored, range, tags_code: noted.tags_code });
         }
-        let mut appended = Vec::with_capacity(entries.len());
-        self.store.append_all(records, &entries, &mut appended).map_err(refused)?;
+        let appended = self.puts.append_all(queue, records, &entries)?;
         let (Some(first), Some(last)) = (appended.first(), appended.last()) else {
             return Err(Refusal::MessageIllegal("the batch is empty".into()));
         };
         let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
         Ok(Sent {
-            messages: appended.len() as u64,
-            bytes: records.len() as u64,
             message_ids: ids.join(","),
             transaction_id: text(&unique_key),
             queue_id,
@@ -284,6 +304,23 @@ impl Sends {
             queue_offset: first.queue_offset,
             end: last.end,
         })
+    }
+
+    /// Where a message that is not for its topic yet waits, and the tags code of its unit.
+    fn detour(
+        &self,
+        noted: &Noted,
+        header: &SendMessage<'_>,
+        queue_id: QueueId,
+        properties: &mut Vec<u8>,
+    ) -> Result<((&'static str, QueueId), TagsCode), Refusal> {
+        match noted.kind {
+            Kind::Half => Ok((transaction::half(&header.topic, queue_id, properties)?, noted.tags_code)),
+            _ => {
+                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
+                Ok(((waiting.topic, waiting.queue_id), waiting.tags_code))
+            }
+        }
     }
 
     /// Adds what the broker adds to the properties of every message.
@@ -300,7 +337,7 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        queue_id: QueueId,
+        (topic, queue_id): (&str, QueueId),
         (flag, body): (i32, &[u8]),
         properties: &[u8],
         records: &mut Vec<u8>,
@@ -310,7 +347,7 @@ impl Sends {
             return Err(Refusal::System("the message body is empty".into()));
         }
         let draft = Draft {
-            topic: &header.topic,
+            topic,
             queue_id,
             flag,
             sys_flag: header.sys_flag,
@@ -322,18 +359,7 @@ impl Sends {
             body,
             properties,
         };
-        self.encoder.encode(&draft, records).map_err(|error| match error {
-            EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
-            other => Refusal::MessageIllegal(other.to_string()),
-        })
-    }
-
-    fn too_large(&self) -> Refusal {
-        Refusal::MessageIllegal(format!(
-            "the message is illegal, maybe msg body or properties length not matched. \
-             msg body length limit {}B, msg properties length limit 32KB.",
-            self.rules.body_max_bytes
-        ))
+        self.puts.encode(&draft, records)
     }
 
     fn message_id(&self, appended: &Appended) -> String {
@@ -374,14 +400,10 @@ impl Sends {
 /// Unit bits of a topic. Java: `TopicSysFlag`.
 const UNIT: u32 = 1;
 const UNIT_SUBSCRIPTION: u32 = 2;
-/// A thread's buffer above this size is given back.
-const SCRATCH_MAX_BYTES: usize = 1 << 20;
 
 /// What was stored of one send.
 #[derive(Debug)]
 struct Sent {
-    messages: u64,
-    bytes: u64,
     message_ids: String,
     transaction_id: String,
     queue_id: QueueId,
@@ -393,7 +415,7 @@ struct Sent {
 }
 
 /// Notes what the properties of a message say, and takes out those that only the broker may set.
-fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
+fn note(properties: &mut Vec<u8>) -> Noted {
     let mut noted = Noted { waits: true, ..Noted::default() };
     let mut reserved = false;
     for (name, value) in properties::iter(properties) {
@@ -410,9 +432,10 @@ fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
                 noted.unique_key = start..start + value.len();
             }
             b"WAIT" => noted.waits = value != b"false",
-            b"DELAY" if !matches!(value, b"0") => return Err(not_yet("delayed")),
-            b"TIMER_DELIVER_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" => return Err(not_yet("timed")),
-            b"TRAN_MSG" if value == b"true" => return Err(not_yet("transactional")),
+            b"TRAN_MSG" if value == b"true" => noted.kind = Kind::Half,
+            name if noted.kind == Kind::Plain && delay::asks_for_delay(name, value) => {
+                noted.kind = Kind::Delayed;
+            }
             _ => {}
         }
     }
@@ -424,7 +447,7 @@ fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
         *properties = kept;
         return note(properties);
     }
-    Ok(noted)
+    noted
 }
 
 /// Properties that only the broker sets.
@@ -446,19 +469,4 @@ fn last_value(properties: &[u8], value: &[u8]) -> Range<usize> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A kind of message that would be treated as an ordinary one if it were let in.
-fn not_yet(kind: &str) -> Refusal {
-    Refusal::MessageIllegal(format!("{kind} messages are not supported by this version of the broker"))
-}
-
-fn refused(error: AppendError) -> Refusal {
-    match error {
-        AppendError::TooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
-        AppendError::NotARecord { .. } => Refusal::System(error.to_string()),
-        AppendError::QueueDeleted { topic, .. } => Refusal::NoTopic(topic),
-        // The code that clients of every version try again at another broker.
-        _ => Refusal::ServiceNotAvailable(format!("service not available now: {error}")),
-    }
 }

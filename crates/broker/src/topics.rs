@@ -145,7 +145,7 @@ impl Topic {
 }
 
 impl TopicQueue {
-    fn new(stored: Arc<Queue>) -> Self {
+    pub(crate) fn new(stored: Arc<Queue>) -> Self {
         Self { stored, arrived: Notify::new(), sent: AtomicU64::new(0) }
     }
 }

@@ -127,6 +127,19 @@ impl Store {
         Self::open_on(Arc::new(crate::disk::real::RealDisk), config, tags_rule)
     }
 
+    /// Opens a store on a disk in memory, for tests. The store that was open on it before must have been dropped.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(any(test, feature = "memory-disk"))]
+    pub fn open_in_memory(
+        disk: &Arc<crate::MemoryDisk>,
+        config: StoreConfig,
+        tags_rule: TagsRule,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_on(Arc::clone(disk) as Arc<dyn Disk>, config, tags_rule)
+    }
+
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         mut config: StoreConfig,

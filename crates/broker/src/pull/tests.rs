@@ -7,6 +7,7 @@ use crate::{
     groups::Groups,
     heartbeat::Heartbeats,
     offsets::Offsets,
+    puts::Puts,
     refusal::Refusal,
     send::{SendRules, Sends},
     stats::Stats,
@@ -81,8 +82,9 @@ impl Fixture {
             bytes_max: 1 << 18,
             units_max: 800,
         };
+        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
         let fixture = Self {
-            sends: Sends::new(store.clone(), topics.clone(), stats.clone(), sends),
+            sends: Sends::new(store.clone(), topics.clone(), puts, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
             pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
             topics,
