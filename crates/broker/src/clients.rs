@@ -34,6 +34,9 @@ pub(crate) struct Clients {
 #[derive(Debug, Default)]
 struct Tables {
     producers: HashMap<String, BTreeMap<u64, Member>>,
+    /// The connections of each client id that produces, by their number and the group that they are members of: the
+    /// same facts as in `producers`, for replies, which know an id alone.
+    producing: HashMap<String, BTreeMap<(u64, String), Arc<Peer>>>,
     consumers: HashMap<String, ConsumerGroup>,
     /// The groups of each connection, so that its end costs no search.
     groups: HashMap<u64, PeerGroups>,
@@ -137,9 +140,13 @@ impl Clients {
             return;
         }
         let members = tables.producers.entry(group.to_owned()).or_default();
-        if members.insert(peer, sender.member(HashMap::new())).is_none() {
-            info!(group, client = sender.client_id, peer = %sender.peer.remote(), "producer joined");
+        match members.insert(peer, sender.member(HashMap::new())) {
+            Some(before) if before.client_id == sender.client_id => return,
+            Some(before) => tables.produces_no_more(&before, group),
+            None => info!(group, client = sender.client_id, peer = %sender.peer.remote(), "producer joined"),
         }
+        let connections = tables.producing.entry(sender.client_id.to_owned()).or_default();
+        connections.insert((peer, group.to_owned()), sender.peer.clone());
     }
 
     /// Takes note of a consumer; `notify` says whether the members are told of a change. True if there was one.
@@ -240,6 +247,13 @@ impl Clients {
             .unwrap_or_default()
     }
 
+    /// The connection of the producer with that client id, the newest if there are several. Java:
+    /// `ProducerManager#findChannel`.
+    #[must_use]
+    pub(crate) fn producer(&self, client_id: &str) -> Option<Arc<Peer>> {
+        self.tables().producing.get(client_id)?.values().next_back().cloned()
+    }
+
     /// All producer groups with their members.
     #[must_use]
     pub(crate) fn all_producers(&self) -> BTreeMap<String, Vec<Member>> {
@@ -293,11 +307,21 @@ impl Tables {
             groups.producers.remove(name);
         }
         let Some(members) = self.producers.get_mut(name) else { return };
-        if let Some(member) = members.remove(&peer) {
-            info!(group = name, client = member.client_id, peer = %member.peer.remote(), "producer left");
-        }
+        let left = members.remove(&peer);
         if members.is_empty() {
             self.producers.remove(name);
+        }
+        if let Some(member) = left {
+            info!(group = name, client = member.client_id, peer = %member.peer.remote(), "producer left");
+            self.produces_no_more(&member, name);
+        }
+    }
+
+    fn produces_no_more(&mut self, member: &Member, group: &str) {
+        let Some(connections) = self.producing.get_mut(&member.client_id) else { return };
+        connections.remove(&(member.peer.id(), group.to_owned()));
+        if connections.is_empty() {
+            self.producing.remove(&member.client_id);
         }
     }
 
@@ -451,5 +475,27 @@ mod tests {
         assert_eq!(clients.all_producers()["p"][0].client_id, "a");
         clients.leaves_production(one.id(), "p");
         assert!(clients.producers("p").is_empty());
+    }
+
+    #[test]
+    fn a_producer_is_found_by_its_client_id() {
+        let (clients, one, two) = (Clients::default(), peer(1), peer(2));
+        let found = |id: &str| clients.producer(id).map(|peer| peer.id());
+        clients.produces(sender(&one, "a"), "p");
+        clients.produces(sender(&one, "a"), "p");
+        clients.produces(sender(&one, "a"), "q");
+        assert_eq!(found("a"), Some(one.id()));
+        clients.produces(sender(&two, "a"), "p");
+        assert_eq!(found("a"), Some(two.id()), "the newest of two");
+        clients.gone(two.id(), |_| true);
+        assert_eq!(found("a"), Some(one.id()));
+        clients.leaves_production(one.id(), "p");
+        assert_eq!(found("a"), Some(one.id()), "still a member of the other group");
+        clients.produces(sender(&one, "b"), "q");
+        assert_eq!((found("a"), found("b")), (None, Some(one.id())), "another id on the same connection");
+        clients.gone(one.id(), |_| true);
+        assert!(clients.tables().producing.is_empty());
+        clients.consumes(sender(&one, "c"), &data("t", "*", 1), true, false);
+        assert_eq!(found("c"), None, "consumers get no replies");
     }
 }

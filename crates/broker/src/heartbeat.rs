@@ -67,14 +67,17 @@ impl Heartbeats {
                 continue;
             };
             // Its name is the group's with a prefix, and may be longer than a topic's; then there are no retries.
-            let _ = self.topics.create(TopicConfig {
-                topic_name: retry_topic(&consumer.group_name),
-                read_queue_nums: group.retry_queue_nums,
-                write_queue_nums: group.retry_queue_nums,
-                perm: Perm::READ_WRITE.0,
-                topic_sys_flag: if consumer.unit_mode { 2 } else { 0 },
-                ..TopicConfig::default()
-            });
+            let retry_topic = retry_topic(&consumer.group_name);
+            if self.topics.get(&retry_topic).is_none() {
+                let _ = self.topics.create(TopicConfig {
+                    topic_name: retry_topic,
+                    read_queue_nums: group.retry_queue_nums,
+                    write_queue_nums: group.retry_queue_nums,
+                    perm: Perm::READ_WRITE.0,
+                    topic_sys_flag: if consumer.unit_mode { 2 } else { 0 },
+                    ..TopicConfig::default()
+                });
+            }
             let notify = group.notify_consumer_ids_changed_enable;
             changed |= self.clients.consumes(sender, consumer, notify, data.without_sub);
         }

@@ -6,6 +6,8 @@
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `retry`: messages that come back, and dead letters
+//! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`: what clients need besides
 //! - `registration`: what the name servers are told
 //! - `admin` with `rates`: what tools ask
@@ -16,6 +18,8 @@ mod admin;
 mod clients;
 mod delay;
 mod filter;
+#[cfg(test)]
+mod fixture;
 mod groups;
 mod heartbeat;
 mod offsets;
@@ -26,6 +30,8 @@ mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod reply;
+mod retry;
 mod send;
 mod stats;
 mod topics;
@@ -52,6 +58,8 @@ use pull::Pulls;
 use puts::Puts;
 use rates::SAMPLE_PERIOD;
 use refusal::Refusal;
+use reply::Replies;
+use retry::Retries;
 use send::Sends;
 use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -92,6 +100,8 @@ pub struct Broker {
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    retries: Retries,
+    replies: Replies,
 }
 
 impl Broker {
@@ -117,6 +127,8 @@ impl Broker {
         let clients = Clients::default();
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let retries =
+            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
@@ -139,7 +151,9 @@ impl Broker {
                 (clients.clone(), offsets.clone(), stats),
                 pulls,
             ),
-            sends: Sends::new(store, topics.clone(), puts, sends),
+            replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
+            retries,
             topics,
             groups,
             offsets,
@@ -195,6 +209,10 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
+            codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
+                self.replies.handle(&self.sends, request)
+            }
+            codes::CONSUMER_SEND_MSG_BACK => self.retries.send_back(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
             codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),

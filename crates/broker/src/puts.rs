@@ -11,12 +11,14 @@ use crate::{
 };
 use oxmq_record::{Draft, EncodeError, Encoder, properties};
 use oxmq_store::{AppendError, Appended, Entry, Store};
-use oxmq_types::{QueueId, TagsCode};
+use oxmq_types::{PhysicalOffset, QueueId, TagsCode};
 use std::{
     cell::RefCell,
     ops::Range,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// Takes messages into the store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -143,6 +145,22 @@ impl Puts {
         result.map_err(|error| self.failed(error))?;
         self.stored(queue, appended.len() as u64, size);
         Ok(appended)
+    }
+
+    /// Waits until the log is on the disk up to `end`, unless no `timeout` says that it matters. False if the disk fails
+    /// or takes longer, which are the same to who asks: it cannot rely on what it stored.
+    pub(crate) fn on_disk(
+        &self,
+        end: PhysicalOffset,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = bool> + use<> {
+        let store = self.shared.store.clone();
+        async move {
+            let Some(timeout) = timeout else { return true };
+            let (tell, told) = oneshot::channel();
+            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
+            matches!(tokio::time::timeout(timeout, told).await, Ok(Ok(Ok(()))))
+        }
     }
 
     fn stored(&self, queue: &TopicQueue, messages: u64, bytes: usize) {

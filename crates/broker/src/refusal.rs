@@ -37,6 +37,9 @@ pub(crate) enum Refusal {
     /// The topic gives no messages.
     #[error("the topic[{0}] pulling message is forbidden")]
     TopicNotReadable(String),
+    /// The topic takes no messages.
+    #[error("the topic[{0}] sending message is forbidden")]
+    TopicNotWritable(String),
     /// The topic is unknown here and cannot be made.
     #[error("topic[{0}] not exist, apply first please!{SEE_FAQ}")]
     NoTopic(String),
@@ -52,6 +55,9 @@ pub(crate) enum Refusal {
     /// The group is unknown here and cannot be made.
     #[error("subscription group [{0}] does not exist, {SEE_FAQ}")]
     NoGroup(String),
+    /// A message is sent back for a group that is unknown here and cannot be made.
+    #[error("subscription group not exist, {0} {SEE_FAQ}")]
+    RetryOfNoGroup(String),
     /// An offset is committed for a group that is unknown here.
     #[error("Group {0} not exist!")]
     CommitOfNoGroup(String),
@@ -117,11 +123,12 @@ impl Refusal {
             | Self::BrokerNotWritable(_)
             | Self::BrokerNotReadable(_)
             | Self::TopicNotReadable(_)
+            | Self::TopicNotWritable(_)
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
             Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) | Self::CommitOfNoGroup(_) | Self::GroupUnknown => {
+            Self::NoGroup(_) | Self::RetryOfNoGroup(_) | Self::CommitOfNoGroup(_) | Self::GroupUnknown => {
                 code::SUBSCRIPTION_GROUP_NOT_EXIST
             }
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
@@ -169,11 +176,13 @@ mod tests {
                 "the broker[1.2.3.4] pulling message is forbidden",
             ),
             (Refusal::TopicNotReadable("X".into()), 16, "the topic[X] pulling message is forbidden"),
+            (Refusal::TopicNotWritable("X".into()), 16, "the topic[X] sending message is forbidden"),
             (Refusal::NoTopic("X".into()), 17, "topic[X] not exist, apply first please!\nSee "),
             (Refusal::TopicUnknown("X".into()), 17, "topic[X] not exist"),
             (Refusal::GroupUnknown, 26, "No group in this broker"),
             (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
+            (Refusal::RetryOfNoGroup("g".into()), 26, "subscription group not exist, g \nSee "),
             (Refusal::CommitOfNoGroup("g".into()), 26, "Group g not exist!"),
             (Refusal::CommitInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),

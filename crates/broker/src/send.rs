@@ -11,6 +11,7 @@ use crate::{
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
+    retry::{self, Fate, Resent, Retries},
     topics::{Topic, TopicQueue, Topics},
     transaction,
     unique_id::UniqueIds,
@@ -18,7 +19,7 @@ use crate::{
 use oxmq_net::{Answer, Request};
 use oxmq_record::{BatchMessages, Draft, MessageId, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
-use oxmq_store::{Appended, Entry, Store};
+use oxmq_store::{Appended, Entry};
 use oxmq_types::{
     Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code,
     validate_topic,
@@ -33,7 +34,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::oneshot;
 
 /// How a broker takes messages.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct SendRules {
     pub region: String,
     /// `traceOn`.
     pub trace_on: bool,
+    /// `storeReplyMessageEnable`: replies are kept in the log.
+    pub stores_replies: bool,
     /// `brokerPermission`.
     pub permission: Perm,
     /// `maxMessageSize`: longest body, in bytes.
@@ -59,9 +61,9 @@ pub struct SendRules {
 /// Takes messages.
 #[derive(Debug)]
 pub(crate) struct Sends {
-    store: Arc<Store>,
     topics: Topics,
     puts: Puts,
+    retries: Retries,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -104,7 +106,7 @@ struct Noted {
 }
 
 impl Sends {
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, puts: Puts, rules: SendRules) -> Self {
+    pub(crate) fn new(topics: Topics, puts: Puts, retries: Retries, rules: SendRules) -> Self {
         let mut added_properties = Vec::new();
         properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
         properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
@@ -113,26 +115,42 @@ impl Sends {
             unique_ids: UniqueIds::new(rules.store_host.ip()),
             next_queue: AtomicU32::new(0),
             region: rules.region.as_str().into(),
-            store,
             topics,
             puts,
+            retries,
             rules,
             added_properties,
         }
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
-        let header = SendMessage::from_fields(&request.header.fields)?;
-        let (topic, created) = self.topic(&header, request)?;
+        let mut header = SendMessage::from_fields(&request.header.fields)?;
+        let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
+        let (topic, created, resent) = match header.topic.strip_prefix(RETRY_GROUP_PREFIX) {
+            Some(_) if batch => {
+                let remark = format!("batch request does not support retry group {}", header.topic);
+                return Err(Refusal::MessageIllegal(remark));
+            }
+            Some(group) => {
+                let Resent { topic, created, fate } = self.retries.resent(group, &header)?;
+                if fate == Fate::Dead {
+                    (header.topic, header.queue_id) = (topic.name().to_owned().into(), -1);
+                }
+                (topic, created, Some(fate))
+            }
+            None => {
+                let (topic, created) = self.topic(&header, request)?;
+                (topic, created, None)
+            }
+        };
         let queue_id = self.queue_id(&topic, &header, request)?;
         let queue = topic.queue(queue_id)?;
         // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
         let mut scratch = SCRATCH.take();
-        let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
         let sent = if batch {
             self.append_batch(&header, request, &queue, queue_id, &mut scratch)
         } else {
-            self.append_one(&header, request, &queue, queue_id, &mut scratch)
+            self.append_one(&header, request, (&queue, queue_id), resent, &mut scratch)
         };
         if scratch.records.capacity() > BUFFER_MAX_BYTES {
             scratch.records = Vec::new();
@@ -142,7 +160,7 @@ impl Sends {
     }
 
     /// The topic of a send, made now if there is none and that is allowed.
-    fn topic(
+    pub(crate) fn topic(
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
@@ -161,11 +179,7 @@ impl Sends {
             return Ok((topic, None));
         }
         validate_topic(name)?;
-        let sys_flag = match (header.unit_mode == Some(true), name.starts_with(RETRY_GROUP_PREFIX)) {
-            (false, _) => 0,
-            (true, false) => UNIT,
-            (true, true) => UNIT_SUBSCRIPTION,
-        };
+        let sys_flag = if header.unit_mode == Some(true) { UNIT } else { 0 };
         let created = self.topics.create_by_send(
             name,
             &header.default_topic,
@@ -179,7 +193,8 @@ impl Sends {
         Ok((topic, Some(ticket)))
     }
 
-    fn queue_id(
+    /// The queue that a send names, or the next one.
+    pub(crate) fn queue_id(
         &self,
         topic: &Topic,
         header: &SendMessage<'_>,
@@ -207,14 +222,17 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        queue: &TopicQueue,
-        queue_id: QueueId,
+        (queue, queue_id): (&TopicQueue, QueueId),
+        resent: Option<Fate>,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
         let Scratch { properties, records } = scratch;
         properties.clear();
         if let Some(text) = header.properties {
             text.write_to(properties);
+        }
+        if let Some(fate) = resent {
+            retry::adapt(properties, fate);
         }
         let mut noted = note(properties);
         self.complete(&mut noted, properties);
@@ -250,10 +268,6 @@ impl Sends {
         queue_id: QueueId,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
-        if header.topic.starts_with(RETRY_GROUP_PREFIX) {
-            let remark = format!("batch request does not support retry group {}", header.topic);
-            return Err(Refusal::MessageIllegal(remark));
-        }
         if request.body.len() > self.rules.body_max_bytes {
             return Err(self.puts.too_large());
         }
@@ -380,26 +394,18 @@ impl Sends {
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
         }
-        let store = self.store.clone();
+        let on_disk = self.puts.on_disk(end, flush);
         Answer::later(async move {
             if let Some(ticket) = created {
                 ticket.saved().await;
             }
-            let Some(timeout) = flush else { return answer };
-            let (tell, told) = oneshot::channel();
-            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
-            match tokio::time::timeout(timeout, told).await {
-                Ok(Ok(Ok(()))) => answer,
-                // A disk that failed and one that is slow are the same to the producer: it cannot rely on this message.
-                _ => Command { code: code::FLUSH_DISK_TIMEOUT, ..answer },
-            }
+            if on_disk.await { answer } else { Command { code: code::FLUSH_DISK_TIMEOUT, ..answer } }
         })
     }
 }
 
-/// Unit bits of a topic. Java: `TopicSysFlag`.
+/// The sys flag of a topic of a unit. Java: `TopicSysFlag`.
 const UNIT: u32 = 1;
-const UNIT_SUBSCRIPTION: u32 = 2;
 
 /// What was stored of one send.
 #[derive(Debug)]

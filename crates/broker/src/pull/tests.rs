@@ -9,6 +9,7 @@ use crate::{
     offsets::Offsets,
     puts::Puts,
     refusal::Refusal,
+    retry::Retries,
     send::{SendRules, Sends},
     stats::Stats,
     topics::{TopicRules, Topics},
@@ -53,6 +54,7 @@ impl Fixture {
             broker: "B".into(),
             auto_create: true,
             default_queues: 4,
+            trace_topic: None,
             cluster_topic: true,
             broker_topic: true,
         };
@@ -65,6 +67,7 @@ impl Fixture {
             cluster: "C".into(),
             region: "R".into(),
             trace_on: true,
+            stores_replies: true,
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
             waits_for_slave: false,
@@ -83,8 +86,10 @@ impl Fixture {
             units_max: 800,
         };
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let retries =
+            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(store.clone(), topics.clone(), puts, sends),
+            sends: Sends::new(topics.clone(), puts, retries, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
             pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
             topics,
