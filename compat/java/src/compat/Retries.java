@@ -195,6 +195,8 @@ final class Retries {
         consumer.start();
         Check.within(delays[2] / 1000.0 + 60, "11 deliveries", () -> calls.stream().mapToInt(List::size).sum() >= 11);
         Check.equal("the batch", List.of("m0/0", "m1/0", "m2/0", "m3/0", "m4/0", "m5/0", "m6/0", "m7/0"), calls.get(0));
+        // Sent back, and not again by the client itself.
+        Check.equal("messages in the retry topic", 3L, scope.end("%RETRY%" + scope.name("g"), 1));
         Check.equal("again", List.of("m5/1", "m6/1", "m7/1"), calls.stream().skip(1).flatMap(List::stream).sorted().collect(Collectors.toList()));
     }
 
