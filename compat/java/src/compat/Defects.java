@@ -2,6 +2,7 @@
 package compat;
 
 import compat.Deliveries.Delivery;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -30,6 +31,9 @@ public final class Defects {
     private static final int RIGHT = 0;
     private static final int DEFECT = 3;
     private static final int UPDATE_CONSUMER_OFFSET = 15;
+    private static final int HEART_BEAT = 34;
+    private static final int UNREGISTER_CLIENT = 35;
+    private static final int GET_CONSUMER_LIST_BY_GROUP = 38;
 
     private Defects() {
     }
@@ -46,8 +50,6 @@ public final class Defects {
         steps.put("immunity", Defects::immunity);
         steps.put("half_unchecked", Defects::halfUnchecked);
         steps.put("late_commit", Defects::lateCommit);
-        steps.put("offset_send", Defects::offsetSend);
-        steps.put("offset_look", Defects::offsetLook);
         int code;
         try (Scope scope = new Scope("defects", args[0], args[1])) {
             code = steps.get(args[2]).right(scope) ? RIGHT : DEFECT;
@@ -159,12 +161,19 @@ public final class Defects {
         }
     }
 
-    /** A commit that comes late, of a member that has lost the queue: the group's next start must not repeat everything. */
+    /** The offset is at the end, all members are gone; then one that was cut off commits what it remembers, and leaves. */
     private static boolean lateCommit(Scope scope) throws Exception {
         String topic = scope.topic("late", 1);
         List<Delivery> first = consumed(scope, topic, 100);
         Check.equal("consumed", 100, first.size());
-        scope.call(UPDATE_CONSUMER_OFFSET, Scope.fields("consumerGroup", scope.name("g"), "topic", topic, "queueId", 0, "commitOffset", 0), null);
+        String group = scope.name("g");
+        String heartbeat = "{\"clientID\":\"late\",\"producerDataSet\":[],\"consumerDataSet\":[{\"groupName\":\"" + group + "\",\"consumeType\":\"CONSUME_PASSIVELY\","
+            + "\"messageModel\":\"CLUSTERING\",\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\"unitMode\":false,\"subscriptionDataSet\":[{\"topic\":\"" + topic
+            + "\",\"subString\":\"*\",\"expressionType\":\"TAG\",\"classFilterMode\":false,\"tagsSet\":[],\"codeSet\":[],\"subVersion\":1}]}]}";
+        Check.equal("heartbeat", 0, scope.call(HEART_BEAT, Scope.fields(), heartbeat.getBytes(StandardCharsets.UTF_8)).getCode());
+        Check.equal("members", 0, scope.call(GET_CONSUMER_LIST_BY_GROUP, Scope.fields("consumerGroup", group), null).getCode());
+        scope.call(UPDATE_CONSUMER_OFFSET, Scope.fields("consumerGroup", group, "topic", topic, "queueId", 0, "commitOffset", 0), null);
+        Check.equal("leave", 0, scope.call(UNREGISTER_CLIENT, Scope.fields("clientID", "late", "consumerGroup", group), null).getCode());
         return again(scope, topic);
     }
 
@@ -192,14 +201,5 @@ public final class Defects {
         Check.within(45, "the new message", () -> !deliveries.of("new").isEmpty());
         System.out.println(deliveries.all().size() - 1 + " messages came again");
         return deliveries.all().size() == 1;
-    }
-
-    private static boolean offsetSend(Scope scope) throws Exception {
-        consumed(scope, scope.topic("offset", 1), 100);
-        return true;
-    }
-
-    private static boolean offsetLook(Scope scope) throws Exception {
-        return again(scope, scope.name("offset"));
     }
 }
