@@ -18,7 +18,7 @@ while [[ ${1:-} == --* ]]; do
   shift 2
 done
 
-settings=(recallMessageEnable=true transactionTimeOut=3000 transactionCheckInterval=1000 transactionCheckMax=8 transactionOpBatchInterval=500)
+settings=(enablePropertyFilter=true recallMessageEnable=true transactionTimeOut=3000 transactionCheckInterval=1000 transactionCheckMax=8 transactionOpBatchInterval=500)
 short_levels=messageDelayLevel="1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 11s 12s 13s 14s 15s 16s 17s 18s"
 
 failed=0

@@ -50,6 +50,7 @@ public final class Main {
         Ordered.add(WAITING, TOGETHER);
         LookingBack.add(TOGETHER);
         Limits.add(TOGETHER);
+        Filters.add(TOGETHER);
         Positions.add(TOGETHER);
         List<String> wanted = Arrays.asList(args).subList(2, args.length);
         for (String name : wanted) {

@@ -90,7 +90,7 @@ pub(super) const BROKER_CONFIG: &[Key] = &[
     key("maxErrorRateOfBloomFilter", PERCENT, "20", Later),
     key("filterDataCleanTimeSpan", LONG, "86400000", Later),
     key("filterSupportRetry", BOOL, "false", Later).live(),
-    key("enablePropertyFilter", BOOL, "false", Later).live(),
+    key("enablePropertyFilter", BOOL, "false", Used).live(),
     key("compressedRegister", BOOL, "false", Used).live(),
     key("forceRegister", BOOL, "true", Used).live(),
     key("registerNameServerPeriod", POSITIVE, "30000", Used),
