@@ -13,6 +13,7 @@ use crate::{
     send::{SendRules, Sends},
     stats::Stats,
     topics::{TopicRules, Topics},
+    transaction::{TransactionRules, Transactions},
 };
 use oxmq_net::{Answer, Peer, Request};
 use oxmq_record::RecordView;
@@ -94,10 +95,16 @@ impl Fixture {
             units_max: 800,
         };
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics.clone()),
+            (offsets.clone(), clients.clone()),
+            TransactionRules::new("B".into(), sends.store_host),
+        )
+        .unwrap();
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(topics.clone(), puts, retries, sends),
+            sends: Sends::new(topics.clone(), puts, retries, transactions, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),
             pulls: Pulls::new(
                 (store, topics.clone(), groups.clone()),
