@@ -66,6 +66,7 @@ fn settings(root: &std::path::Path) -> Settings {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),
             consume_queue_dir: root.join("consumequeue"),
+            server_side_reset: true,
             accepts_sends_from_ms: 0,
             configuration: Arc::new(Fixed),
         },

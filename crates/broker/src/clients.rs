@@ -7,6 +7,7 @@
 //!
 //! Java: `ProducerManager`, `ConsumerManager`, `ConsumerGroupInfo`.
 
+use crate::{filter::Filter, refusal::Refusal};
 use oxmq_net::Peer;
 use oxmq_remoting::{
     Command, Language,
@@ -62,7 +63,32 @@ pub(crate) struct Member {
     /// When it was heard of last.
     pub(crate) heard: Instant,
     /// What it subscribes to, by topic. Empty for producers.
-    pub(crate) subscriptions: HashMap<String, SubscriptionData>,
+    pub(crate) subscriptions: HashMap<String, Arc<Subscription>>,
+}
+
+/// What a member wants of a topic.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// As the member told it.
+    pub(crate) data: SubscriptionData,
+    /// Its expression, compiled; pulls use it as it is.
+    pub(crate) filter: Result<Filter, Refusal>,
+}
+
+impl Subscription {
+    /// `before`: what the member said before of this topic; the same expression is not compiled again.
+    pub(crate) fn new(data: SubscriptionData, before: Option<&Self>) -> Self {
+        let filter = match before {
+            Some(before) if before.has(&data.sub_string, &data.expression_type) => before.filter.clone(),
+            _ => Filter::compile(&data.sub_string, &data.expression_type),
+        };
+        Self { data, filter }
+    }
+
+    /// True if this is its expression.
+    pub(crate) fn has(&self, expression: &str, expression_type: &str) -> bool {
+        self.data.sub_string == expression && self.data.expression_type == expression_type
+    }
 }
 
 /// A consumer group as its members describe it; where they disagree, the last heartbeat counts.
@@ -77,7 +103,7 @@ pub(crate) struct ConsumerGroup {
     /// Its members by the number of their connection.
     pub(crate) members: BTreeMap<u64, Member>,
     /// What the group subscribes to, by topic: the newest of what its members say.
-    pub(crate) subscriptions: BTreeMap<String, SubscriptionData>,
+    pub(crate) subscriptions: BTreeMap<String, Arc<Subscription>>,
 }
 
 impl ConsumerGroup {
@@ -93,7 +119,7 @@ impl ConsumerGroup {
     /// The subscription under which `peer` pulls from `topic`: its own, or that of its group if the heartbeats
     /// come over another connection.
     #[must_use]
-    pub(crate) fn subscription(&self, peer: u64, topic: &str) -> Option<&SubscriptionData> {
+    pub(crate) fn subscription(&self, peer: u64, topic: &str) -> Option<&Arc<Subscription>> {
         let own = self.members.get(&peer).and_then(|member| member.subscriptions.get(topic));
         own.or_else(|| self.subscriptions.get(topic))
     }
@@ -115,7 +141,7 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn member(&self, subscriptions: HashMap<String, SubscriptionData>) -> Member {
+    fn member(&self, subscriptions: HashMap<String, Arc<Subscription>>) -> Member {
         Member {
             peer: self.peer.clone(),
             client_id: self.client_id.to_owned(),
@@ -170,8 +196,14 @@ impl Clients {
         group.message_model.clone_from(&data.message_model);
         group.consume_from_where.clone_from(&data.consume_from_where);
         let before = group.members.get(&peer).map(|member| &member.subscriptions);
-        let told: HashMap<_, _> =
-            data.subscription_data_set.iter().map(|each| (each.topic.clone(), each.clone())).collect();
+        let told: HashMap<_, _> = data
+            .subscription_data_set
+            .iter()
+            .map(|each| {
+                let before = before.and_then(|before| before.get(&each.topic)).map(Arc::as_ref);
+                (each.topic.clone(), Arc::new(Subscription::new(each.clone(), before)))
+            })
+            .collect();
         let subscriptions = match before {
             Some(before) if without_subscriptions => before.clone(),
             _ => told,
@@ -237,6 +269,19 @@ impl Clients {
         subscribers.map(|(name, _)| name.clone()).collect()
     }
 
+    /// What the groups subscribe to, as far as `wanted` says so, with the name of the group.
+    pub(crate) fn subscriptions_where(
+        &self,
+        wanted: impl Fn(&Subscription) -> bool,
+    ) -> Vec<(String, Arc<Subscription>)> {
+        let tables = self.tables();
+        let all = tables
+            .consumers
+            .iter()
+            .flat_map(|(name, group)| group.subscriptions.values().map(move |each| (name, each)));
+        all.filter(|(_, each)| wanted(each)).map(|(name, each)| (name.clone(), each.clone())).collect()
+    }
+
     /// The members of a producer group.
     #[must_use]
     pub(crate) fn producers(&self, group: &str) -> Vec<Member> {
@@ -271,9 +316,10 @@ impl ConsumerGroup {
     fn refresh(&mut self) {
         self.subscriptions.clear();
         for subscription in self.members.values().flat_map(|member| member.subscriptions.values()) {
-            match self.subscriptions.get(&subscription.topic) {
-                Some(known) if known.sub_version >= subscription.sub_version => {}
-                _ => drop(self.subscriptions.insert(subscription.topic.clone(), subscription.clone())),
+            let topic = &subscription.data.topic;
+            match self.subscriptions.get(topic) {
+                Some(known) if known.data.sub_version >= subscription.data.sub_version => {}
+                _ => drop(self.subscriptions.insert(topic.clone(), subscription.clone())),
             }
         }
     }
@@ -345,14 +391,13 @@ impl Tables {
 
 /// True if both say the same, whatever their versions: a restart of a client is no change of its subscriptions.
 fn same_subscriptions(
-    one: &HashMap<String, SubscriptionData>,
-    other: &HashMap<String, SubscriptionData>,
+    one: &HashMap<String, Arc<Subscription>>,
+    other: &HashMap<String, Arc<Subscription>>,
 ) -> bool {
     one.len() == other.len()
-        && one.values().all(|each| {
-            other.get(&each.topic).is_some_and(|same| {
-                same.sub_string == each.sub_string && same.expression_type == each.expression_type
-            })
+        && one.values().map(|each| &each.data).all(|each| {
+            let other = other.get(&each.topic);
+            other.is_some_and(|other| other.has(&each.sub_string, &each.expression_type))
         })
 }
 
@@ -372,7 +417,7 @@ fn warn_of_disagreement(
     group: &ConsumerGroup,
     name: &str,
     sender: Sender<'_>,
-    subscriptions: &HashMap<String, SubscriptionData>,
+    subscriptions: &HashMap<String, Arc<Subscription>>,
 ) {
     let peer = sender.peer.id();
     if group.members.get(&peer).is_some_and(|member| same_subscriptions(&member.subscriptions, subscriptions))
@@ -440,7 +485,7 @@ mod tests {
         assert!(clients.consumes(sender(&two, "b"), &data("t", "B", 2), true, false));
         let expression = |peer: u64| {
             clients
-                .consumer_group("g", |group| group.subscription(peer, "t").unwrap().sub_string.clone())
+                .consumer_group("g", |group| group.subscription(peer, "t").unwrap().data.sub_string.clone())
                 .unwrap()
         };
         assert_eq!(

@@ -91,6 +91,7 @@ impl Fixture {
                 commit_log_dir,
                 consume_queue_dir,
                 accepts_sends_from_ms: 0,
+                server_side_reset: true,
                 configuration: Arc::new(Fixed),
             },
             auto_create_groups: true,

@@ -4,7 +4,7 @@
 
 use crate::{
     clients::{Clients, ConsumerGroup, Sender},
-    filter::Filter,
+    filter::{Filter, is_tag_type},
     groups::Groups,
     refusal::Refusal,
     topics::Topics,
@@ -105,8 +105,11 @@ impl Heartbeats {
     pub(crate) fn check(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let body: CheckedSubscription =
             fastjson::from_slice(request.body).map_err(|error| Refusal::Body(error.to_string()))?;
-        let subscription = body.subscription_data;
-        Filter::compile(&subscription.sub_string, &subscription.expression_type, self.property_filter)?;
+        let SubscriptionData { sub_string, expression_type, .. } = body.subscription_data;
+        if !self.property_filter && !is_tag_type(&expression_type) {
+            return Err(Refusal::NoPropertyFilter(expression_type));
+        }
+        Filter::compile(&sub_string, &expression_type)?;
         Ok(Command::success())
     }
 

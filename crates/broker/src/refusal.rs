@@ -64,6 +64,12 @@ pub(crate) enum Refusal {
     /// An offset is committed in a topic that is unknown here.
     #[error("Topic {0} not exist!")]
     CommitInNoTopic(String),
+    /// Offsets are to be reset in a topic that is unknown here.
+    #[error("Topic {0} does not exist")]
+    ResetInNoTopic(String),
+    /// Offsets are to be reset of a group that is unknown here.
+    #[error("Group {0} does not exist")]
+    ResetOfNoGroup(String),
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
@@ -82,6 +88,12 @@ pub(crate) enum Refusal {
     /// The expression of a subscription cannot be read.
     #[error("parse the consumer's subscription failed")]
     SubscriptionMalformed,
+    /// The expression of a filter that is more than tags cannot be read.
+    #[error("parse the consumer's subscription failed: {0}")]
+    ExpressionMalformed(String),
+    /// The expression that a heartbeat told is no filter.
+    #[error("The broker's consumer filter data is not exist!Your expression may be wrong!")]
+    NoFilterData,
     /// Filtering by anything but tags is switched off.
     #[error("The broker does not support consumer to filter message by {0}")]
     NoPropertyFilter(String),
@@ -127,13 +139,18 @@ impl Refusal {
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) | Self::RetryOfNoGroup(_) | Self::CommitOfNoGroup(_) | Self::GroupUnknown => {
-                code::SUBSCRIPTION_GROUP_NOT_EXIST
+            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) | Self::ResetInNoTopic(_) => {
+                code::TOPIC_NOT_EXIST
             }
+            Self::NoGroup(_)
+            | Self::RetryOfNoGroup(_)
+            | Self::CommitOfNoGroup(_)
+            | Self::GroupUnknown
+            | Self::ResetOfNoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
-            Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::SubscriptionMalformed | Self::ExpressionMalformed(_) => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::NoFilterData => code::FILTER_DATA_NOT_EXIST,
             Self::ConsumerNotOnline(_) => code::CONSUMER_NOT_ONLINE,
             Self::NotFound(_) => code::QUERY_NOT_FOUND,
             Self::MessageIllegal(_) => code::MESSAGE_ILLEGAL,
@@ -195,11 +212,19 @@ mod tests {
             (Refusal::NoSubscription, 24, "the consumer's subscription not exist\nSee "),
             (Refusal::SubscriptionNotLatest, 25, "the consumer's subscription not latest"),
             (Refusal::SubscriptionMalformed, 23, "parse the consumer's subscription failed"),
+            (Refusal::ExpressionMalformed("x".into()), 23, "parse the consumer's subscription failed: x"),
+            (
+                Refusal::NoFilterData,
+                27,
+                "The broker's consumer filter data is not exist!Your expression may be wrong!",
+            ),
             (
                 Refusal::NoPropertyFilter("SQL92".into()),
                 1,
                 "The broker does not support consumer to filter message by SQL92",
             ),
+            (Refusal::ResetInNoTopic("t".into()), 17, "Topic t does not exist"),
+            (Refusal::ResetOfNoGroup("g".into()), 26, "Group g does not exist"),
             (Refusal::ConsumerNotOnline("g".into()), 206, "the consumer group[g] not online"),
             (Refusal::ProducerNotOnline("g".into()), 1, "the producer group[g] not exist"),
             (Refusal::NotFound("x".into()), 22, "x"),

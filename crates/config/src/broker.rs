@@ -180,6 +180,8 @@ pub struct Consumers {
     pub notify_at_once: bool,
     /// `channelExpiredTimeout`: a client without heartbeat for this many milliseconds is dropped.
     pub channel_expiry_ms: u64,
+    /// `useServerSideResetOffset`: offsets are reset by the broker; otherwise by the clients, which must be online.
+    pub server_side_reset: bool,
 }
 
 /// How the broker makes itself known.
@@ -416,6 +418,7 @@ impl BrokerSettings {
             notify_members_changed: all.flag("notifyConsumerIdsChangedEnable"),
             notify_at_once: all.flag("realTimeNotifyConsumerChange"),
             channel_expiry_ms: all.number("channelExpiredTimeout"),
+            server_side_reset: all.flag("useServerSideResetOffset"),
         }
     }
 

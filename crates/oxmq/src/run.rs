@@ -189,6 +189,7 @@ impl RunningBroker {
                     address: format!("{ip1}:{port}"),
                     commit_log_dir: files.commit_log_dir.clone(),
                     consume_queue_dir,
+                    server_side_reset: settings.consumers().server_side_reset,
                     accepts_sends_from_ms: sends.accept_from_ms,
                     configuration: Arc::new(LiveSettings::new(settings.clone(), config_file)),
                 },

@@ -71,6 +71,7 @@ pub struct Entry<'a> {
 pub struct Store {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    recovered: bool,
 }
 
 pub(crate) struct Shared {
@@ -221,7 +222,11 @@ impl Store {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
             thread.map_err(at(&abort))
         };
-        let store = Arc::new(Self { shared: Arc::clone(&shared), threads: Mutex::default() });
+        let store = Arc::new(Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::default(),
+            recovered: !found.clean,
+        });
         for (name, body) in [
             ("store-flush", log_flusher as fn(&Shared)),
             ("store-queues", queue_flusher),
@@ -251,6 +256,12 @@ impl Store {
             return Ok(None);
         }
         self.queue(topic, queue_id).map(Some)
+    }
+
+    /// True if the store had not been closed by us, so that its queues may end before where they ended then.
+    #[must_use]
+    pub fn was_recovered(&self) -> bool {
+        self.recovered
     }
 
     /// Names of all queues, in no order.

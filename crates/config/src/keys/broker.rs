@@ -154,7 +154,7 @@ pub(super) const BROKER_CONFIG: &[Key] = &[
     key("enableRemoteEscape", BOOL, "false", Later),
     key("skipPreOnline", BOOL, "false", Later),
     key("asyncSendEnable", BOOL, "true", Ignored),
-    key("useServerSideResetOffset", BOOL, "true", Later).live(),
+    key("useServerSideResetOffset", BOOL, "true", Used).live(),
     key("consumerOffsetUpdateVersionStep", LONG, "500", Later),
     key("delayOffsetUpdateVersionStep", LONG, "200", Later),
     key("lockInStrictMode", BOOL, "false", Later).live(),
