@@ -6,6 +6,9 @@
 //!
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     delay,
     persist::Ticket,
@@ -17,7 +20,7 @@ use crate::{
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, MessageId, properties};
+use oxmq_record::{BatchMessages, Draft, MessageId, properties, sys_flag};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{Appended, Entry};
 use oxmq_types::{
@@ -133,6 +136,8 @@ impl Sends {
             }
             Some(group) => {
                 let Resent { topic, created, fate } = self.retries.resent(group, &header)?;
+                // It is no part of a transaction any more, though clients before 4.6.1 say so.
+                header.sys_flag &= !sys_flag::TRANSACTION_TYPE;
                 if fate == Fate::Dead {
                     (header.topic, header.queue_id) = (topic.name().to_owned().into(), -1);
                 }
@@ -235,6 +240,11 @@ impl Sends {
             retry::adapt(properties, fate);
         }
         let mut noted = note(properties);
+        if noted.kind != Kind::Half && !sys_flag::enters_consume_queue(header.sys_flag) {
+            // Java takes it, and no consumer ever sees it.
+            let remark = "the system flag is that of a transaction, the properties are not";
+            return Err(Refusal::MessageIllegal(remark.into()));
+        }
         self.complete(&mut noted, properties);
         // The unique key may move when properties are added, its text does not change.
         let transaction_id = text(&properties[noted.unique_key.clone()]);
@@ -278,7 +288,8 @@ impl Sends {
             text.write_to(&mut common);
         }
         let batch_noted = note(&mut common);
-        if batch_noted.kind != Kind::Plain {
+        let transactional = header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
+        if batch_noted.kind != Kind::Plain || transactional {
             return Err(Refusal::MessageIllegal("a batch can be neither delayed nor transactional".into()));
         }
         let unique_key = common[batch_noted.unique_key.clone()].to_vec();
