@@ -6,6 +6,7 @@
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `overload`: sends that are refused while the disk is behind
 //! - `retry`: messages that come back, and dead letters
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
@@ -24,6 +25,7 @@ mod groups;
 mod heartbeat;
 mod offsets;
 mod order_lock;
+mod overload;
 mod persist;
 mod positions;
 mod pull;
@@ -54,6 +56,7 @@ use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
 use order_lock::OrderLocks;
+use overload::Admission;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
@@ -144,6 +147,7 @@ impl Broker {
         let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {
@@ -172,7 +176,7 @@ impl Broker {
                 memory_bytes,
             ),
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
-            sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), admission, sends),
             retries,
             topics,
             groups,

@@ -11,6 +11,7 @@ mod tests;
 
 use crate::{
     delay,
+    overload::Admission,
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
@@ -57,6 +58,8 @@ pub struct SendRules {
     pub body_max_bytes: usize,
     /// `brokerRole=SYNC_MASTER`: a message counts as safe only when a slave has it. None can have it yet.
     pub waits_for_slave: bool,
+    /// Most bytes that may wait for the disk; sends are refused beyond.
+    pub unflushed_max_bytes: u64,
     /// With `SYNC_FLUSH`, how long an answer waits for the disk: `syncFlushTimeout`. `None` with `ASYNC_FLUSH`.
     pub sync_flush_timeout: Option<Duration>,
 }
@@ -67,6 +70,7 @@ pub(crate) struct Sends {
     topics: Topics,
     puts: Puts,
     retries: Retries,
+    admission: Admission,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -109,7 +113,13 @@ struct Noted {
 }
 
 impl Sends {
-    pub(crate) fn new(topics: Topics, puts: Puts, retries: Retries, rules: SendRules) -> Self {
+    pub(crate) fn new(
+        topics: Topics,
+        puts: Puts,
+        retries: Retries,
+        admission: Admission,
+        rules: SendRules,
+    ) -> Self {
         let mut added_properties = Vec::new();
         properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
         properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
@@ -121,6 +131,7 @@ impl Sends {
             topics,
             puts,
             retries,
+            admission,
             rules,
             added_properties,
         }
@@ -128,6 +139,7 @@ impl Sends {
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let mut header = SendMessage::from_fields(&request.header.fields)?;
+        self.admission.admit()?;
         let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
         let (topic, created, resent) = match header.topic.strip_prefix(RETRY_GROUP_PREFIX) {
             Some(_) if batch => {

@@ -80,6 +80,7 @@ impl Fixture {
                 permission: Perm::READ_WRITE,
                 body_max_bytes: 1 << 16,
                 waits_for_slave: false,
+                unflushed_max_bytes: 1 << 30,
                 sync_flush_timeout: None,
             },
             pulls: PullRules {

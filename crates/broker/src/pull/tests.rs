@@ -7,6 +7,7 @@ use crate::{
     groups::Groups,
     heartbeat::Heartbeats,
     offsets::Offsets,
+    overload::Admission,
     puts::Puts,
     refusal::Refusal,
     retry::Retries,
@@ -79,6 +80,7 @@ impl Fixture {
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
             waits_for_slave: false,
+            unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,
         };
         let pulls = PullRules {
@@ -97,7 +99,13 @@ impl Fixture {
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(topics.clone(), puts, retries, sends),
+            sends: Sends::new(
+                topics.clone(),
+                puts,
+                retries,
+                Admission::new(store.clone(), sends.unflushed_max_bytes),
+                sends,
+            ),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
             pulls: Pulls::new(
                 (store, topics.clone(), groups.clone()),

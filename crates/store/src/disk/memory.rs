@@ -34,13 +34,19 @@ pub struct MemoryDisk {
 pub struct Faults {
     /// Every fsync fails.
     pub fsync_fails: AtomicBool,
+    /// Every fsync waits for it: whoever holds it stalls the disk.
+    pub fsync_gate: Mutex<()>,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { fsync_fails: AtomicBool::new(false), space: AtomicU64::new(u64::MAX) }
+        Self {
+            fsync_fails: AtomicBool::new(false),
+            fsync_gate: Mutex::default(),
+            space: AtomicU64::new(u64::MAX),
+        }
     }
 }
 
@@ -202,6 +208,7 @@ impl Drop for MemoryLock {
 
 impl MemoryFile {
     fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        drop(lock(&self.faults.fsync_gate));
         if self.faults.fsync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("simulated fsync failure"));
         }
