@@ -121,7 +121,7 @@ mod tests {
         let disk = Arc::new(MemoryDisk::default());
         let broker = Fixture::on(&disk, |settings| settings.sends.unflushed_max_bytes = 64 << 10);
         assert_eq!(broker.send("T", &[], json!({})).await.code, 0);
-        let stalled = disk.faults().fsync_gate.lock().unwrap();
+        disk.faults().fsync_stalls.store(true, Ordering::SeqCst);
         let mut taken = 0;
         let refused = loop {
             let answer = broker.send("T", &[], json!({})).await;
@@ -140,7 +140,7 @@ mod tests {
         let fields = json!({"offset": first, "group": "g", "delayLevel": -1});
         let back = broker.ask(oxmq_remoting::code::request::CONSUMER_SEND_MSG_BACK, fields, b"").await;
         assert_eq!(back.code, 0, "{back:?}");
-        drop(stalled);
+        disk.faults().fsync_stalls.store(false, Ordering::SeqCst);
         let deadline = Instant::now() + Duration::from_secs(10);
         while broker.send("T", &[], json!({})).await.code != 0 {
             assert!(Instant::now() < deadline, "it has not caught up");
