@@ -40,6 +40,7 @@ public final class Main {
         Errors.add(TOGETHER);
         Replies.add(TOGETHER);
         Traces.add(TOGETHER);
+        Filters.add(TOGETHER);
         Positions.add(TOGETHER);
         List<String> wanted = Arrays.asList(args).subList(2, args.length);
         for (String name : wanted) {
