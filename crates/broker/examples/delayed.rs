@@ -55,6 +55,7 @@ fn settings(root: &std::path::Path) -> Settings {
             body_max_bytes: 4 << 20,
             waits_for_slave: false,
             sync_flush_timeout: None,
+            unflushed_max_bytes: 1 << 30,
         },
         pulls: PullRules {
             address: "127.0.0.1".into(),
