@@ -19,7 +19,6 @@ import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
-import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
@@ -29,7 +28,7 @@ import org.apache.rocketmq.common.message.MessageExt;
  * {@code TIMER_DELIVER_MS}, which is a plain property, so that the 4.9 client can do it too. LEVELS are the seconds of the broker's levels, with commas. LATE is how late
  * (ms) a message may be. OUTAGES is a file with a line {@code KILLED BOOTED} (ms) for each outage, complete when all messages are due.
  *
- * <p>A send that is not acknowledged is repeated with the same number. Messages are told apart by their number only.
+ * <p>The messages are sent evenly over the first half of SECONDS. A send that is not acknowledged is repeated with the same number. Messages are told apart by their number only.
  *
  * <p>Due is the delivery time, or for a level the born time plus the level: the broker counts from its store time, which is not earlier. Late counts from there too, but not from
  * before the acknowledgement: a message can be due before it was sent with success. Lateness is counted while the broker is up: not of messages that were due from
@@ -130,6 +129,7 @@ public final class DelayRun {
         Semaphore free = new Semaphore(IN_FLIGHT);
         Queue<Integer> failed = new ConcurrentLinkedQueue<>();
         long started = System.currentTimeMillis();
+        long half = (end - started) / 2;
         int next = 0;
         int repeated = 0;
         while (true) {
@@ -152,6 +152,9 @@ public final class DelayRun {
             } else {
                 number = next++;
                 leveled[number] = number % 10 == 0;
+                while (System.currentTimeMillis() < started + half * number / due.length) {
+                    Thread.sleep(1);
+                }
             }
             send(producer, message(topic, number, end, levels, random), number, free, failed);
         }
@@ -173,7 +176,7 @@ public final class DelayRun {
             if (due[number] == 0) {
                 due[number] = now + 1 + random.nextLong(Math.max(1000, end - now));
             }
-            MessageAccessor.putProperty(message, MessageConst.PROPERTY_TIMER_DELIVER_MS, String.valueOf(due[number]));
+            MessageAccessor.putProperty(message, "TIMER_DELIVER_MS", String.valueOf(due[number]));
         }
         return message;
     }
