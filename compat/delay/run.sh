@@ -49,7 +49,7 @@ cat "${OUT[run]}"
 echo "broker: at most $((anonymous / 1024)) MiB of anonymous memory, now $(awk '/^(VmRSS|RssAnon|RssFile)/ { printf "%s %d MiB ", $1, $2 / 1024 }' "/proc/${PID[d]}/status")"
 
 fact() { sed -n "s/^\(.* \)\?$1=\([0-9]*\).*/\2/p" "${OUT[run]}"; }
-check "the run came to its end" grep -q '^done' "${OUT[run]}"
+grep -q '^done' "${OUT[run]}" || fail "the run did not come to its end"
 check "none missing" test "$(fact MISSING)" = 0
 check "none early" test "$(fact EARLY)" = 0
 check "p99 of lateness at most $late_max ms" test "$(fact LATE_P99)" -le "$late_max"

@@ -51,6 +51,7 @@ public final class DelayRun {
     private int again;
     private int early;
     private volatile long lastArrival = System.currentTimeMillis();
+    private volatile Object lastFailure;
 
     private DelayRun(int count, long allowed) {
         this.allowed = allowed;
@@ -133,6 +134,7 @@ public final class DelayRun {
         int next = 0;
         int repeated = 0;
         while (true) {
+            Check.that("not all sent, at last: " + lastFailure, System.currentTimeMillis() < end + WAIT_AFTER_SECONDS * 1000L);
             free.acquire();
             Integer repeat = failed.poll();
             if (repeat == null && next == due.length) {
@@ -189,6 +191,7 @@ public final class DelayRun {
                     if (result.getSendStatus() == SendStatus.SEND_OK) {
                         acknowledged[number] = System.currentTimeMillis();
                     } else {
+                        lastFailure = result;
                         failed.add(number);
                     }
                     free.release();
@@ -196,6 +199,7 @@ public final class DelayRun {
 
                 @Override
                 public void onException(Throwable e) {
+                    lastFailure = e;
                     failed.add(number);
                     free.release();
                 }
@@ -203,6 +207,7 @@ public final class DelayRun {
         } catch (InterruptedException e) {
             throw e;
         } catch (Exception e) {
+            lastFailure = e;
             failed.add(number);
             free.release();
             Thread.sleep(50);
