@@ -7,6 +7,7 @@
 //!
 //! Java: `ProducerManager`, `ConsumerManager`, `ConsumerGroupInfo`.
 
+use crate::{filter::Filter, refusal::Refusal};
 use oxmq_net::Peer;
 use oxmq_remoting::{
     Command, Language,
@@ -34,6 +35,9 @@ pub(crate) struct Clients {
 #[derive(Debug, Default)]
 struct Tables {
     producers: HashMap<String, BTreeMap<u64, Member>>,
+    /// The connections of each client id that produces, by their number and the group that they are members of: the
+    /// same facts as in `producers`, for replies, which know an id alone.
+    producing: HashMap<String, BTreeMap<(u64, String), Arc<Peer>>>,
     consumers: HashMap<String, ConsumerGroup>,
     /// The groups of each connection, so that its end costs no search.
     groups: HashMap<u64, PeerGroups>,
@@ -59,7 +63,32 @@ pub(crate) struct Member {
     /// When it was heard of last.
     pub(crate) heard: Instant,
     /// What it subscribes to, by topic. Empty for producers.
-    pub(crate) subscriptions: HashMap<String, SubscriptionData>,
+    pub(crate) subscriptions: HashMap<String, Arc<Subscription>>,
+}
+
+/// What a member wants of a topic.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// As the member told it.
+    pub(crate) data: SubscriptionData,
+    /// Its expression, compiled; pulls use it as it is.
+    pub(crate) filter: Result<Filter, Refusal>,
+}
+
+impl Subscription {
+    /// `before`: what the member said before of this topic; the same expression is not compiled again.
+    pub(crate) fn new(data: SubscriptionData, before: Option<&Self>) -> Self {
+        let filter = match before {
+            Some(before) if before.has(&data.sub_string, &data.expression_type) => before.filter.clone(),
+            _ => Filter::compile(&data.sub_string, &data.expression_type),
+        };
+        Self { data, filter }
+    }
+
+    /// True if this is its expression.
+    pub(crate) fn has(&self, expression: &str, expression_type: &str) -> bool {
+        self.data.sub_string == expression && self.data.expression_type == expression_type
+    }
 }
 
 /// A consumer group as its members describe it; where they disagree, the last heartbeat counts.
@@ -74,7 +103,7 @@ pub(crate) struct ConsumerGroup {
     /// Its members by the number of their connection.
     pub(crate) members: BTreeMap<u64, Member>,
     /// What the group subscribes to, by topic: the newest of what its members say.
-    pub(crate) subscriptions: BTreeMap<String, SubscriptionData>,
+    pub(crate) subscriptions: BTreeMap<String, Arc<Subscription>>,
 }
 
 impl ConsumerGroup {
@@ -90,7 +119,7 @@ impl ConsumerGroup {
     /// The subscription under which `peer` pulls from `topic`: its own, or that of its group if the heartbeats
     /// come over another connection.
     #[must_use]
-    pub(crate) fn subscription(&self, peer: u64, topic: &str) -> Option<&SubscriptionData> {
+    pub(crate) fn subscription(&self, peer: u64, topic: &str) -> Option<&Arc<Subscription>> {
         let own = self.members.get(&peer).and_then(|member| member.subscriptions.get(topic));
         own.or_else(|| self.subscriptions.get(topic))
     }
@@ -112,7 +141,7 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn member(&self, subscriptions: HashMap<String, SubscriptionData>) -> Member {
+    fn member(&self, subscriptions: HashMap<String, Arc<Subscription>>) -> Member {
         Member {
             peer: self.peer.clone(),
             client_id: self.client_id.to_owned(),
@@ -137,9 +166,13 @@ impl Clients {
             return;
         }
         let members = tables.producers.entry(group.to_owned()).or_default();
-        if members.insert(peer, sender.member(HashMap::new())).is_none() {
-            info!(group, client = sender.client_id, peer = %sender.peer.remote(), "producer joined");
+        match members.insert(peer, sender.member(HashMap::new())) {
+            Some(before) if before.client_id == sender.client_id => return,
+            Some(before) => tables.produces_no_more(&before, group),
+            None => info!(group, client = sender.client_id, peer = %sender.peer.remote(), "producer joined"),
         }
+        let connections = tables.producing.entry(sender.client_id.to_owned()).or_default();
+        connections.insert((peer, group.to_owned()), sender.peer.clone());
     }
 
     /// Takes note of a consumer; `notify` says whether the members are told of a change. True if there was one.
@@ -163,8 +196,14 @@ impl Clients {
         group.message_model.clone_from(&data.message_model);
         group.consume_from_where.clone_from(&data.consume_from_where);
         let before = group.members.get(&peer).map(|member| &member.subscriptions);
-        let told: HashMap<_, _> =
-            data.subscription_data_set.iter().map(|each| (each.topic.clone(), each.clone())).collect();
+        let told: HashMap<_, _> = data
+            .subscription_data_set
+            .iter()
+            .map(|each| {
+                let before = before.and_then(|before| before.get(&each.topic)).map(Arc::as_ref);
+                (each.topic.clone(), Arc::new(Subscription::new(each.clone(), before)))
+            })
+            .collect();
         let subscriptions = match before {
             Some(before) if without_subscriptions => before.clone(),
             _ => told,
@@ -230,6 +269,19 @@ impl Clients {
         subscribers.map(|(name, _)| name.clone()).collect()
     }
 
+    /// What the groups subscribe to, as far as `wanted` says so, with the name of the group.
+    pub(crate) fn subscriptions_where(
+        &self,
+        wanted: impl Fn(&Subscription) -> bool,
+    ) -> Vec<(String, Arc<Subscription>)> {
+        let tables = self.tables();
+        let all = tables
+            .consumers
+            .iter()
+            .flat_map(|(name, group)| group.subscriptions.values().map(move |each| (name, each)));
+        all.filter(|(_, each)| wanted(each)).map(|(name, each)| (name.clone(), each.clone())).collect()
+    }
+
     /// The members of a producer group.
     #[must_use]
     pub(crate) fn producers(&self, group: &str) -> Vec<Member> {
@@ -238,6 +290,13 @@ impl Clients {
             .get(group)
             .map(|members| members.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// The connection of the producer with that client id, the newest if there are several. Java:
+    /// `ProducerManager#findChannel`.
+    #[must_use]
+    pub(crate) fn producer(&self, client_id: &str) -> Option<Arc<Peer>> {
+        self.tables().producing.get(client_id)?.values().next_back().cloned()
     }
 
     /// All producer groups with their members.
@@ -257,9 +316,10 @@ impl ConsumerGroup {
     fn refresh(&mut self) {
         self.subscriptions.clear();
         for subscription in self.members.values().flat_map(|member| member.subscriptions.values()) {
-            match self.subscriptions.get(&subscription.topic) {
-                Some(known) if known.sub_version >= subscription.sub_version => {}
-                _ => drop(self.subscriptions.insert(subscription.topic.clone(), subscription.clone())),
+            let topic = &subscription.data.topic;
+            match self.subscriptions.get(topic) {
+                Some(known) if known.data.sub_version >= subscription.data.sub_version => {}
+                _ => drop(self.subscriptions.insert(topic.clone(), subscription.clone())),
             }
         }
     }
@@ -293,11 +353,21 @@ impl Tables {
             groups.producers.remove(name);
         }
         let Some(members) = self.producers.get_mut(name) else { return };
-        if let Some(member) = members.remove(&peer) {
-            info!(group = name, client = member.client_id, peer = %member.peer.remote(), "producer left");
-        }
+        let left = members.remove(&peer);
         if members.is_empty() {
             self.producers.remove(name);
+        }
+        if let Some(member) = left {
+            info!(group = name, client = member.client_id, peer = %member.peer.remote(), "producer left");
+            self.produces_no_more(&member, name);
+        }
+    }
+
+    fn produces_no_more(&mut self, member: &Member, group: &str) {
+        let Some(connections) = self.producing.get_mut(&member.client_id) else { return };
+        connections.remove(&(member.peer.id(), group.to_owned()));
+        if connections.is_empty() {
+            self.producing.remove(&member.client_id);
         }
     }
 
@@ -321,14 +391,13 @@ impl Tables {
 
 /// True if both say the same, whatever their versions: a restart of a client is no change of its subscriptions.
 fn same_subscriptions(
-    one: &HashMap<String, SubscriptionData>,
-    other: &HashMap<String, SubscriptionData>,
+    one: &HashMap<String, Arc<Subscription>>,
+    other: &HashMap<String, Arc<Subscription>>,
 ) -> bool {
     one.len() == other.len()
-        && one.values().all(|each| {
-            other.get(&each.topic).is_some_and(|same| {
-                same.sub_string == each.sub_string && same.expression_type == each.expression_type
-            })
+        && one.values().map(|each| &each.data).all(|each| {
+            let other = other.get(&each.topic);
+            other.is_some_and(|other| other.has(&each.sub_string, &each.expression_type))
         })
 }
 
@@ -348,7 +417,7 @@ fn warn_of_disagreement(
     group: &ConsumerGroup,
     name: &str,
     sender: Sender<'_>,
-    subscriptions: &HashMap<String, SubscriptionData>,
+    subscriptions: &HashMap<String, Arc<Subscription>>,
 ) {
     let peer = sender.peer.id();
     if group.members.get(&peer).is_some_and(|member| same_subscriptions(&member.subscriptions, subscriptions))
@@ -416,7 +485,7 @@ mod tests {
         assert!(clients.consumes(sender(&two, "b"), &data("t", "B", 2), true, false));
         let expression = |peer: u64| {
             clients
-                .consumer_group("g", |group| group.subscription(peer, "t").unwrap().sub_string.clone())
+                .consumer_group("g", |group| group.subscription(peer, "t").unwrap().data.sub_string.clone())
                 .unwrap()
         };
         assert_eq!(
@@ -451,5 +520,27 @@ mod tests {
         assert_eq!(clients.all_producers()["p"][0].client_id, "a");
         clients.leaves_production(one.id(), "p");
         assert!(clients.producers("p").is_empty());
+    }
+
+    #[test]
+    fn a_producer_is_found_by_its_client_id() {
+        let (clients, one, two) = (Clients::default(), peer(1), peer(2));
+        let found = |id: &str| clients.producer(id).map(|peer| peer.id());
+        clients.produces(sender(&one, "a"), "p");
+        clients.produces(sender(&one, "a"), "p");
+        clients.produces(sender(&one, "a"), "q");
+        assert_eq!(found("a"), Some(one.id()));
+        clients.produces(sender(&two, "a"), "p");
+        assert_eq!(found("a"), Some(two.id()), "the newest of two");
+        clients.gone(two.id(), |_| true);
+        assert_eq!(found("a"), Some(one.id()));
+        clients.leaves_production(one.id(), "p");
+        assert_eq!(found("a"), Some(one.id()), "still a member of the other group");
+        clients.produces(sender(&one, "b"), "q");
+        assert_eq!((found("a"), found("b")), (None, Some(one.id())), "another id on the same connection");
+        clients.gone(one.id(), |_| true);
+        assert!(clients.tables().producing.is_empty());
+        clients.consumes(sender(&one, "c"), &data("t", "*", 1), true, false);
+        assert_eq!(found("c"), None, "consumers get no replies");
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     clients::{Clients, ConsumerGroup, Sender},
-    filter::Filter,
+    filter::{Filter, is_tag_type},
     groups::Groups,
     refusal::Refusal,
     topics::Topics,
@@ -67,14 +67,17 @@ impl Heartbeats {
                 continue;
             };
             // Its name is the group's with a prefix, and may be longer than a topic's; then there are no retries.
-            let _ = self.topics.create(TopicConfig {
-                topic_name: retry_topic(&consumer.group_name),
-                read_queue_nums: group.retry_queue_nums,
-                write_queue_nums: group.retry_queue_nums,
-                perm: Perm::READ_WRITE.0,
-                topic_sys_flag: if consumer.unit_mode { 2 } else { 0 },
-                ..TopicConfig::default()
-            });
+            let retry_topic = retry_topic(&consumer.group_name);
+            if self.topics.get(&retry_topic).is_none() {
+                let _ = self.topics.create(TopicConfig {
+                    topic_name: retry_topic,
+                    read_queue_nums: group.retry_queue_nums,
+                    write_queue_nums: group.retry_queue_nums,
+                    perm: Perm::READ_WRITE.0,
+                    topic_sys_flag: if consumer.unit_mode { 2 } else { 0 },
+                    ..TopicConfig::default()
+                });
+            }
             let notify = group.notify_consumer_ids_changed_enable;
             changed |= self.clients.consumes(sender, consumer, notify, data.without_sub);
         }
@@ -102,8 +105,11 @@ impl Heartbeats {
     pub(crate) fn check(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let body: CheckedSubscription =
             fastjson::from_slice(request.body).map_err(|error| Refusal::Body(error.to_string()))?;
-        let subscription = body.subscription_data;
-        Filter::compile(&subscription.sub_string, &subscription.expression_type, self.property_filter)?;
+        let SubscriptionData { sub_string, expression_type, .. } = body.subscription_data;
+        if !self.property_filter && !is_tag_type(&expression_type) {
+            return Err(Refusal::NoPropertyFilter(expression_type));
+        }
+        Filter::compile(&sub_string, &expression_type)?;
         Ok(Command::success())
     }
 

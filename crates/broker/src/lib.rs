@@ -4,8 +4,11 @@
 //!
 //! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`
 //! - `clients`: who is connected
-//! - `send`, `pull` with `filter`: the way of a message in and out
-//! - `heartbeat`, `positions`: what clients need besides
+//! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
+//! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `retry`: messages that come back, and dead letters
+//! - `reply`: replies to requests that are messages
+//! - `heartbeat`, `positions`, `order_lock`: what clients need besides
 //! - `registration`: what the name servers are told
 //! - `admin` with `rates`: what tools ask
 //! - `refusal`: every reason to say no, with its response code
@@ -13,22 +16,31 @@
 
 mod admin;
 mod clients;
+mod delay;
 mod filter;
+#[cfg(test)]
+mod fixture;
 mod groups;
 mod heartbeat;
 mod offsets;
+mod order_lock;
 mod persist;
 mod positions;
 mod pull;
+mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod reply;
+mod retry;
 mod send;
 mod stats;
 mod topics;
+mod transaction;
 mod unique_id;
 
 pub use admin::{AdminRules, Configuration, UpdateRefused};
+pub use filter::sql::{Incomparable, Sql, SqlError};
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -37,16 +49,22 @@ pub use topics::TopicRules;
 
 use admin::Admin;
 use clients::Clients;
+use filter::consumer_filter::ConsumerFilters;
 use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
+use order_lock::OrderLocks;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
+use oxmq_types::QueueOffset;
 use positions::Positions;
 use pull::Pulls;
+use puts::Puts;
 use rates::SAMPLE_PERIOD;
 use refusal::Refusal;
+use reply::Replies;
+use retry::Retries;
 use send::Sends;
 use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -82,11 +100,15 @@ pub struct Broker {
     groups: Groups,
     offsets: Offsets,
     clients: Clients,
+    consumer_filters: ConsumerFilters,
     offset_save_period: Duration,
     heartbeats: Heartbeats,
+    order_locks: OrderLocks,
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    retries: Retries,
+    replies: Replies,
 }
 
 impl Broker {
@@ -109,8 +131,21 @@ impl Broker {
         let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
         let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
         let offsets = Offsets::open(config.join("consumerOffset.json"))?;
+        if store.was_recovered() {
+            offsets.cut(|topic, queue| match store.existing_queue(topic, queue) {
+                Ok(queue) => Some(queue.map_or(QueueOffset(0), |queue| queue.max_offset())),
+                Err(error) => {
+                    error!(topic, %error, "a queue cannot be read, offsets in it are taken as they are");
+                    None
+                }
+            });
+        }
         let clients = Clients::default();
+        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
         let stats = Arc::new(Stats::default());
+        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let retries =
+            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
@@ -123,21 +158,27 @@ impl Broker {
                 topics.clone(),
                 pulls.property_filter,
             ),
+            order_locks: OrderLocks::new(topics.clone(), groups.clone()),
             positions: Positions::new(
                 store.clone(),
-                (topics.clone(), groups.clone(), offsets.clone()),
+                (topics.clone(), groups.clone()),
+                (clients.clone(), offsets.clone()),
                 memory_bytes,
             ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
-                (clients.clone(), offsets.clone(), stats.clone()),
+                (clients.clone(), offsets.clone(), stats),
                 pulls,
+                memory_bytes,
             ),
-            sends: Sends::new(store, topics.clone(), stats, sends),
+            replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
+            retries,
             topics,
             groups,
             offsets,
             clients,
+            consumer_filters,
             offset_save_period,
         }))
     }
@@ -161,18 +202,13 @@ impl Broker {
                 broker.admin.sample();
                 // Java's `ClientHousekeepingService` looks for them as often; one wake-up does for both.
                 broker.clients.close_expired();
+                broker.order_locks.forget_expired();
             }
         }));
-        let (offsets, period) = (self.offsets.clone(), self.offset_save_period);
-        spawn(Box::pin(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                let offsets = offsets.clone();
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || offsets.save()).await {
-                    error!(%error, "consumerOffset.json could not be written, tried again");
-                }
-            }
-        }));
+        let (offsets, filters) = (self.offsets.clone(), self.consumer_filters.clone());
+        let period = self.offset_save_period;
+        spawn(Box::pin(save_every(period, "consumerOffset.json", move || offsets.save())));
+        spawn(Box::pin(save_every(period, "consumerFilter.json", move || filters.save())));
     }
 
     /// Writes what is kept under `config/`, before the program ends.
@@ -180,7 +216,9 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
-        [self.topics.save(), self.groups.save(), self.offsets.save()].into_iter().collect()
+        [self.topics.save(), self.groups.save(), self.offsets.save(), self.consumer_filters.save()]
+            .into_iter()
+            .collect()
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
@@ -189,9 +227,19 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
+            codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
+                self.replies.handle(&self.sends, request)
+            }
+            codes::CONSUMER_SEND_MSG_BACK => self.retries.send_back(request),
             codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE => self.pulls.handle(request),
             codes::HEART_BEAT => self.heartbeats.heartbeat(request).map(now),
-            codes::UNREGISTER_CLIENT => self.heartbeats.unregister(request).map(now),
+            codes::UNREGISTER_CLIENT => {
+                // Before the others hear of it: they ask for the locks at once.
+                self.order_locks.unregistered(request)?;
+                self.heartbeats.unregister(request).map(now)
+            }
+            codes::LOCK_BATCH_MQ => self.order_locks.lock(request).map(now),
+            codes::UNLOCK_BATCH_MQ => self.order_locks.unlock(request).map(now),
             codes::CHECK_CLIENT_CONFIG => self.heartbeats.check(request).map(now),
             codes::GET_CONSUMER_LIST_BY_GROUP => self.heartbeats.list(request).map(now),
             codes::UPDATE_CONSUMER_OFFSET => self.positions.commit(request).map(now),
@@ -201,6 +249,20 @@ impl Broker {
             codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request).map(now),
             codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request).map(now),
             _ => self.admin.handle(request),
+        }
+    }
+}
+
+/// Writes a file again and again, until the program ends.
+async fn save_every(
+    period: Duration,
+    name: &'static str,
+    save: impl Fn() -> std::io::Result<()> + Clone + Send + 'static,
+) {
+    loop {
+        tokio::time::sleep(period).await;
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(save.clone()).await {
+            error!(file = name, %error, "could not be written, tried again");
         }
     }
 }

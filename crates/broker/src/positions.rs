@@ -4,19 +4,22 @@
 //! UPDATE_CONSUMER_OFFSET (15). Java: `AdminBrokerProcessor`, `ConsumerManageProcessor`.
 
 use crate::{
+    clients::Clients,
     groups::Groups,
-    offsets::Offsets,
+    offsets::{Commit, Committer, Offsets, Verdict},
     refusal::Refusal,
     topics::{TopicQueue, Topics},
 };
 use oxmq_net::Request;
 use oxmq_remoting::{
     Command, RequestHeader,
+    code::request::UPDATE_CONSUMER_OFFSET,
     requests::{QueryConsumerOffset, QueueQuery, SearchOffset, UpdateConsumerOffset},
 };
 use oxmq_store::{Boundary, QueueFileError, Store};
 use oxmq_types::{QueueId, QueueOffset};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
+use tracing::{info, warn};
 
 /// Answers questions about positions.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub(crate) struct Positions {
     store: Arc<Store>,
     topics: Topics,
     groups: Groups,
+    clients: Clients,
     offsets: Offsets,
     /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
     memory_bytes: u64,
@@ -32,10 +36,11 @@ pub(crate) struct Positions {
 impl Positions {
     pub(crate) fn new(
         store: Arc<Store>,
-        (topics, groups, offsets): (Topics, Groups, Offsets),
+        (topics, groups): (Topics, Groups),
+        (clients, offsets): (Clients, Offsets),
         memory_bytes: u64,
     ) -> Self {
-        Self { store, topics, groups, offsets, memory_bytes }
+        Self { store, topics, groups, clients, offsets, memory_bytes }
     }
 
     /// A queue that is there to be looked at; asking must not create one.
@@ -131,8 +136,65 @@ impl Positions {
             .ok_or_else(|| Refusal::Parameter(format!("queueId[{}] is illegal", header.queue_id)))?;
         let next = u64::try_from(header.commit_offset)
             .map_err(|_| Refusal::Parameter(format!("commitOffset[{}] is illegal", header.commit_offset)))?;
-        self.offsets.commit(group, name, QueueId(queue_id), QueueOffset(next));
-        Ok(Command::success())
+        let queue = (QueueId(queue_id), &*topic.queue(QueueId(queue_id))?);
+        match commit(&self.offsets, &self.clients, request, (group, name), queue, next) {
+            Verdict::Taken => Ok(Command::success()),
+            // COMPAT(java): success, as nothing is wrong with a client that is late. Java 5 has the first remark.
+            Verdict::ResetPending(_) => Ok(ignored("Offset has been previously reset".into())),
+            Verdict::Backward(at) => Ok(ignored(format!("Offset is {at} already"))),
+            Verdict::BeyondEnd(end) => {
+                Err(Refusal::Parameter(format!("commitOffset[{next}] is beyond the end of the queue, {end}")))
+            }
+        }
+    }
+}
+
+fn ignored(remark: String) -> Command {
+    Command { remark: Some(remark.into()), ..Command::success() }
+}
+
+/// Has a group consume `next` next in a queue, as whoever sent `request` says, if that counts; what does not is named
+/// in the log.
+pub(crate) fn commit(
+    offsets: &Offsets,
+    clients: &Clients,
+    request: Request<'_>,
+    (group, topic): (&str, &str),
+    (queue_id, queue): (QueueId, &TopicQueue),
+    next: u64,
+) -> Verdict {
+    let end = queue.stored.max_offset().0;
+    let by = committer(clients, group, request);
+    let verdict = offsets.commit(group, topic, queue_id, &Commit { next, end, by, now: Instant::now() });
+    let (peer, queue) = (request.peer.remote(), queue_id.0);
+    match verdict {
+        Verdict::Taken => {}
+        Verdict::ResetPending(to) => {
+            info!(group, topic, queue, from = to, to = next, %peer, "commit from before a reset ignored");
+        }
+        Verdict::Backward(at) => {
+            warn!(group, topic, queue, from = at, to = next, %peer, "commit that goes backward ignored");
+        }
+        Verdict::BeyondEnd(end) => {
+            warn!(group, topic, queue, end, to = next, %peer, "commit beyond the end of its queue ignored");
+        }
+    }
+    verdict
+}
+
+/// Who commits by `request`. Clients of all languages commit one-way; `mqadmin` waits for the answer, and its
+/// connection is no member of the group. A client whose heartbeat has not come yet must not pass for a tool.
+fn committer(clients: &Clients, group: &str, request: Request<'_>) -> Committer {
+    let peer = request.peer.id();
+    let known = clients.consumer_group(group, |group| {
+        (group.members.contains_key(&peer), group.consume_type == "CONSUME_ACTIVELY")
+    });
+    match known.unwrap_or_default() {
+        (false, _) if request.header.code == UPDATE_CONSUMER_OFFSET && !request.header.is_one_way() => {
+            Committer::Tool
+        }
+        (_, true) => Committer::Pull,
+        (_, false) => Committer::Push,
     }
 }
 

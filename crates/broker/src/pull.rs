@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pulls: PULL_MESSAGE (11), LITE_PULL_MESSAGE (361).
 //!
-//! Consume queue units, filtered by their tags code, become slices of the commit log that go to the socket from
+//! Consume queue units, filtered by their tags code or by the properties in their records, become slices of the commit log that go to the socket from
 //! where they are. A pull that finds nothing is held: its future waits for the queue's next append or for the end of
 //! its time, and lives and dies with its connection.
 //!
@@ -9,23 +9,24 @@
 
 use crate::{
     clients::Clients,
-    filter::Filter,
+    filter::{Filter, is_tag_type},
     groups::Groups,
     offsets::Offsets,
+    positions::commit,
     refusal::Refusal,
     stats::Stats,
     topics::{Topic, TopicQueue, Topics},
 };
 use oxmq_net::{Answer, Request};
-use oxmq_remoting::{
-    Command, RequestHeader,
-    bodies::{SubscriptionData, SubscriptionGroupConfig},
-    code,
-    requests::PullMessage,
-};
+use oxmq_remoting::{Command, RequestHeader, bodies::SubscriptionGroupConfig, code, requests::PullMessage};
 use oxmq_store::{Store, Unit};
 use oxmq_types::{BrokerId, Perm, QueueId, QueueOffset};
-use std::{cell::RefCell, pin::pin, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How a broker gives messages.
 #[derive(Debug, Clone)]
@@ -62,6 +63,9 @@ mod sys_flag {
 /// Longest time that a pull is held, whatever it asks for.
 const HOLD_MAX: Duration = Duration::from_secs(300);
 
+/// How long one look at a queue reads records that are not wanted, before others have their turn.
+const SEARCH_TIME_MAX: Duration = Duration::from_millis(20);
+
 /// Gives messages.
 #[derive(Debug)]
 pub(crate) struct Pulls {
@@ -72,6 +76,8 @@ pub(crate) struct Pulls {
     offsets: Offsets,
     stats: Arc<Stats>,
     rules: PullRules,
+    /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
+    memory_bytes: u64,
 }
 
 thread_local! {
@@ -83,8 +89,9 @@ impl Pulls {
         (store, topics, groups): (Arc<Store>, Topics, Groups),
         (clients, offsets, stats): (Clients, Offsets, Arc<Stats>),
         rules: PullRules,
+        memory_bytes: u64,
     ) -> Self {
-        Self { store, topics, groups, clients, offsets, stats, rules }
+        Self { store, topics, groups, clients, offsets, stats, rules, memory_bytes }
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
@@ -107,12 +114,16 @@ impl Pulls {
         if header.sys_flag & sys_flag::COMMIT_OFFSET != 0
             && let Ok(next) = u64::try_from(header.commit_offset)
         {
-            self.offsets.commit(name, topic.name(), queue_id, QueueOffset(next));
+            let queue = (queue_id, &*queue);
+            commit(&self.offsets, &self.clients, request, (name, topic.name()), queue, next);
         }
         let pull = Pull {
             store: self.store.clone(),
             stats: self.stats.clone(),
+            offsets: self.offsets.clone(),
+            peer: request.peer.id(),
             topic,
+            queue_id,
             queue,
             filter,
             messages_max: usize::try_from(header.max_messages).unwrap_or(0).min(self.rules.messages_max),
@@ -125,7 +136,8 @@ impl Pulls {
             } else {
                 (BrokerId::MASTER, BrokerId::MASTER)
             },
-            group_sys_flag: group.group_sys_flag,
+            memory_bytes: self.memory_bytes,
+            group,
         };
         let first = pull.read(header.queue_offset);
         if header.sys_flag & sys_flag::SUSPEND == 0 || first.status.code() != code::PULL_NOT_FOUND {
@@ -166,28 +178,51 @@ impl Pulls {
         config: &SubscriptionGroupConfig,
         request: Request<'_>,
     ) -> Result<Filter, Refusal> {
-        if header.sys_flag & sys_flag::SUBSCRIPTION != 0 {
-            return self.compile(
-                header.subscription.as_deref().unwrap_or_default(),
-                header.expression_type.as_deref().unwrap_or_default(),
-            );
+        let filter = if header.sys_flag & sys_flag::SUBSCRIPTION != 0 {
+            self.carried_filter(header, request)?
+        } else {
+            self.told_filter(header, config, request)?
+        };
+        match filter {
+            Filter::Sql(_) if !self.rules.property_filter => Err(Refusal::NoPropertyFilter("SQL92".into())),
+            allowed => Ok(allowed),
         }
-        let compiled = self.clients.consumer_group(&header.consumer_group, |group| {
+    }
+
+    fn carried_filter(&self, header: &PullMessage<'_>, request: Request<'_>) -> Result<Filter, Refusal> {
+        let expression = header.subscription.as_deref().unwrap_or_default();
+        let expression_type = header.expression_type.as_deref().unwrap_or_default();
+        if is_tag_type(expression_type) {
+            return Filter::compile(expression, expression_type);
+        }
+        // Most who carry one have told it before, and it was compiled then.
+        let told = self.clients.consumer_group(&header.consumer_group, |group| {
+            let told = group.subscription(request.peer.id(), &header.topic);
+            told.filter(|told| told.has(expression, expression_type)).map(|told| told.filter.clone())
+        });
+        told.flatten().unwrap_or_else(|| Filter::compile(expression, expression_type))
+    }
+
+    fn told_filter(
+        &self,
+        header: &PullMessage<'_>,
+        config: &SubscriptionGroupConfig,
+        request: Request<'_>,
+    ) -> Result<Filter, Refusal> {
+        let told = self.clients.consumer_group(&header.consumer_group, |group| {
             if !config.consume_broadcast_enable && group.message_model == "BROADCASTING" {
                 return Err(Refusal::BroadcastForbidden(header.consumer_group.clone().into_owned()));
             }
-            let subscription: &SubscriptionData =
-                group.subscription(request.peer.id(), &header.topic).ok_or(Refusal::NoSubscription)?;
-            if subscription.sub_version < header.sub_version {
+            let told = group.subscription(request.peer.id(), &header.topic).ok_or(Refusal::NoSubscription)?;
+            if told.data.sub_version < header.sub_version {
                 return Err(Refusal::SubscriptionNotLatest);
             }
-            self.compile(&subscription.sub_string, &subscription.expression_type)
+            told.filter.clone().map_err(|refusal| match refusal {
+                Refusal::ExpressionMalformed(_) => Refusal::NoFilterData,
+                other => other,
+            })
         });
-        compiled.unwrap_or(Err(Refusal::NoConsumers))
-    }
-
-    fn compile(&self, expression: &str, expression_type: &str) -> Result<Filter, Refusal> {
-        Filter::compile(expression, expression_type, self.rules.property_filter)
+        told.unwrap_or(Err(Refusal::NoConsumers))
     }
 }
 
@@ -207,6 +242,8 @@ enum Status {
     EndOfQueue,
     TooSmall,
     TooLarge,
+    /// A tool has moved the group to another offset.
+    Reset,
 }
 
 impl Status {
@@ -219,6 +256,7 @@ impl Status {
             Self::EndOfQueue => "OFFSET_OVERFLOW_ONE",
             Self::TooSmall => "OFFSET_TOO_SMALL",
             Self::TooLarge => "OFFSET_OVERFLOW_BADLY",
+            Self::Reset => "OFFSET_RESET",
         }
     }
 
@@ -227,7 +265,7 @@ impl Status {
             Self::Found => code::SUCCESS,
             Self::NoMatch | Self::Removed => code::PULL_RETRY_IMMEDIATELY,
             Self::Empty | Self::EndOfQueue => code::PULL_NOT_FOUND,
-            Self::EmptyNow | Self::TooSmall | Self::TooLarge => code::PULL_OFFSET_MOVED,
+            Self::EmptyNow | Self::TooSmall | Self::TooLarge | Self::Reset => code::PULL_OFFSET_MOVED,
         }
     }
 }
@@ -236,7 +274,11 @@ impl Status {
 struct Pull {
     store: Arc<Store>,
     stats: Arc<Stats>,
+    offsets: Offsets,
+    /// The connection that pulls.
+    peer: u64,
     topic: Arc<Topic>,
+    queue_id: QueueId,
     queue: Arc<TopicQueue>,
     filter: Filter,
     messages_max: usize,
@@ -244,7 +286,9 @@ struct Pull {
     units_max: usize,
     /// The broker to read from next: ordinarily, and when memory no longer holds what it reads.
     broker_ids: (BrokerId, BrokerId),
-    group_sys_flag: i32,
+    /// Bytes at the end of the log that are taken to be in memory.
+    memory_bytes: u64,
+    group: Arc<SubscriptionGroupConfig>,
 }
 
 /// What one look at the queue gave.
@@ -254,6 +298,8 @@ struct Read {
     min: u64,
     max: u64,
     body: oxmq_remoting::Body,
+    /// What was found is taken to be in memory no more.
+    slow: bool,
 }
 
 impl Pull {
@@ -261,7 +307,15 @@ impl Pull {
     fn read(&self, from: i64) -> Read {
         let stored = &self.queue.stored;
         let (min, max) = (stored.min_offset().0, stored.max_offset().0);
-        let mut read = Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default() };
+        let mut read =
+            Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default(), slow: false };
+        let group = self.group.group_name.as_str();
+        let pull = (self.peer, from);
+        if let Some(to) = self.offsets.redirected(group, self.topic.name(), self.queue_id, pull) {
+            read.status = Status::Reset;
+            read.next = to;
+            return read;
+        }
         let Ok(from) = u64::try_from(from) else {
             // A negative offset is beyond the lower end.
             read.status = if max == 0 { Status::EmptyNow } else { Status::TooSmall };
@@ -293,6 +347,7 @@ impl Pull {
         }
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
+        let mut search = None;
         for unit in &units {
             if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max)
             {
@@ -302,7 +357,14 @@ impl Pull {
             if unit.is_filler() || !self.filter.wants(unit.tags_code) {
                 continue;
             }
-            match self.store.read_record(unit.physical, unit.size) {
+            let record = self.store.read_record(unit.physical, unit.size);
+            if record.as_ref().is_some_and(|record| !self.filter.wants_record(record)) {
+                if search.get_or_insert_with(Instant::now).elapsed() > SEARCH_TIME_MAX {
+                    break;
+                }
+                continue;
+            }
+            match record {
                 Some(record) => {
                     messages += 1;
                     bytes += record.len();
@@ -313,6 +375,10 @@ impl Pull {
                 None => {}
             }
         }
+        // The last unit looked at, as Java has it.
+        let last = units.get((read.next - from).saturating_sub(1) as usize);
+        let end = self.store.max_physical().0;
+        read.slow = last.is_some_and(|unit| end.saturating_sub(unit.physical.0) > self.memory_bytes);
         UNITS.set(units);
         if messages > 0 {
             self.stats.found(messages as u64);
@@ -324,12 +390,12 @@ impl Pull {
             self.stats.missed();
         }
         let mut answer = Command::new(read.status.code())
-            .with("suggestWhichBrokerId", self.broker_ids.0.0)
+            .with("suggestWhichBrokerId", if read.slow { self.broker_ids.1.0 } else { self.broker_ids.0.0 })
             .with("nextBeginOffset", read.next)
             .with("minOffset", read.min)
             .with("maxOffset", read.max)
             .with("topicSysFlag", self.topic.config().topic_sys_flag)
-            .with("groupSysFlag", self.group_sys_flag);
+            .with("groupSysFlag", self.group.group_sys_flag);
         answer.remark = Some(read.status.remark().into());
         answer.body = read.body;
         answer

@@ -37,6 +37,9 @@ pub(crate) enum Refusal {
     /// The topic gives no messages.
     #[error("the topic[{0}] pulling message is forbidden")]
     TopicNotReadable(String),
+    /// The topic takes no messages.
+    #[error("the topic[{0}] sending message is forbidden")]
+    TopicNotWritable(String),
     /// The topic is unknown here and cannot be made.
     #[error("topic[{0}] not exist, apply first please!{SEE_FAQ}")]
     NoTopic(String),
@@ -52,12 +55,21 @@ pub(crate) enum Refusal {
     /// The group is unknown here and cannot be made.
     #[error("subscription group [{0}] does not exist, {SEE_FAQ}")]
     NoGroup(String),
+    /// A message is sent back for a group that is unknown here and cannot be made.
+    #[error("subscription group not exist, {0} {SEE_FAQ}")]
+    RetryOfNoGroup(String),
     /// An offset is committed for a group that is unknown here.
     #[error("Group {0} not exist!")]
     CommitOfNoGroup(String),
     /// An offset is committed in a topic that is unknown here.
     #[error("Topic {0} not exist!")]
     CommitInNoTopic(String),
+    /// Offsets are to be reset in a topic that is unknown here.
+    #[error("Topic {0} does not exist")]
+    ResetInNoTopic(String),
+    /// Offsets are to be reset of a group that is unknown here.
+    #[error("Group {0} does not exist")]
+    ResetOfNoGroup(String),
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
@@ -76,6 +88,12 @@ pub(crate) enum Refusal {
     /// The expression of a subscription cannot be read.
     #[error("parse the consumer's subscription failed")]
     SubscriptionMalformed,
+    /// The expression of a filter that is more than tags cannot be read.
+    #[error("parse the consumer's subscription failed: {0}")]
+    ExpressionMalformed(String),
+    /// The expression that a heartbeat told is no filter.
+    #[error("The broker's consumer filter data is not exist!Your expression may be wrong!")]
+    NoFilterData,
     /// Filtering by anything but tags is switched off.
     #[error("The broker does not support consumer to filter message by {0}")]
     NoPropertyFilter(String),
@@ -117,16 +135,22 @@ impl Refusal {
             | Self::BrokerNotWritable(_)
             | Self::BrokerNotReadable(_)
             | Self::TopicNotReadable(_)
+            | Self::TopicNotWritable(_)
             | Self::GroupForbidden(_)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) => code::TOPIC_NOT_EXIST,
-            Self::NoGroup(_) | Self::CommitOfNoGroup(_) | Self::GroupUnknown => {
-                code::SUBSCRIPTION_GROUP_NOT_EXIST
+            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) | Self::ResetInNoTopic(_) => {
+                code::TOPIC_NOT_EXIST
             }
+            Self::NoGroup(_)
+            | Self::RetryOfNoGroup(_)
+            | Self::CommitOfNoGroup(_)
+            | Self::GroupUnknown
+            | Self::ResetOfNoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
-            Self::SubscriptionMalformed => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::SubscriptionMalformed | Self::ExpressionMalformed(_) => code::SUBSCRIPTION_PARSE_FAILED,
+            Self::NoFilterData => code::FILTER_DATA_NOT_EXIST,
             Self::ConsumerNotOnline(_) => code::CONSUMER_NOT_ONLINE,
             Self::NotFound(_) => code::QUERY_NOT_FOUND,
             Self::MessageIllegal(_) => code::MESSAGE_ILLEGAL,
@@ -169,11 +193,13 @@ mod tests {
                 "the broker[1.2.3.4] pulling message is forbidden",
             ),
             (Refusal::TopicNotReadable("X".into()), 16, "the topic[X] pulling message is forbidden"),
+            (Refusal::TopicNotWritable("X".into()), 16, "the topic[X] sending message is forbidden"),
             (Refusal::NoTopic("X".into()), 17, "topic[X] not exist, apply first please!\nSee "),
             (Refusal::TopicUnknown("X".into()), 17, "topic[X] not exist"),
             (Refusal::GroupUnknown, 26, "No group in this broker"),
             (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
+            (Refusal::RetryOfNoGroup("g".into()), 26, "subscription group not exist, g \nSee "),
             (Refusal::CommitOfNoGroup("g".into()), 26, "Group g not exist!"),
             (Refusal::CommitInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
@@ -186,11 +212,19 @@ mod tests {
             (Refusal::NoSubscription, 24, "the consumer's subscription not exist\nSee "),
             (Refusal::SubscriptionNotLatest, 25, "the consumer's subscription not latest"),
             (Refusal::SubscriptionMalformed, 23, "parse the consumer's subscription failed"),
+            (Refusal::ExpressionMalformed("x".into()), 23, "parse the consumer's subscription failed: x"),
+            (
+                Refusal::NoFilterData,
+                27,
+                "The broker's consumer filter data is not exist!Your expression may be wrong!",
+            ),
             (
                 Refusal::NoPropertyFilter("SQL92".into()),
                 1,
                 "The broker does not support consumer to filter message by SQL92",
             ),
+            (Refusal::ResetInNoTopic("t".into()), 17, "Topic t does not exist"),
+            (Refusal::ResetOfNoGroup("g".into()), 26, "Group g does not exist"),
             (Refusal::ConsumerNotOnline("g".into()), 206, "the consumer group[g] not online"),
             (Refusal::ProducerNotOnline("g".into()), 1, "the producer group[g] not exist"),
             (Refusal::NotFound("x".into()), 22, "x"),

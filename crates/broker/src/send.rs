@@ -7,16 +7,19 @@
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
 use crate::{
+    delay,
     persist::Ticket,
+    puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
-    stats::Stats,
+    retry::{self, Fate, Resent, Retries},
     topics::{Topic, TopicQueue, Topics},
+    transaction,
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, EncodeError, Encoder, MessageId, properties};
+use oxmq_record::{BatchMessages, Draft, MessageId, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
-use oxmq_store::{AppendError, Appended, Entry, Store};
+use oxmq_store::{Appended, Entry};
 use oxmq_types::{
     Perm, PhysicalOffset, QueueId, QueueOffset, RETRY_GROUP_PREFIX, TagsCode, is_send_forbidden, tags_code,
     validate_topic,
@@ -31,7 +34,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::oneshot;
 
 /// How a broker takes messages.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct SendRules {
     pub region: String,
     /// `traceOn`.
     pub trace_on: bool,
+    /// `storeReplyMessageEnable`: replies are kept in the log.
+    pub stores_replies: bool,
     /// `brokerPermission`.
     pub permission: Perm,
     /// `maxMessageSize`: longest body, in bytes.
@@ -57,11 +61,10 @@ pub struct SendRules {
 /// Takes messages.
 #[derive(Debug)]
 pub(crate) struct Sends {
-    store: Arc<Store>,
     topics: Topics,
-    stats: Arc<Stats>,
+    puts: Puts,
+    retries: Retries,
     rules: SendRules,
-    encoder: Encoder,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
     added_properties: Vec<u8>,
@@ -80,9 +83,21 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// Whether a message goes to its topic at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Plain,
+    /// Its properties name a later time.
+    Delayed,
+    /// It waits for the end of its transaction.
+    Half,
+}
+
 /// What the properties of a message say that the broker has to know.
 #[derive(Debug, Clone, Default)]
 struct Noted {
+    kind: Kind,
     tags_code: TagsCode,
     /// Where the unique key stands among the properties that were copied; empty if there is none.
     unique_key: Range<usize>,
@@ -91,50 +106,61 @@ struct Noted {
 }
 
 impl Sends {
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, stats: Arc<Stats>, rules: SendRules) -> Self {
+    pub(crate) fn new(topics: Topics, puts: Puts, retries: Retries, rules: SendRules) -> Self {
         let mut added_properties = Vec::new();
         properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
         properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
         properties::append(&mut added_properties, properties::CLUSTER, rules.cluster.as_bytes());
         Self {
-            encoder: Encoder::new(rules.body_max_bytes),
             unique_ids: UniqueIds::new(rules.store_host.ip()),
             next_queue: AtomicU32::new(0),
             region: rules.region.as_str().into(),
-            store,
             topics,
-            stats,
+            puts,
+            retries,
             rules,
             added_properties,
         }
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
-        let header = SendMessage::from_fields(&request.header.fields)?;
-        let (topic, created) = self.topic(&header, request)?;
+        let mut header = SendMessage::from_fields(&request.header.fields)?;
+        let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
+        let (topic, created, resent) = match header.topic.strip_prefix(RETRY_GROUP_PREFIX) {
+            Some(_) if batch => {
+                let remark = format!("batch request does not support retry group {}", header.topic);
+                return Err(Refusal::MessageIllegal(remark));
+            }
+            Some(group) => {
+                let Resent { topic, created, fate } = self.retries.resent(group, &header)?;
+                if fate == Fate::Dead {
+                    (header.topic, header.queue_id) = (topic.name().to_owned().into(), -1);
+                }
+                (topic, created, Some(fate))
+            }
+            None => {
+                let (topic, created) = self.topic(&header, request)?;
+                (topic, created, None)
+            }
+        };
         let queue_id = self.queue_id(&topic, &header, request)?;
         let queue = topic.queue(queue_id)?;
         // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
         let mut scratch = SCRATCH.take();
-        let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
         let sent = if batch {
             self.append_batch(&header, request, &queue, queue_id, &mut scratch)
         } else {
-            self.append_one(&header, request, &queue, queue_id, &mut scratch)
+            self.append_one(&header, request, (&queue, queue_id), resent, &mut scratch)
         };
-        if scratch.records.capacity() > SCRATCH_MAX_BYTES {
+        if scratch.records.capacity() > BUFFER_MAX_BYTES {
             scratch.records = Vec::new();
         }
         SCRATCH.set(scratch);
-        let sent = sent.inspect_err(|_| self.stats.put_failed())?;
-        queue.arrived.notify_waiters();
-        queue.sent.fetch_add(sent.messages, Ordering::Relaxed);
-        self.stats.put(sent.messages, sent.bytes);
-        Ok(self.answer(sent, created))
+        Ok(self.answer(sent?, created))
     }
 
     /// The topic of a send, made now if there is none and that is allowed.
-    fn topic(
+    pub(crate) fn topic(
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
@@ -153,11 +179,7 @@ impl Sends {
             return Ok((topic, None));
         }
         validate_topic(name)?;
-        let sys_flag = match (header.unit_mode == Some(true), name.starts_with(RETRY_GROUP_PREFIX)) {
-            (false, _) => 0,
-            (true, false) => UNIT,
-            (true, true) => UNIT_SUBSCRIPTION,
-        };
+        let sys_flag = if header.unit_mode == Some(true) { UNIT } else { 0 };
         let created = self.topics.create_by_send(
             name,
             &header.default_topic,
@@ -171,7 +193,8 @@ impl Sends {
         Ok((topic, Some(ticket)))
     }
 
-    fn queue_id(
+    /// The queue that a send names, or the next one.
+    pub(crate) fn queue_id(
         &self,
         topic: &Topic,
         header: &SendMessage<'_>,
@@ -199,8 +222,8 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        queue: &TopicQueue,
-        queue_id: QueueId,
+        (queue, queue_id): (&TopicQueue, QueueId),
+        resent: Option<Fate>,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
         let Scratch { properties, records } = scratch;
@@ -208,18 +231,28 @@ impl Sends {
         if let Some(text) = header.properties {
             text.write_to(properties);
         }
-        let mut noted = note(properties)?;
+        if let Some(fate) = resent {
+            retry::adapt(properties, fate);
+        }
+        let mut noted = note(properties);
         self.complete(&mut noted, properties);
+        // The unique key may move when properties are added, its text does not change.
+        let transaction_id = text(&properties[noted.unique_key.clone()]);
         records.clear();
-        let range =
-            self.encode(header, request, queue_id, (header.flag, request.body), properties, records)?;
-        let appended =
-            self.store.append(&queue.stored, &mut records[range], noted.tags_code).map_err(refused)?;
+        let content = (header.flag, request.body);
+        let appended = if let Kind::Plain = noted.kind {
+            let place = (header.topic.as_ref(), queue_id);
+            let range = self.encode(header, request, place, content, properties, records)?;
+            self.puts.append(queue, &mut records[range], noted.tags_code)?
+        } else {
+            let (place, tags_code) = self.detour(&noted, header, queue_id, properties)?;
+            let range = self.encode(header, request, place, content, properties, records)?;
+            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+            self.puts.append(&*queue.queue(place.1)?, &mut records[range], tags_code)?
+        };
         Ok(Sent {
-            messages: 1,
-            bytes: records.len() as u64,
             message_ids: self.message_id(&appended),
-            transaction_id: text(&properties[noted.unique_key]),
+            transaction_id,
             queue_id,
             waits: noted.waits,
             queue_offset: appended.queue_offset,
@@ -235,12 +268,8 @@ impl Sends {
         queue_id: QueueId,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
-        if header.topic.starts_with(RETRY_GROUP_PREFIX) {
-            let remark = format!("batch request does not support retry group {}", header.topic);
-            return Err(Refusal::MessageIllegal(remark));
-        }
         if request.body.len() > self.rules.body_max_bytes {
-            return Err(self.too_large());
+            return Err(self.puts.too_large());
         }
         let Scratch { properties, records } = scratch;
         // The properties of the batch as a whole belong to each of its messages, behind its own.
@@ -248,7 +277,10 @@ impl Sends {
         if let Some(text) = header.properties {
             text.write_to(&mut common);
         }
-        let batch_noted = note(&mut common)?;
+        let batch_noted = note(&mut common);
+        if batch_noted.kind != Kind::Plain {
+            return Err(Refusal::MessageIllegal("a batch can be neither delayed nor transactional".into()));
+        }
         let unique_key = common[batch_noted.unique_key.clone()].to_vec();
         properties::remove(&mut common, properties::UNIQ_KEY);
         records.clear();
@@ -257,26 +289,28 @@ impl Sends {
             let message = message.map_err(|error| Refusal::MessageIllegal(error.to_string()))?;
             properties.clear();
             properties.extend_from_slice(message.properties);
-            let mut noted = note(properties)?;
+            let mut noted = note(properties);
+            if noted.kind != Kind::Plain {
+                return Err(Refusal::MessageIllegal(
+                    "a message of a batch can be neither delayed nor transactional".into(),
+                ));
+            }
             extend(properties, &common);
             if noted.unique_key.is_empty() && !unique_key.is_empty() && entries.is_empty() {
                 properties::append(properties, properties::UNIQ_KEY, &unique_key);
                 noted.unique_key = last_value(properties, &unique_key);
             }
             self.complete(&mut noted, properties);
-            let range =
-                self.encode(header, request, queue_id, (message.flag, message.body), properties, records)?;
+            let (place, content) = ((header.topic.as_ref(), queue_id), (message.flag, message.body));
+            let range = self.encode(header, request, place, content, properties, records)?;
             entries.push(Entry { queue: &queue.stored, range, tags_code: noted.tags_code });
         }
-        let mut appended = Vec::with_capacity(entries.len());
-        self.store.append_all(records, &entries, &mut appended).map_err(refused)?;
+        let appended = self.puts.append_all(queue, records, &entries)?;
         let (Some(first), Some(last)) = (appended.first(), appended.last()) else {
             return Err(Refusal::MessageIllegal("the batch is empty".into()));
         };
         let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
         Ok(Sent {
-            messages: appended.len() as u64,
-            bytes: records.len() as u64,
             message_ids: ids.join(","),
             transaction_id: text(&unique_key),
             queue_id,
@@ -284,6 +318,23 @@ impl Sends {
             queue_offset: first.queue_offset,
             end: last.end,
         })
+    }
+
+    /// Where a message that is not for its topic yet waits, and the tags code of its unit.
+    fn detour(
+        &self,
+        noted: &Noted,
+        header: &SendMessage<'_>,
+        queue_id: QueueId,
+        properties: &mut Vec<u8>,
+    ) -> Result<((&'static str, QueueId), TagsCode), Refusal> {
+        match noted.kind {
+            Kind::Half => Ok((transaction::half(&header.topic, queue_id, properties)?, noted.tags_code)),
+            _ => {
+                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
+                Ok(((waiting.topic, waiting.queue_id), waiting.tags_code))
+            }
+        }
     }
 
     /// Adds what the broker adds to the properties of every message.
@@ -300,7 +351,7 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        queue_id: QueueId,
+        (topic, queue_id): (&str, QueueId),
         (flag, body): (i32, &[u8]),
         properties: &[u8],
         records: &mut Vec<u8>,
@@ -310,7 +361,7 @@ impl Sends {
             return Err(Refusal::System("the message body is empty".into()));
         }
         let draft = Draft {
-            topic: &header.topic,
+            topic,
             queue_id,
             flag,
             sys_flag: header.sys_flag,
@@ -322,18 +373,7 @@ impl Sends {
             body,
             properties,
         };
-        self.encoder.encode(&draft, records).map_err(|error| match error {
-            EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
-            other => Refusal::MessageIllegal(other.to_string()),
-        })
-    }
-
-    fn too_large(&self) -> Refusal {
-        Refusal::MessageIllegal(format!(
-            "the message is illegal, maybe msg body or properties length not matched. \
-             msg body length limit {}B, msg properties length limit 32KB.",
-            self.rules.body_max_bytes
-        ))
+        self.puts.encode(&draft, records)
     }
 
     fn message_id(&self, appended: &Appended) -> String {
@@ -354,34 +394,22 @@ impl Sends {
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
         }
-        let store = self.store.clone();
+        let on_disk = self.puts.on_disk(end, flush);
         Answer::later(async move {
             if let Some(ticket) = created {
                 ticket.saved().await;
             }
-            let Some(timeout) = flush else { return answer };
-            let (tell, told) = oneshot::channel();
-            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
-            match tokio::time::timeout(timeout, told).await {
-                Ok(Ok(Ok(()))) => answer,
-                // A disk that failed and one that is slow are the same to the producer: it cannot rely on this message.
-                _ => Command { code: code::FLUSH_DISK_TIMEOUT, ..answer },
-            }
+            if on_disk.await { answer } else { Command { code: code::FLUSH_DISK_TIMEOUT, ..answer } }
         })
     }
 }
 
-/// Unit bits of a topic. Java: `TopicSysFlag`.
+/// The sys flag of a topic of a unit. Java: `TopicSysFlag`.
 const UNIT: u32 = 1;
-const UNIT_SUBSCRIPTION: u32 = 2;
-/// A thread's buffer above this size is given back.
-const SCRATCH_MAX_BYTES: usize = 1 << 20;
 
 /// What was stored of one send.
 #[derive(Debug)]
 struct Sent {
-    messages: u64,
-    bytes: u64,
     message_ids: String,
     transaction_id: String,
     queue_id: QueueId,
@@ -393,7 +421,7 @@ struct Sent {
 }
 
 /// Notes what the properties of a message say, and takes out those that only the broker may set.
-fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
+fn note(properties: &mut Vec<u8>) -> Noted {
     let mut noted = Noted { waits: true, ..Noted::default() };
     let mut reserved = false;
     for (name, value) in properties::iter(properties) {
@@ -410,9 +438,10 @@ fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
                 noted.unique_key = start..start + value.len();
             }
             b"WAIT" => noted.waits = value != b"false",
-            b"DELAY" if !matches!(value, b"0") => return Err(not_yet("delayed")),
-            b"TIMER_DELIVER_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" => return Err(not_yet("timed")),
-            b"TRAN_MSG" if value == b"true" => return Err(not_yet("transactional")),
+            b"TRAN_MSG" if value == b"true" => noted.kind = Kind::Half,
+            name if noted.kind == Kind::Plain && delay::asks_for_delay(name, value) => {
+                noted.kind = Kind::Delayed;
+            }
             _ => {}
         }
     }
@@ -424,7 +453,7 @@ fn note(properties: &mut Vec<u8>) -> Result<Noted, Refusal> {
         *properties = kept;
         return note(properties);
     }
-    Ok(noted)
+    noted
 }
 
 /// Properties that only the broker sets.
@@ -446,19 +475,4 @@ fn last_value(properties: &[u8], value: &[u8]) -> Range<usize> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A kind of message that would be treated as an ordinary one if it were let in.
-fn not_yet(kind: &str) -> Refusal {
-    Refusal::MessageIllegal(format!("{kind} messages are not supported by this version of the broker"))
-}
-
-fn refused(error: AppendError) -> Refusal {
-    match error {
-        AppendError::TooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
-        AppendError::NotARecord { .. } => Refusal::System(error.to_string()),
-        AppendError::QueueDeleted { topic, .. } => Refusal::NoTopic(topic),
-        // The code that clients of every version try again at another broker.
-        _ => Refusal::ServiceNotAvailable(format!("service not available now: {error}")),
-    }
 }

@@ -47,6 +47,8 @@ pub struct TopicRules {
     pub auto_create: bool,
     /// `defaultTopicQueueNums`: queues of a topic made by its first message.
     pub default_queues: u32,
+    /// `msgTraceTopicName` with `traceTopicEnable`: the topic to which clients send their traces, if this broker has it.
+    pub trace_topic: Option<String>,
     /// `clusterTopicEnable`.
     pub cluster_topic: bool,
     /// `brokerTopicEnable`.
@@ -145,7 +147,7 @@ impl Topic {
 }
 
 impl TopicQueue {
-    fn new(stored: Arc<Queue>) -> Self {
+    pub(crate) fn new(stored: Arc<Queue>) -> Self {
         Self { stored, arrived: Notify::new(), sent: AtomicU64::new(0) }
     }
 }
@@ -368,6 +370,7 @@ fn built_in(rules: &TopicRules) -> Vec<TopicConfig> {
         ("RMQ_SYS_TRANS_OP_HALF_TOPIC".to_owned(), 1, read_write),
         ("rmq_sys_wheel_timer".to_owned(), 1, read_write),
     ];
+    all.extend(rules.trace_topic.iter().map(|name| (name.clone(), 1, read_write)));
     if rules.auto_create {
         all.push((AUTO_CREATE_TOPIC.to_owned(), rules.default_queues, inherit(true)));
     }

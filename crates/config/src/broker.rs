@@ -123,6 +123,8 @@ pub struct Topics {
     pub auto_create_topic: bool,
     /// `autoCreateSubscriptionGroup`: groups are made on first use.
     pub auto_create_subscription_group: bool,
+    /// `msgTraceTopicName` with `traceTopicEnable`: the topic for traces of clients, if the broker is to have it.
+    pub trace_topic: Option<String>,
     /// `clusterTopicEnable`: the topic named as the cluster inherits to new topics.
     pub cluster_topic: bool,
     /// `brokerTopicEnable`: there is a topic named as the broker.
@@ -136,6 +138,8 @@ pub struct Sends {
     pub accept_from_ms: u64,
     /// `traceOn`: told to clients, which then trace or do not.
     pub trace_on: bool,
+    /// `storeReplyMessageEnable`: replies are kept in the log.
+    pub stores_replies: bool,
 }
 
 /// How pulls are answered.
@@ -176,6 +180,8 @@ pub struct Consumers {
     pub notify_at_once: bool,
     /// `channelExpiredTimeout`: a client without heartbeat for this many milliseconds is dropped.
     pub channel_expiry_ms: u64,
+    /// `useServerSideResetOffset`: offsets are reset by the broker; otherwise by the clients, which must be online.
+    pub server_side_reset: bool,
 }
 
 /// How the broker makes itself known.
@@ -367,6 +373,7 @@ impl BrokerSettings {
             default_queue_count: all.number("defaultTopicQueueNums"),
             auto_create_topic: all.flag("autoCreateTopicEnable"),
             auto_create_subscription_group: all.flag("autoCreateSubscriptionGroup"),
+            trace_topic: all.flag("traceTopicEnable").then(|| all.text("msgTraceTopicName").to_owned()),
             cluster_topic: all.flag("clusterTopicEnable"),
             broker_topic: all.flag("brokerTopicEnable"),
         }
@@ -376,7 +383,11 @@ impl BrokerSettings {
     #[must_use]
     pub fn sends(&self) -> Sends {
         let all = &self.0;
-        Sends { accept_from_ms: all.number("startAcceptSendRequestTimeStamp"), trace_on: all.flag("traceOn") }
+        Sends {
+            accept_from_ms: all.number("startAcceptSendRequestTimeStamp"),
+            trace_on: all.flag("traceOn"),
+            stores_replies: all.flag("storeReplyMessageEnable"),
+        }
     }
 
     /// How pulls are answered.
@@ -407,6 +418,7 @@ impl BrokerSettings {
             notify_members_changed: all.flag("notifyConsumerIdsChangedEnable"),
             notify_at_once: all.flag("realTimeNotifyConsumerChange"),
             channel_expiry_ms: all.number("channelExpiredTimeout"),
+            server_side_reset: all.flag("useServerSideResetOffset"),
         }
     }
 

@@ -253,9 +253,9 @@ fn kinds_of_messages_that_are_not_there_yet() {
     let mut wire = broker.connect();
     for (properties, kind) in [
         ("DELAY\u{1}3\u{2}", "delayed"),
-        ("TIMER_DELAY_SEC\u{1}3\u{2}", "timed"),
-        ("TIMER_DELAY_MS\u{1}3\u{2}", "timed"),
-        ("TIMER_DELIVER_MS\u{1}9999999999999\u{2}", "timed"),
+        ("TIMER_DELAY_SEC\u{1}3\u{2}", "delayed"),
+        ("TIMER_DELAY_MS\u{1}3\u{2}", "delayed"),
+        ("TIMER_DELIVER_MS\u{1}9999999999999\u{2}", "delayed"),
         ("TRAN_MSG\u{1}true\u{2}", "transactional"),
     ] {
         let refused = wire.ask(&send("T", 0, properties, "x"));

@@ -115,4 +115,42 @@ crate::request_headers! {
         /// Its topic; only in 309.
         topic: Option<Cow<'a, str>> = b"topic",
     }
+
+    /// INVOKE_BROKER_TO_RESET_OFFSET (222). Java: `ResetOffsetRequestHeader`.
+    ResetOffset<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// Group.
+        group: Cow<'a, str> = b"group",
+        /// 5.x: the only queue to reset; negative for all.
+        queue_id: Option<i32> = b"queueId",
+        /// 5.x: where to, if a queue is named; -1 if the time is to decide.
+        offset: Option<i64> = b"offset",
+        /// Store time to go to, in ms since 1970; negative for the end.
+        timestamp_ms: i64 = b"timestamp",
+        /// False if no offset is to go forward.
+        is_force: bool = b"isForce",
+    }
+
+    /// CLONE_GROUP_OFFSET (314). Java: `CloneGroupOffsetRequestHeader`.
+    CloneGroupOffset<'a> {
+        /// Group that has the offsets.
+        src_group: Cow<'a, str> = b"srcGroup",
+        /// Group that gets them.
+        dest_group: Cow<'a, str> = b"destGroup",
+        /// The only topic; all in which the first has offsets if absent.
+        topic: Option<Cow<'a, str>> = b"topic",
+        /// True if topics count to which the first does not subscribe now.
+        offline: Option<bool> = b"offline",
+    }
+
+    /// INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223). Java: `GetConsumerStatusRequestHeader`.
+    GetConsumerStatus<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// Group.
+        group: Cow<'a, str> = b"group",
+        /// The id of the only client to ask, whatever the name says.
+        client_addr: Option<Cow<'a, str>> = b"clientAddr",
+    }
 }

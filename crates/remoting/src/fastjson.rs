@@ -100,6 +100,43 @@ pub fn structured_table<K: Serialize, V: Serialize>(
     Ok(out)
 }
 
+/// The value of a member of the outermost object as it is written, for values that are no JSON: tables with
+/// structures as their keys. `None` if there is none, or it does not end.
+#[must_use]
+pub fn member<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (mut at, mut depth, mut start) = (0, 0_usize, None);
+    loop {
+        match *text.get(at)? {
+            b'"' => {
+                let opening = at;
+                at += 1;
+                while *text.get(at)? != b'"' {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
+                }
+                let is_name = depth == 1 && start.is_none() && &text[opening + 1..at] == name.as_bytes();
+                let rest = text[at + 1..].trim_ascii_start();
+                if is_name && rest.first() == Some(&b':') {
+                    at = text.len() - rest.len();
+                    start = Some(at + 1);
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            byte @ (b'}' | b']' | b',') => {
+                if depth == 1
+                    && let Some(start) = start
+                {
+                    return Some(text[start..at].trim_ascii());
+                }
+                if byte != b',' {
+                    depth = depth.checked_sub(1)?;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
 /// Whether the quotes of a map key have been written.
 #[derive(Default, PartialEq, Eq)]
 enum KeyQuote {
@@ -211,6 +248,16 @@ mod tests {
         );
         assert_eq!(table.unwrap(), r#"{{"q":0}:3,{"q":1}:4}"#);
         assert_eq!(structured_table::<(), ()>([]).unwrap(), "{}");
+    }
+
+    #[test]
+    fn finds_members_of_what_is_no_json() {
+        let text = br#"{"a":"t\"",  "x" : {"t":1},"t" : {{"q":0,"s":"}"}:5,{"q":1}:[6]} , "b":1}"#;
+        assert_eq!(member(text, "t"), Some(&br#"{{"q":0,"s":"}"}:5,{"q":1}:[6]}"#[..]));
+        assert_eq!((member(text, "b"), member(text, "q")), (Some(&b"1"[..]), None));
+        for bad in ["", "{", "}", "]", "\"", "\"\\", r#"{"t":"#, r#"{"t":{"#, r#"{"t"}"#, r#"{"t":{}"#] {
+            assert_eq!(member(bad.as_bytes(), "t"), None, "{bad}");
+        }
     }
 
     #[test]

@@ -157,6 +157,21 @@ request_headers! {
         batch: Option<bool> = b"batch" | b"m",
     }
 
+    /// CONSUMER_SEND_MSG_BACK (36). Java: `ConsumerSendMsgBackRequestHeader`, of which the original topic and message id
+    /// are told for statistics only.
+    ConsumerSendBack<'a> {
+        /// Where the message lies in the commit log.
+        offset: i64 = b"offset",
+        /// The group that could not consume it.
+        group: Cow<'a, str> = b"group",
+        /// Delay level until the next attempt: negative for none, 0 leaves it to the broker.
+        delay_level: i32 = b"delayLevel",
+        /// Set by clients of a unit.
+        unit_mode: Option<bool> = b"unitMode",
+        /// Most consumptions before it becomes a dead letter.
+        max_reconsume_times: Option<i32> = b"maxReconsumeTimes",
+    }
+
     /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361). Java: `PullMessageRequestHeader`.
     PullMessage<'a> {
         /// Consumer group.

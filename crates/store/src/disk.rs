@@ -6,7 +6,7 @@
 
 #[cfg(unix)]
 mod mapped;
-#[cfg(test)]
+#[cfg(any(test, feature = "memory-disk"))]
 pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod real;

@@ -30,6 +30,8 @@ mod sync;
 mod tests;
 
 pub use config::{FlushMode, StoreConfig};
+#[cfg(any(test, feature = "memory-disk"))]
+pub use disk::memory::{Faults, MemoryDisk};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use queue::{Boundary, Queue, Unit};
 pub use recovery::TagsRule;

@@ -71,6 +71,7 @@ pub struct Entry<'a> {
 pub struct Store {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    recovered: bool,
 }
 
 pub(crate) struct Shared {
@@ -125,6 +126,19 @@ impl Store {
     #[cfg(unix)]
     pub fn open(config: StoreConfig, tags_rule: TagsRule) -> Result<Arc<Self>, OpenError> {
         Self::open_on(Arc::new(crate::disk::real::RealDisk), config, tags_rule)
+    }
+
+    /// Opens a store on a disk in memory, for tests. The store that was open on it before must have been dropped.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(any(test, feature = "memory-disk"))]
+    pub fn open_in_memory(
+        disk: &Arc<crate::MemoryDisk>,
+        config: StoreConfig,
+        tags_rule: TagsRule,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_on(Arc::clone(disk) as Arc<dyn Disk>, config, tags_rule)
     }
 
     pub(crate) fn open_on(
@@ -208,7 +222,11 @@ impl Store {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
             thread.map_err(at(&abort))
         };
-        let store = Arc::new(Self { shared: Arc::clone(&shared), threads: Mutex::default() });
+        let store = Arc::new(Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::default(),
+            recovered: !found.clean,
+        });
         for (name, body) in [
             ("store-flush", log_flusher as fn(&Shared)),
             ("store-queues", queue_flusher),
@@ -238,6 +256,12 @@ impl Store {
             return Ok(None);
         }
         self.queue(topic, queue_id).map(Some)
+    }
+
+    /// True if the store had not been closed by us, so that its queues may end before where they ended then.
+    #[must_use]
+    pub fn was_recovered(&self) -> bool {
+        self.recovered
     }
 
     /// Names of all queues, in no order.

@@ -33,7 +33,7 @@ fn config() -> StoreConfig {
 }
 
 fn open(disk: &Arc<MemoryDisk>) -> Result<Arc<Store>, OpenError> {
-    Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, config(), Box::new(tags_of))
+    Store::open_in_memory(disk, config(), Box::new(tags_of))
 }
 
 fn record(topic: &str, queue_id: u32, flags: i32, body: &[u8]) -> Vec<u8> {

@@ -116,7 +116,11 @@ impl Parts {
             consume_from_where: group.consume_from_where.clone(),
             consume_type: group.consume_type.clone(),
             message_model: group.message_model.clone(),
-            subscription_table: group.subscriptions.clone(),
+            subscription_table: group
+                .subscriptions
+                .iter()
+                .map(|(topic, each)| (topic.clone(), each.data.clone()))
+                .collect(),
         });
         answer(&connection.ok_or_else(|| Refusal::ConsumerNotOnline(group.to_owned()))?)
     }
@@ -157,7 +161,8 @@ impl Parts {
     }
 
     pub(super) fn subscription_of(&self, group: &str, topic: &str) -> Option<SubscriptionData> {
-        self.clients.consumer_group(group, |group| group.subscriptions.get(topic).cloned()).flatten()
+        let told = self.clients.consumer_group(group, |group| group.subscriptions.get(topic).cloned());
+        told.flatten().map(|told| told.data.clone())
     }
 
     /// Passes a request on to the client that it names.

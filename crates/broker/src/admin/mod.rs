@@ -12,6 +12,7 @@
 //! - `clients`: GET_CONSUMER_CONNECTION_LIST (203), GET_PRODUCER_CONNECTION_LIST (204), GET_ALL_PRODUCER_INFO (328),
 //!   QUERY_TOPIC_CONSUME_BY_WHO (300), QUERY_TOPICS_BY_CONSUMER (343), QUERY_SUBSCRIPTION_BY_CONSUMER (345), and what
 //!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
+//! - `reset`: INVOKE_BROKER_TO_RESET_OFFSET (222), CLONE_GROUP_OFFSET (314), INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223)
 //! - `messages`: VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
 //!
 //! A request is read where it came in; the work is done aside, on a few threads that may block, because most of it
@@ -24,6 +25,7 @@ mod configuration;
 mod groups;
 mod messages;
 mod progress;
+mod reset;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,8 @@ pub struct AdminRules {
     pub commit_log_dir: PathBuf,
     /// Where the consume queues lie.
     pub consume_queue_dir: PathBuf,
+    /// `useServerSideResetOffset`: offsets are reset here, and not by the clients.
+    pub server_side_reset: bool,
     /// `startAcceptSendRequestTimeStamp`.
     pub accepts_sends_from_ms: u64,
     /// Its configuration.
@@ -205,6 +209,15 @@ impl Admin {
             codes::GET_ALL_CONSUMER_OFFSET => {
                 Ok(self.aside(|parts| Ok(Command::success().with_body(parts.offsets.to_json()))))
             }
+            codes::INVOKE_BROKER_TO_RESET_OFFSET => {
+                let wanted = reset::Wanted::new(request)?;
+                Ok(self.aside(move |parts| parts.reset(&wanted)))
+            }
+            codes::CLONE_GROUP_OFFSET => {
+                let wanted = reset::Clone::new(request)?;
+                Ok(self.aside(move |parts| parts.clone_offsets(&wanted)))
+            }
+            codes::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => self.parts.statuses(request),
             codes::GET_ALL_DELAY_OFFSET => progress::delay_offsets().map(Answer::Now),
 
             codes::GET_CONSUMER_CONNECTION_LIST => self

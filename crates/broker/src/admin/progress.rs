@@ -5,7 +5,7 @@ use super::{Parts, answer};
 use crate::{groups::now_ms, refusal::Refusal};
 use oxmq_remoting::{
     Command,
-    bodies::{DataVersion, TopicConfig},
+    bodies::{DataVersion, MessageQueue, TopicConfig},
     fastjson::structured_table,
 };
 use oxmq_store::{Queue, QueueError};
@@ -15,15 +15,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// Names a queue. Java: `MessageQueue`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageQueue {
-    broker_name: String,
-    queue_id: u32,
-    topic: String,
-}
 
 /// Java: `TopicOffset`.
 #[derive(Serialize)]
@@ -130,8 +121,12 @@ impl Parts {
         Ok(units.first().and_then(|unit| self.store.store_timestamp(unit.physical)))
     }
 
-    fn named(&self, topic: &str, queue_id: u32) -> MessageQueue {
-        MessageQueue { broker_name: self.topics.rules().broker.clone(), queue_id, topic: topic.to_owned() }
+    pub(super) fn named(&self, topic: &str, queue_id: u32) -> MessageQueue {
+        MessageQueue {
+            broker_name: self.topics.rules().broker.clone(),
+            queue_id: queue_id.cast_signed(),
+            topic: topic.to_owned(),
+        }
     }
 
     fn config(&self, topic: &str) -> Result<Arc<TopicConfig>, Refusal> {
@@ -203,7 +198,7 @@ impl Parts {
     }
 
     /// Those of `topics` to which `group` subscribes; all of them while it is offline.
-    fn subscribed(&self, group: &str, mut topics: Vec<String>) -> Vec<String> {
+    pub(super) fn subscribed(&self, group: &str, mut topics: Vec<String>) -> Vec<String> {
         self.clients.consumer_group(group, |online| {
             if !online.subscriptions.is_empty() {
                 topics.retain(|topic| online.subscriptions.contains_key(topic));

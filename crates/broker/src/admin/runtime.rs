@@ -85,6 +85,7 @@ impl Parts {
         put("getTransferredTps", tps(|totals| totals.got_messages));
         // COMPAT(java 4.9): mqadmin of 4.x stumbles over its absence, with brokers of Java 5 as well.
         put("getTransferedTps", tps(|totals| totals.got_messages));
+        put("commitOffsetBackwardIgnored", self.offsets.backward().to_string());
 
         let (first, end) = (self.store.min_physical(), self.store.max_physical());
         put("commitLogMinOffset", first.0.to_string());

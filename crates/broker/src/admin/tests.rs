@@ -49,6 +49,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };
@@ -56,13 +60,14 @@ impl Fixture {
             (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
         let store = Store::open(config, Box::new(tags_of)).unwrap();
         let address = "127.0.0.1:10911";
-        let settings = Settings {
+        let mut settings = Settings {
             root,
             topics: TopicRules {
                 cluster: "C".into(),
                 broker: "B".into(),
                 auto_create: true,
                 default_queues: 8,
+                trace_topic: None,
                 cluster_topic: true,
                 broker_topic: true,
             },
@@ -71,6 +76,7 @@ impl Fixture {
                 cluster: "C".into(),
                 region: "DefaultRegion".into(),
                 trace_on: true,
+                stores_replies: true,
                 permission: Perm::READ_WRITE,
                 body_max_bytes: 1 << 16,
                 waits_for_slave: false,
@@ -92,6 +98,7 @@ impl Fixture {
                 address: address.into(),
                 commit_log_dir,
                 consume_queue_dir,
+                server_side_reset: true,
                 accepts_sends_from_ms: 0,
                 configuration: Arc::new(OneKey::default()),
             },
@@ -99,6 +106,7 @@ impl Fixture {
             memory_bytes: 1 << 30,
             offset_save_period: Duration::from_secs(5),
         };
+        change(&mut settings);
         let broker = Broker::open(settings, store.clone()).unwrap();
         broker.spawn_tasks(|task| drop(tokio::spawn(task)));
         Self { broker, store, peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()), folder }
@@ -126,6 +134,10 @@ impl Fixture {
     async fn succeeds(&self, code: i32, fields: Value, body: &[u8]) {
         let answer = self.ask(code, fields, body).await;
         assert_eq!((answer.code, answer.remark), (0, None));
+    }
+
+    async fn succeeds_with_body(&self, code: i32, fields: Value) {
+        self.text(code, fields).await;
     }
 
     /// Asks for what is refused, and checks the code and how the remark begins.
@@ -620,4 +632,142 @@ async fn configuration_is_read_and_changed() {
     // As Java: nothing is asked for, nothing is done.
     tools.succeeds(25, json!({}), b"").await;
     tools.refused(999, json!({}), b"", (3, " request type 999 not supported")).await;
+}
+
+fn reset(group: &str, topic: &str, timestamp_ms: i64) -> Value {
+    json!({"group": group, "topic": topic, "timestamp": timestamp_ms, "isForce": true})
+}
+
+/// The offset of queue 0, as a client is told.
+async fn committed(tools: &Fixture, group: &str, topic: &str) -> String {
+    let fields = json!({"consumerGroup": group, "topic": topic, "queueId": 0});
+    tools
+        .ask(codes::QUERY_CONSUMER_OFFSET, fields, b"")
+        .await
+        .field("offset")
+        .unwrap_or_default()
+        .into_owned()
+}
+
+#[tokio::test]
+async fn offsets_are_reset_by_time_and_by_number() {
+    let tools = Fixture::new();
+    for _ in 0..3 {
+        tools.send("T", 0).await;
+    }
+    tools.commit("g", "T", 0, 2).await;
+    let table = tools.text(222, reset("g", "T", 0)).await;
+    let expected = r#"{"offsetTable":{{"brokerName":"B","queueId":0,"topic":"T"}:0,{"brokerName":"B","queueId":1,"topic":"T"}:0,"#;
+    assert!(table.starts_with(expected), "{table}");
+    assert_eq!(committed(&tools, "g", "T").await, "0");
+    // It was answered when it was on disk.
+    let file = std::fs::read_to_string(tools.folder.path().join("config/consumerOffset.json")).unwrap();
+    assert!(file.contains("T@g"), "{file}");
+    tools.succeeds_with_body(222, reset("g", "T", -1)).await;
+    assert_eq!(committed(&tools, "g", "T").await, "3");
+    for (offset, queue, at) in [(1, 0, "1"), (3, 0, "3"), (2, -1, "0"), (-1, 0, "0")] {
+        let fields = with(with(reset("g", "T", 0), "queueId", queue), "offset", offset);
+        tools.succeeds_with_body(222, fields).await;
+        assert_eq!(committed(&tools, "g", "T").await, at, "{offset}");
+    }
+    // Without force nothing goes forward. Java 5 does not look at it.
+    tools.succeeds_with_body(222, with(reset("g", "T", -1), "isForce", "false")).await;
+    assert_eq!(committed(&tools, "g", "T").await, "0");
+    // A group without an offset has one then.
+    tools.commit("h", "T", 1, 0).await;
+    tools.succeeds_with_body(222, reset("h", "T", -1)).await;
+    assert_eq!(committed(&tools, "h", "T").await, "3");
+
+    let range = "not in consume queue range [0-3]";
+    for (fields, code, remark) in [
+        (reset("g", "absent", 0), 17, "Topic absent does not exist".to_owned()),
+        (reset("absent", "T", 0), 26, "Group absent does not exist".into()),
+        (without(reset("g", "T", 0), "timestamp"), 1, "the custom field <timestamp> is null".into()),
+        (without(reset("g", "T", 0), "isForce"), 1, "the custom field <isForce> is null".into()),
+        (with(reset("g", "T", 0), "queueId", 8), 29, "queueId[8] is illegal".into()),
+        (with(with(reset("g", "T", 0), "queueId", 0), "offset", 4), 1, format!("Target offset 4 {range}")),
+        (with(with(reset("g", "T", 0), "queueId", 0), "offset", -2), 1, format!("Target offset -2 {range}")),
+    ] {
+        tools.refused(222, fields, b"", (code, &remark)).await;
+    }
+    assert_eq!(committed(&tools, "g", "T").await, "0");
+}
+
+/// As the clients of 4.9 know it.
+#[tokio::test]
+async fn members_are_told_if_they_are_to_reset() {
+    let tools = Fixture::with(|settings| settings.admin.server_side_reset = false);
+    tools.send("T", 0).await;
+    tools.commit("g", "T", 0, 1).await;
+    tools.refused(222, reset("g", "T", 0), b"", (206, "the consumer group[g] not online")).await;
+    tools.heartbeat("g", "T").await;
+    tools.succeeds_with_body(222, reset("g", "T", 0)).await;
+    assert_eq!(committed(&tools, "g", "T").await, "0");
+}
+
+#[tokio::test]
+async fn a_group_takes_the_offsets_of_another() {
+    let tools = Fixture::new();
+    for topic in ["T", "U"] {
+        tools.send(topic, 0).await;
+        tools.commit("g", topic, 0, 1).await;
+    }
+    let clone = |fields: Value| with(with(fields, "srcGroup", "g"), "destGroup", "h");
+    tools.succeeds(314, clone(json!({"topic": "T", "offline": "false"})), b"").await;
+    assert_eq!(
+        (committed(&tools, "h", "T").await, committed(&tools, "h", "U").await),
+        ("1".into(), "0".into())
+    );
+    // All topics; but only those to which its members subscribe, if it has any.
+    tools.commit("h", "T", 0, 0).await;
+    tools.heartbeat("g", "T").await;
+    tools.succeeds(314, clone(json!({})), b"").await;
+    assert_eq!(
+        (committed(&tools, "h", "T").await, committed(&tools, "h", "U").await),
+        ("1".into(), "0".into())
+    );
+    tools.succeeds(314, clone(json!({"offline": "true"})), b"").await;
+    assert_eq!(committed(&tools, "h", "U").await, "1");
+    tools.succeeds(314, clone(json!({"topic": "absent"})), b"").await;
+    tools
+        .refused(314, with(clone(json!({})), "destGroup", "../h"), b"", (26, "subscription group [../h]"))
+        .await;
+    tools.refused(314, json!({"srcGroup": "g"}), b"", (1, "the custom field <destGroup> is null")).await;
+}
+
+#[tokio::test]
+async fn commits_that_mean_nothing_change_nothing() {
+    let tools = Fixture::new();
+    tools.send("T", 0).await;
+    tools.send("T", 0).await;
+    tools.commit("g", "T", 0, 1).await;
+    let commit = |next: i64| json!({"consumerGroup": "g", "topic": "T", "queueId": 0, "commitOffset": next});
+    tools.refused(15, commit(-1), b"", (29, "commitOffset[-1] is illegal")).await;
+    tools.refused(15, commit(3), b"", (29, "commitOffset[3] is beyond the end of the queue, 2")).await;
+    tools.refused(15, with(commit(1), "queueId", 8), b"", (29, "queueId[8] is illegal")).await;
+    // A tool may go back; a member of a push group may not, and is told so by the remark only.
+    tools.succeeds(15, commit(0), b"").await;
+    tools.heartbeat("g", "T").await;
+    tools.succeeds(15, commit(2), b"").await;
+    let answer = tools.ask(15, commit(1), b"").await;
+    assert_eq!((answer.code, answer.remark.as_deref()), (0, Some("Offset is 2 already")));
+    assert_eq!(committed(&tools, "g", "T").await, "2");
+    let ignored = tools.json(28, json!({})).await["table"]["commitOffsetBackwardIgnored"].clone();
+    assert_eq!(ignored, "1");
+    tools.succeeds_with_body(222, reset("g", "T", 0)).await;
+    let answer = tools.ask(15, commit(2), b"").await;
+    assert_eq!((answer.code, answer.remark.as_deref()), (0, Some("Offset has been previously reset")));
+    tools.succeeds(15, commit(0), b"").await;
+    tools.succeeds(15, commit(1), b"").await;
+    assert_eq!(committed(&tools, "g", "T").await, "1");
+}
+
+#[tokio::test]
+async fn the_status_of_nobody_is_refused() {
+    let tools = Fixture::new();
+    let fields = json!({"topic": "T", "group": "g"});
+    tools.refused(223, fields.clone(), b"", (1, "No Any Consumer online in the consumer group: [g]")).await;
+    tools.heartbeat("g", "T").await;
+    let nobody = with(fields, "clientAddr", "nobody");
+    assert_eq!(tools.text(223, nobody).await, r#"{"consumerTable":{},"messageQueueTable":{}}"#);
 }

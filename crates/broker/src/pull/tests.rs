@@ -7,16 +7,20 @@ use crate::{
     groups::Groups,
     heartbeat::Heartbeats,
     offsets::Offsets,
+    puts::Puts,
     refusal::Refusal,
+    retry::Retries,
     send::{SendRules, Sends},
     stats::Stats,
     topics::{TopicRules, Topics},
 };
 use oxmq_net::{Answer, Peer, Request};
 use oxmq_record::RecordView;
-use oxmq_remoting::{Command, Encoding, Header, code, code::request as codes};
+use oxmq_remoting::{
+    Command, Encoding, Header, bodies::SubscriptionGroupConfig, code, code::request as codes,
+};
 use oxmq_store::{Store, StoreConfig, tags_of};
-use oxmq_types::{Perm, QueueId};
+use oxmq_types::{Perm, QueueId, QueueOffset};
 use serde_json::{Value, json};
 use std::{
     pin::Pin,
@@ -38,12 +42,18 @@ struct Fixture {
     sends: Sends,
     pulls: Pulls,
     heartbeats: Heartbeats,
+    offsets: Offsets,
+    groups: Groups,
     peer: Arc<Peer>,
     _folder: tempfile::TempDir,
 }
 
 impl Fixture {
     fn new(long_polling: bool) -> Self {
+        Self::with(long_polling, false, 1 << 30)
+    }
+
+    fn with(long_polling: bool, slave_read: bool, memory_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(folder.path()) };
         let store = Store::open(config, Box::new(tags_of)).unwrap();
@@ -52,6 +62,7 @@ impl Fixture {
             broker: "B".into(),
             auto_create: true,
             default_queues: 4,
+            trace_topic: None,
             cluster_topic: true,
             broker_topic: true,
         };
@@ -64,6 +75,7 @@ impl Fixture {
             cluster: "C".into(),
             region: "R".into(),
             trace_on: true,
+            stores_replies: true,
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
             waits_for_slave: false,
@@ -76,15 +88,25 @@ impl Fixture {
             short_polling: SHORT,
             property_filter: false,
             lite_pull: true,
-            slave_read: false,
+            slave_read,
             messages_max: 32,
             bytes_max: 1 << 18,
             units_max: 800,
         };
+        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let retries =
+            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(store.clone(), topics.clone(), stats.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
-            pulls: Pulls::new((store, topics.clone(), groups), (clients, offsets, stats), pulls),
+            pulls: Pulls::new(
+                (store, topics.clone(), groups.clone()),
+                (clients, offsets.clone(), stats),
+                pulls,
+                memory_bytes,
+            ),
+            offsets,
+            groups,
             topics,
             peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()),
             _folder: folder,
@@ -340,4 +362,98 @@ async fn each_member_has_its_own_filter() {
     // Who knows more than its heartbeat has told yet has to wait for that.
     let newer = broker.pull_with(&peers[0], 0, 0, json!({"sysFlag": "2", "subVersion": "2"}));
     assert!(matches!(newer, Err(Refusal::SubscriptionNotLatest)));
+}
+
+/// Answers of pulls in all corners of a queue.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_offset_is_corrected() {
+    let broker = Fixture::new(true);
+    let fields = |topic: &str| json!({"sysFlag": "4", "subscription": "*", "topic": topic});
+    for (topic, from, code, remark, next) in [
+        ("T", -1, code::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", 0),
+        ("T", 0, code::SUCCESS, "FOUND", 1),
+        ("T", 1, code::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", 1),
+        ("T", 2, code::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", 1),
+        ("T", i64::MAX, code::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", 1),
+        ("TBW102", -1, code::PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE", 0),
+        ("TBW102", 0, code::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE", 0),
+        ("TBW102", 1, code::PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE", 0),
+    ] {
+        let answer = at_once(broker.pull_with(&broker.peer, 0, from, fields(topic)).unwrap());
+        assert_eq!((answer.code, answer.remark.as_deref()), (code, Some(remark)), "{topic} {from}");
+        assert_eq!(number(&answer, "nextBeginOffset"), next, "{topic} {from}");
+    }
+}
+
+/// Java tells the next pull of a reset, which comes when the held one ends.
+#[tokio::test(start_paused = true)]
+async fn a_held_pull_is_told_of_a_reset() {
+    let broker = Fixture::new(true);
+    let mut pull = held(broker.pull(0, 1, "*"));
+    broker.offsets.reset("g", "T", QueueId(0), QueueOffset(0));
+    broker.topics.get("T").unwrap().queue(QueueId(0)).unwrap().arrived.notify_waiters();
+    let answer = pull.turns().await.expect("it is answered in its next turn");
+    assert_eq!((answer.code, answer.remark.as_deref()), (code::PULL_OFFSET_MOVED, Some("OFFSET_RESET")));
+    assert_eq!(["nextBeginOffset", "minOffset", "maxOffset"].map(|field| number(&answer, field)), [0, 0, 1]);
+    // Another that starts from there is served.
+    let answer = at_once(broker.pull(0, 0, "*"));
+    assert_eq!((answer.code, number(&answer, "nextBeginOffset")), (code::SUCCESS, 1));
+}
+
+/// What a pull commits on its way is judged as any other commit.
+#[tokio::test(start_paused = true)]
+async fn a_commit_on_the_way_does_not_go_back() {
+    let broker = Fixture::new(true);
+    broker.send("A");
+    let pull = |commit: i64| {
+        let fields = json!({"sysFlag": "5", "subscription": "*", "commitOffset": commit.to_string()});
+        at_once(broker.pull_with(&broker.peer, 0, 0, fields).unwrap());
+        broker.offsets.get("g", "T", QueueId(0)).map(|offset| offset.0)
+    };
+    for (commit, at) in [(-1, None), (3, None), (1, Some(1)), (0, Some(1)), (2, Some(2)), (1, Some(2))] {
+        assert_eq!(pull(commit), at, "{commit}");
+    }
+    broker.offsets.reset("g", "T", QueueId(0), QueueOffset(1));
+    assert_eq!(pull(2), Some(1));
+}
+
+/// Who reads what memory no longer holds is sent to the broker that its group names, if slaves may be read.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_sent_elsewhere() {
+    for (slave_read, memory_bytes, broker_id) in [(false, 0, 0), (true, 1 << 30, 0), (true, 0, 1)] {
+        let broker = Fixture::with(true, slave_read, memory_bytes);
+        let answer = at_once(broker.pull(0, 0, "*"));
+        assert_eq!(number(&answer, "suggestWhichBrokerId"), broker_id, "{slave_read} {memory_bytes}");
+        let fields = json!({"sysFlag": "4", "subscription": "*"});
+        let end = at_once(broker.pull_with(&broker.peer, 0, 1, fields).unwrap());
+        assert_eq!(number(&end, "suggestWhichBrokerId"), 0, "nothing was read");
+    }
+}
+
+/// What the settings of a group forbid, and what they leave to others.
+#[tokio::test(start_paused = true)]
+async fn settings_of_the_group_count() {
+    let broker = Fixture::new(true);
+    let set = |change: fn(&mut SubscriptionGroupConfig)| {
+        let mut config = SubscriptionGroupConfig { group_name: "g".into(), ..Default::default() };
+        change(&mut config);
+        drop(broker.groups.put_all(vec![config]));
+    };
+    let pull =
+        || broker.pull_with(&broker.peer, 0, 0, json!({"sysFlag": "0"})).map(|answer| at_once(answer).code);
+    broker.heartbeat(&broker.peer, "c", "*");
+    assert_eq!(pull().ok(), Some(code::SUCCESS));
+    set(|config| config.consume_enable = false);
+    assert_eq!(pull().unwrap_err(), Refusal::GroupForbidden("g".into()));
+    // This one is for broadcasting only.
+    set(|config| config.consume_broadcast_enable = false);
+    assert_eq!(pull().ok(), Some(code::SUCCESS));
+    let body = json!({"clientID": "c", "consumerDataSet": [{"groupName": "g", "messageModel": "BROADCASTING",
+        "subscriptionDataSet": [{"topic": "T", "subString": "*", "subVersion": 1}]}]});
+    with_request(codes::HEART_BEAT, &json!({}), body.to_string().as_bytes(), &broker.peer, |request| {
+        broker.heartbeats.heartbeat(request).unwrap()
+    });
+    assert_eq!(pull().unwrap_err(), Refusal::BroadcastForbidden("g".into()));
+    set(|_| {});
+    assert_eq!(pull().ok(), Some(code::SUCCESS));
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod group;
 mod heartbeat;
+mod queue;
 mod register;
 mod route;
 mod topic;
@@ -11,6 +12,7 @@ mod topic;
 pub use cluster::{BrokerMemberGroup, BrokerMemberGroupBody, ClusterInfo};
 pub use group::SubscriptionGroupConfig;
 pub use heartbeat::{ConsumerData, ConsumerGroupList, HeartbeatData, ProducerData, SubscriptionData};
+pub use queue::{LockBatch, LockedBatch, MessageQueue};
 pub use register::{
     KVTable, REGISTER_BODY_MAX_BYTES, RegisterBodyError, RegisterBrokerBody, RegisterBrokerResult,
 };

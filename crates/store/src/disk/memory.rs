@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -20,18 +20,22 @@ use crate::sync::lock;
 
 const PAGE: usize = 512;
 
+/// The disk. What stores on it wrote stays until it is dropped.
 #[derive(Default)]
-pub(crate) struct MemoryDisk {
+pub struct MemoryDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<MemoryFile>>>,
     dirs: Mutex<BTreeSet<PathBuf>>,
     locked: Arc<AtomicBool>,
     faults: Arc<Faults>,
 }
 
-pub(crate) struct Faults {
-    pub(crate) fsync_fails: AtomicBool,
+/// What goes wrong with a disk.
+#[derive(Debug)]
+pub struct Faults {
+    /// Every fsync fails.
+    pub fsync_fails: AtomicBool,
     /// Bytes that files may still grow by.
-    pub(crate) space: AtomicU64,
+    pub space: AtomicU64,
 }
 
 impl Default for Faults {
@@ -74,12 +78,14 @@ impl Random {
 }
 
 impl MemoryDisk {
-    pub(crate) fn faults(&self) -> &Faults {
+    /// What goes wrong with it, to be changed by tests.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
     /// The power goes and comes back: of what was not synced, each page is there or not, by `seed`.
-    pub(crate) fn lose_power(&self, seed: u64) {
+    pub fn lose_power(&self, seed: u64) {
         let mut random = Random(seed);
         for file in lock(&self.files).values() {
             let mut content = lock(&file.content);
@@ -95,7 +101,10 @@ impl MemoryDisk {
     }
 
     /// Changes the byte at `at` of the file `path`.
-    pub(crate) fn flip(&self, path: &Path, at: usize) {
+    ///
+    /// # Panics
+    /// If the file is shorter.
+    pub fn flip(&self, path: &Path, at: usize) {
         if let Some(file) = lock(&self.files).get(path) {
             lock(&file.content).now[at] ^= 0x10;
         }
@@ -103,6 +112,12 @@ impl MemoryDisk {
 
     fn file(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
         lock(&self.files).get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl fmt::Debug for MemoryDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryDisk").field("faults", &self.faults).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A whole broker over a store in a temporary folder, and clients without a network, for tests.
+
+use crate::{AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, UpdateRefused};
+use oxmq_net::{Answer, Peer, Request, Service};
+use oxmq_record::RecordView;
+use oxmq_remoting::{Command, Encoding, Header, code::request as codes};
+use oxmq_store::{Store, StoreConfig, tags_of};
+use oxmq_types::{Perm, Properties, QueueId, QueueOffset};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+struct Fixed;
+
+impl Configuration for Fixed {
+    fn read(&self) -> Properties {
+        Properties::default()
+    }
+
+    fn update(&self, _changes: &Properties) -> Result<(), UpdateRefused> {
+        Err(UpdateRefused::NotAllowed("not here".into()))
+    }
+}
+
+pub(crate) struct Fixture {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) peer: Arc<Peer>,
+    _folder: tempfile::TempDir,
+}
+
+/// A stored message, owned.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored(Vec<u8>);
+
+impl Stored {
+    pub(crate) fn view(&self) -> RecordView<'_> {
+        RecordView::parse(&self.0).unwrap()
+    }
+
+    pub(crate) fn property(&self, name: &str) -> Option<String> {
+        self.view().property(name).map(|value| String::from_utf8(value.to_vec()).unwrap())
+    }
+}
+
+impl Fixture {
+    /// With settings that `change` makes of the defaults. Within a runtime.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_owned();
+        let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };
+        let (commit_log_dir, consume_queue_dir) =
+            (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
+        let store = Store::open(config, Box::new(tags_of)).unwrap();
+        let mut settings = Settings {
+            root,
+            topics: TopicRules {
+                cluster: "C".into(),
+                broker: "B".into(),
+                auto_create: true,
+                default_queues: 4,
+                trace_topic: None,
+                cluster_topic: true,
+                broker_topic: true,
+            },
+            sends: SendRules {
+                store_host: ([127, 0, 0, 1], 10911).into(),
+                cluster: "C".into(),
+                region: "R".into(),
+                trace_on: true,
+                stores_replies: true,
+                permission: Perm::READ_WRITE,
+                body_max_bytes: 1 << 16,
+                waits_for_slave: false,
+                sync_flush_timeout: None,
+            },
+            pulls: PullRules {
+                address: "127.0.0.1".into(),
+                permission: Perm::READ_WRITE,
+                long_polling: true,
+                short_polling: Duration::from_secs(1),
+                property_filter: false,
+                lite_pull: true,
+                slave_read: false,
+                messages_max: 32,
+                bytes_max: 1 << 18,
+                units_max: 800,
+            },
+            admin: AdminRules {
+                address: "127.0.0.1:10911".into(),
+                commit_log_dir,
+                consume_queue_dir,
+                accepts_sends_from_ms: 0,
+                server_side_reset: true,
+                configuration: Arc::new(Fixed),
+            },
+            auto_create_groups: true,
+            memory_bytes: 1 << 30,
+            offset_save_period: Duration::from_secs(5),
+        };
+        change(&mut settings);
+        let broker = Broker::open(settings, store.clone()).unwrap();
+        broker.spawn_tasks(|task| drop(tokio::spawn(task)));
+        Self { broker, store, peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()), _folder: folder }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// What the broker answers to a request of `peer`. All values of `fields` are text on the wire.
+    pub(crate) fn handle(&self, peer: &Arc<Peer>, code: i32, fields: &Value, body: &[u8]) -> Answer {
+        self.handle_of(479, peer, code, fields, body)
+    }
+
+    /// The same for a client of that version.
+    pub(crate) fn handle_of(
+        &self,
+        version: i32,
+        peer: &Arc<Peer>,
+        code: i32,
+        fields: &Value,
+        body: &[u8],
+    ) -> Answer {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let fields =
+            fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
+        let fields: serde_json::Map<_, _> = fields.collect();
+        let text =
+            json!({"code": code, "language": "JAVA", "version": version, "extFields": fields}).to_string();
+        let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
+        self.broker.handle(Request { header: &header, body, peer })
+    }
+
+    pub(crate) async fn ask(&self, code: i32, fields: Value, body: &[u8]) -> Command {
+        answer(self.handle(&self.peer, code, &fields, body)).await
+    }
+
+    /// Asks for what is refused, and checks the code and how the remark begins.
+    #[track_caller]
+    pub(crate) fn check_refused(answer: &Command, (code, remark): (i32, &str)) {
+        let found = answer.remark.clone().unwrap_or_default();
+        assert!(
+            answer.code == code && found.starts_with(remark),
+            "expected {code} {remark}, found {answer:?}"
+        );
+    }
+
+    /// Sends to queue 0 with these properties and changes of the usual fields.
+    pub(crate) async fn send(&self, topic: &str, properties: &[(&str, &str)], more: Value) -> Command {
+        let properties: String =
+            properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect();
+        let mut fields = json!({"a": "P", "b": topic, "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": 77, "h": 9,
+            "i": properties, "j": 0});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.ask(codes::SEND_MESSAGE_V2, fields, b"hello").await
+    }
+
+    /// All messages of a queue.
+    pub(crate) fn stored(&self, topic: &str, queue: u32) -> Vec<Stored> {
+        let Some(queue) = self.store.existing_queue(topic, QueueId(queue)).unwrap() else {
+            return Vec::new();
+        };
+        let mut units = Vec::new();
+        queue.read_units(QueueOffset(0), 1000, &mut units).unwrap();
+        units
+            .iter()
+            .map(|unit| Stored(self.store.read_record(unit.physical, unit.size).unwrap().to_vec()))
+            .collect()
+    }
+
+    /// The settings of a topic in few words, `None` if there is none.
+    pub(crate) fn topic(&self, name: &str) -> Option<(u32, u32, u32, u32)> {
+        let config = self.broker.topics.get(name)?.config().clone();
+        Some((config.read_queue_nums, config.write_queue_nums, config.perm, config.topic_sys_flag))
+    }
+}
+
+pub(crate) async fn answer(answer: Answer) -> Command {
+    match answer {
+        Answer::Now(command) => command,
+        Answer::Later(future) => future.await,
+        Answer::Nothing => panic!("no answer"),
+    }
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How far each group has consumed each queue: `config/consumerOffset.json`.
+//!
+//! An offset is the next message to consume. They are written every few seconds, so after a crash a group may
+//! consume a few seconds of messages again; none is skipped. Which commits count is decided by `position`. Resets are
+//! kept in memory only: after a restart every client asks for its offset again. Java: `ConsumerOffsetManager`.
+
+mod position;
+
+pub(crate) use position::{Commit, Committer, Verdict};
+
+use crate::persist::{self, ConfigFile, LoadError};
+use oxmq_remoting::bodies::DataVersion;
+use oxmq_types::{QueueId, QueueOffset};
+use position::Position;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+use tracing::warn;
+
+/// Between topic and group in the file; neither can contain it.
+const SEPARATOR: char = '@';
+
+/// All committed offsets. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Offsets {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: ConfigFile,
+    changed: AtomicBool,
+    table: Mutex<Table>,
+    /// Resets that wait to be followed: pulls look for them only if there are any.
+    resetting: AtomicUsize,
+    /// Commits that would have moved an offset backward.
+    backward: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Group, topic, queue.
+    groups: HashMap<String, HashMap<String, Progress>>,
+    /// Messages that all groups consumed since the start.
+    consumed: u64,
+}
+
+/// How far a group has come in a topic.
+#[derive(Debug, Default)]
+struct Progress {
+    /// By queue.
+    positions: BTreeMap<u32, Position>,
+    /// Messages that it consumed since the start: by how much its offsets went forward.
+    consumed: u64,
+}
+
+/// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    data_version: DataVersion,
+    offset_table: BTreeMap<String, BTreeMap<u32, i64>>,
+}
+
+impl Offsets {
+    /// Reads the file at `path`, if there is one.
+    ///
+    /// # Errors
+    /// If neither the file nor its backup can be read.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, LoadError> {
+        let file = persist::load::<File>(&path)?.unwrap_or_default();
+        let mut table = Table::default();
+        for (key, queues) in file.offset_table {
+            let Some((topic, group)) = key.split_once(SEPARATOR) else { continue };
+            let positions = queues
+                .into_iter()
+                .filter_map(|(queue, at)| Some((queue, Position::at(u64::try_from(at).ok()?))))
+                .collect();
+            let progress = Progress { positions, consumed: 0 };
+            table.groups.entry(group.to_owned()).or_default().insert(topic.to_owned(), progress);
+        }
+        let shared = Shared {
+            file: ConfigFile::new(path),
+            changed: AtomicBool::new(false),
+            table: Mutex::new(table),
+            resetting: AtomicUsize::new(0),
+            backward: AtomicU64::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
+        work(&mut self.shared.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next message that `group` consumes; `None` if it never committed.
+    #[must_use]
+    pub(crate) fn get(&self, group: &str, topic: &str, queue: QueueId) -> Option<QueueOffset> {
+        self.with(|table| {
+            let position = table.groups.get(group)?.get(topic)?.positions.get(&queue.0)?;
+            Some(QueueOffset(position.next()))
+        })
+    }
+
+    /// Has `group` consume `commit.next` next, if that commit counts.
+    pub(crate) fn commit(&self, group: &str, topic: &str, queue: QueueId, commit: &Commit) -> Verdict {
+        let (verdict, changed) = self.with(|table| {
+            let Table { groups, consumed } = table;
+            let progress = groups.get_mut(group).and_then(|topics| topics.get_mut(topic));
+            let Some(progress) = progress.filter(|progress| progress.positions.contains_key(&queue.0)) else {
+                if commit.next > commit.end {
+                    return (Verdict::BeyondEnd(commit.end), false);
+                }
+                // Where a group begins says nothing about what it consumed.
+                let topics = groups.entry(group.to_owned()).or_default();
+                let positions = &mut topics.entry(topic.to_owned()).or_default().positions;
+                positions.insert(queue.0, Position::at(commit.next));
+                return (Verdict::Taken, true);
+            };
+            let position = progress.positions.entry(queue.0).or_default();
+            let (before, resetting) = (position.next(), position.is_resetting());
+            let verdict = position.commit(commit);
+            if verdict == Verdict::Taken {
+                let forward = commit.next.saturating_sub(before);
+                progress.consumed += forward;
+                *consumed += forward;
+                self.count_resets(resetting, position.is_resetting());
+            }
+            (verdict, position.next() != before)
+        });
+        if changed {
+            self.shared.changed.store(true, Ordering::Relaxed);
+        }
+        if matches!(verdict, Verdict::Backward(_)) {
+            self.shared.backward.fetch_add(1, Ordering::Relaxed);
+        }
+        verdict
+    }
+
+    /// Orders that `group` goes on at `to`, wherever it is.
+    pub(crate) fn reset(&self, group: &str, topic: &str, queue: QueueId, to: QueueOffset) {
+        self.with(|table| {
+            let topics = table.groups.entry(group.to_owned()).or_default();
+            let positions = &mut topics.entry(topic.to_owned()).or_default().positions;
+            let position = positions.entry(queue.0).or_default();
+            let resetting = position.is_resetting();
+            position.reset(to.0);
+            self.count_resets(resetting, position.is_resetting());
+        });
+        self.shared.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Where a pull of the connection `peer` from `from` on has to go on instead, if a reset says so.
+    pub(crate) fn redirected(
+        &self,
+        group: &str,
+        topic: &str,
+        queue: QueueId,
+        (peer, from): (u64, i64),
+    ) -> Option<u64> {
+        if self.shared.resetting.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.with(|table| {
+            let position = table.groups.get_mut(group)?.get_mut(topic)?.positions.get_mut(&queue.0)?;
+            let resetting = position.is_resetting();
+            let to = position.pulled(peer, from, Instant::now());
+            self.count_resets(resetting, position.is_resetting());
+            to
+        })
+    }
+
+    fn count_resets(&self, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => drop(self.shared.resetting.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.shared.resetting.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
+    /// Gives `to` the offsets that `from` has in `topic`, in place of its own. False if there are none.
+    pub(crate) fn clone_group(&self, from: &str, to: &str, topic: &str) -> bool {
+        let cloned = self.with(|table| {
+            let source = table.groups.get(from).and_then(|topics| topics.get(topic));
+            let next = source.map(|progress| progress.positions.iter());
+            let positions: BTreeMap<_, _> =
+                next?.map(|(queue, position)| (*queue, Position::at(position.next()))).collect();
+            let target = table.groups.entry(to.to_owned()).or_default().entry(topic.to_owned()).or_default();
+            let replaced = std::mem::replace(&mut target.positions, positions);
+            self.forget_resets(replaced.values());
+            Some(())
+        });
+        self.shared.changed.store(true, Ordering::Relaxed);
+        cloned.is_some()
+    }
+
+    fn forget_resets<'a>(&self, positions: impl Iterator<Item = &'a Position>) {
+        positions.for_each(|position| self.count_resets(position.is_resetting(), false));
+    }
+
+    /// Cuts all offsets to the ends of their queues; `end` gives that of a topic and queue. After a crash the log may
+    /// end before what was committed: whoever went on there would skip the messages that take these places.
+    pub(crate) fn cut(&self, end: impl Fn(&str, QueueId) -> Option<QueueOffset>) {
+        let mut changed = false;
+        self.with(|table| {
+            for (group, topics) in &mut table.groups {
+                for (topic, progress) in topics {
+                    for (queue, position) in &mut progress.positions {
+                        let Some(end) = end(topic, QueueId(*queue)) else { continue };
+                        if let Some(before) = position.cut(end.0) {
+                            warn!(
+                                group,
+                                topic,
+                                queue,
+                                from = before,
+                                to = end.0,
+                                "offset beyond the end of its queue, cut"
+                            );
+                            changed = true;
+                        }
+                    }
+                }
+            }
+        });
+        if changed {
+            self.shared.changed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Commits since the start that would have moved an offset backward.
+    pub(crate) fn backward(&self) -> u64 {
+        self.shared.backward.load(Ordering::Relaxed)
+    }
+
+    /// The offsets of `group` in `topic`, by queue.
+    #[must_use]
+    pub(crate) fn queues(&self, group: &str, topic: &str) -> BTreeMap<u32, u64> {
+        self.with(|table| {
+            let progress = table.groups.get(group).and_then(|topics| topics.get(topic));
+            let positions = progress.into_iter().flat_map(|progress| &progress.positions);
+            positions.map(|(queue, position)| (*queue, position.next())).collect()
+        })
+    }
+
+    /// The topics in which `group` has offsets, sorted.
+    #[must_use]
+    pub(crate) fn topics_of(&self, group: &str) -> Vec<String> {
+        let mut topics: Vec<_> = self.with(|table| {
+            table.groups.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default()
+        });
+        topics.sort_unstable();
+        topics
+    }
+
+    /// The groups that have offsets in `topic`, sorted.
+    #[must_use]
+    pub(crate) fn groups_of(&self, topic: &str) -> Vec<String> {
+        let mut groups: Vec<_> = self.with(|table| {
+            let in_topic = table.groups.iter().filter(|(_, topics)| topics.contains_key(topic));
+            in_topic.map(|(group, _)| group.clone()).collect()
+        });
+        groups.sort_unstable();
+        groups
+    }
+
+    /// Forgets the offsets of `group`, of all its topics.
+    pub(crate) fn remove_group(&self, group: &str) {
+        self.with(|table| {
+            let removed = table.groups.remove(group).unwrap_or_default();
+            self.forget_resets(removed.values().flat_map(|progress| progress.positions.values()));
+        });
+        self.shared.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets the offsets in `topic`, of all groups.
+    pub(crate) fn remove_topic(&self, topic: &str) {
+        self.with(|table| {
+            let removed = table.groups.values_mut().filter_map(|topics| topics.remove(topic));
+            removed.for_each(|progress| self.forget_resets(progress.positions.values()));
+        });
+        self.shared.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Messages that all groups consumed since the start.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.with(|table| table.consumed)
+    }
+
+    /// Messages consumed since the start by each group in each topic, where there were any, as `topic@group`.
+    pub(crate) fn consumed_by_group(&self) -> Vec<(String, u64)> {
+        self.with(|table| {
+            let all =
+                table.groups.iter().flat_map(|(group, topics)| topics.iter().map(move |each| (group, each)));
+            let some = all.filter(|(_, (_, progress))| progress.consumed > 0);
+            some.map(|(group, (topic, progress))| (format!("{topic}{SEPARATOR}{group}"), progress.consumed))
+                .collect()
+        })
+    }
+
+    /// All offsets as JSON, as other brokers and tools read them.
+    #[must_use]
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.file()).unwrap_or_default()
+    }
+
+    /// Writes the file if anything changed.
+    ///
+    /// # Errors
+    /// If it cannot be written; the change is then still to be written.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        if !self.shared.changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let replaced = self.shared.file.replace(|| Ok(serde_json::to_vec_pretty(&self.file())?));
+        replaced.inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
+    }
+
+    fn file(&self) -> File {
+        let mut file = File::default();
+        self.with(|table| {
+            for (group, topics) in &table.groups {
+                for (topic, progress) in topics {
+                    let queues = progress.positions.iter().map(|(queue, position)| {
+                        (*queue, i64::try_from(position.next()).unwrap_or(i64::MAX))
+                    });
+                    file.offset_table.insert(format!("{topic}{SEPARATOR}{group}"), queues.collect());
+                }
+            }
+        });
+        file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(offsets: &Offsets, group: &str, topic: &str, queue: u32, next: u64) -> Verdict {
+        let commit = Commit { next, end: 1000, by: Committer::Push, now: Instant::now() };
+        offsets.commit(group, topic, QueueId(queue), &commit)
+    }
+
+    #[test]
+    fn survives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consumerOffset.json");
+        let offsets = Offsets::open(path.clone()).unwrap();
+        assert_eq!(offsets.get("g", "t", QueueId(0)), None);
+        commit(&offsets, "g", "t", 0, 2);
+        commit(&offsets, "g", "t", 0, 5);
+        commit(&offsets, "g", "%RETRY%g", 0, 1);
+        commit(&offsets, "h", "t", 3, 9);
+        assert_eq!((offsets.consumed(), offsets.consumed_by_group()), (3, vec![("t@g".into(), 3)]));
+        offsets.save().unwrap();
+        let offsets = Offsets::open(path.clone()).unwrap();
+        assert_eq!(offsets.get("g", "t", QueueId(0)), Some(QueueOffset(5)));
+        assert_eq!(offsets.topics_of("g"), ["%RETRY%g", "t"]);
+        assert_eq!(offsets.groups_of("t"), ["g", "h"]);
+        assert_eq!(offsets.queues("h", "t"), BTreeMap::from([(3, 9)]));
+        offsets.remove_topic("t");
+        offsets.remove_group("h");
+        offsets.save().unwrap();
+        assert_eq!(Offsets::open(path).unwrap().topics_of("g"), ["%RETRY%g"]);
+    }
+
+    #[test]
+    fn reads_the_file_of_java() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consumerOffset.json");
+        std::fs::write(&path, "{\n\t\"dataVersion\":{\"counter\":1,\"stateVersion\":0,\"timestamp\":17},\n\t\"offsetTable\":{\"T@g\":{0:250,1:-1\n\t\t}\n\t}\n}").unwrap();
+        let offsets = Offsets::open(path).unwrap();
+        assert_eq!(offsets.queues("g", "T"), BTreeMap::from([(0, 250)]));
+    }
+
+    #[test]
+    fn resets_are_looked_for_while_there_are_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let offsets = Offsets::open(folder.path().join("consumerOffset.json")).unwrap();
+        let pull = |group, from| offsets.redirected(group, "t", QueueId(0), (1, from));
+        let open = || offsets.shared.resetting.load(Ordering::Relaxed);
+        commit(&offsets, "g", "t", 0, 9);
+        offsets.reset("g", "t", QueueId(0), QueueOffset(4));
+        offsets.reset("g", "t", QueueId(0), QueueOffset(3));
+        offsets.reset("h", "t", QueueId(0), QueueOffset(7));
+        assert_eq!((open(), offsets.get("h", "t", QueueId(0))), (2, Some(QueueOffset(7))));
+        assert_eq!((pull("g", 9), pull("g", 3), pull("x", 9)), (Some(3), None, None));
+        assert_eq!(open(), 1);
+        offsets.reset("g", "t", QueueId(0), QueueOffset(1));
+        // The one ends with its topic, the other with its group; a clone takes positions, and no resets.
+        assert!(offsets.clone_group("h", "i", "t") && !offsets.clone_group("nobody", "i", "t"));
+        assert_eq!((offsets.get("i", "t", QueueId(0)), open()), (Some(QueueOffset(7)), 2));
+        offsets.remove_group("h");
+        assert_eq!(open(), 1);
+        offsets.remove_topic("t");
+        assert_eq!((open(), pull("g", 9)), (0, None));
+    }
+
+    #[test]
+    fn a_backward_commit_is_counted_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let offsets = Offsets::open(folder.path().join("consumerOffset.json")).unwrap();
+        assert_eq!(commit(&offsets, "g", "t", 0, 1001), Verdict::BeyondEnd(1000));
+        assert_eq!(offsets.get("g", "t", QueueId(0)), None);
+        assert_eq!(commit(&offsets, "g", "t", 0, 7), Verdict::Taken);
+        assert_eq!(commit(&offsets, "g", "t", 0, 3), Verdict::Backward(7));
+        assert_eq!((offsets.get("g", "t", QueueId(0)), offsets.backward()), (Some(QueueOffset(7)), 1));
+        offsets.cut(|topic, queue| (topic == "t" && queue == QueueId(0)).then_some(QueueOffset(2)));
+        assert_eq!(offsets.get("g", "t", QueueId(0)), Some(QueueOffset(2)));
+    }
+}

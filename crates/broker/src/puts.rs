@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Puts: the one way into the store, for what producers send and for what the broker's own parts store.
+//!
+//! Java: `MessageStore#putMessage` with its `PutMessageHook`s.
+
+use crate::{
+    delay,
+    refusal::Refusal,
+    stats::Stats,
+    topics::{TopicQueue, Topics},
+};
+use oxmq_record::{Draft, EncodeError, Encoder, properties};
+use oxmq_store::{AppendError, Appended, Entry, Store};
+use oxmq_types::{PhysicalOffset, QueueId, TagsCode};
+use std::{
+    cell::RefCell,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// Takes messages into the store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Puts {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    topics: Topics,
+    stats: Arc<Stats>,
+    encoder: Encoder,
+    body_max_bytes: usize,
+}
+
+thread_local! {
+    static RECORD: RefCell<Vec<u8>> = RefCell::default();
+}
+
+/// A thread's buffer above this size is given back.
+pub(crate) const BUFFER_MAX_BYTES: usize = 1 << 20;
+
+impl Puts {
+    /// `body_max_bytes`: `maxMessageSize`.
+    pub(crate) fn new(store: Arc<Store>, topics: Topics, stats: Arc<Stats>, body_max_bytes: usize) -> Self {
+        let encoder = Encoder::new(body_max_bytes);
+        Self { shared: Arc::new(Shared { store, topics, stats, encoder, body_max_bytes }) }
+    }
+
+    /// Stores a message in its topic and queue or, if its properties say that it is to be delivered later, where such
+    /// messages wait.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the store takes it not, or its delivery time is none.
+    pub(crate) fn put(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
+        if !delay::is_delayed(draft.properties) {
+            return self.put_as_is(draft);
+        }
+        let mut properties = draft.properties.to_vec();
+        let waiting = delay::redirect(draft.topic, draft.queue_id, &mut properties)?;
+        let draft =
+            Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
+        self.put_coded(&draft, waiting.tags_code)
+    }
+
+    /// Stores a message exactly where it says, whatever its properties say, even in a topic that has no settings any
+    /// more.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the store takes it not.
+    pub(crate) fn put_as_is(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
+        self.put_coded(draft, properties::tags_code(draft.properties))
+    }
+
+    fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {
+        let queue = self.queue(draft.topic, draft.queue_id)?;
+        // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
+        let mut record = RECORD.take();
+        record.clear();
+        let appended = self
+            .encode(draft, &mut record)
+            .and_then(|range| self.append(&queue, &mut record[range], tags_code));
+        if record.capacity() > BUFFER_MAX_BYTES {
+            record = Vec::new();
+        }
+        RECORD.set(record);
+        appended
+    }
+
+    fn queue(&self, topic: &str, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
+        match self.shared.topics.get(topic) {
+            Some(topic) => topic.queue(id),
+            // Nobody can pull from it, so nobody has to be woken.
+            None => {
+                let stored = self.shared.store.queue(topic, id);
+                let stored = stored.map_err(|error| Refusal::System(error.to_string()))?;
+                Ok(Arc::new(TopicQueue::new(stored)))
+            }
+        }
+    }
+
+    /// Encodes a message behind what `records` holds, and says where.
+    pub(crate) fn encode(&self, draft: &Draft<'_>, records: &mut Vec<u8>) -> Result<Range<usize>, Refusal> {
+        self.shared.encoder.encode(draft, records).map_err(|error| match error {
+            EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
+            other => Refusal::MessageIllegal(other.to_string()),
+        })
+    }
+
+    /// The refusal of a message that is larger than allowed.
+    pub(crate) fn too_large(&self) -> Refusal {
+        Refusal::MessageIllegal(format!(
+            "the message is illegal, maybe msg body or properties length not matched. \
+             msg body length limit {}B, msg properties length limit 32KB.",
+            self.shared.body_max_bytes
+        ))
+    }
+
+    /// Appends one encoded message and wakes those who wait for it.
+    pub(crate) fn append(
+        &self,
+        queue: &TopicQueue,
+        record: &mut [u8],
+        tags_code: TagsCode,
+    ) -> Result<Appended, Refusal> {
+        let size = record.len();
+        let appended = self.shared.store.append(&queue.stored, record, tags_code);
+        let appended = appended.map_err(|error| self.failed(error))?;
+        self.stored(queue, 1, size);
+        Ok(appended)
+    }
+
+    /// Appends encoded messages of one queue, all or none, and wakes those who wait for them.
+    pub(crate) fn append_all(
+        &self,
+        queue: &TopicQueue,
+        records: &mut [u8],
+        entries: &[Entry<'_>],
+    ) -> Result<Vec<Appended>, Refusal> {
+        let mut appended = Vec::with_capacity(entries.len());
+        let size = records.len();
+        let result = self.shared.store.append_all(records, entries, &mut appended);
+        result.map_err(|error| self.failed(error))?;
+        self.stored(queue, appended.len() as u64, size);
+        Ok(appended)
+    }
+
+    /// Waits until the log is on the disk up to `end`, unless no `timeout` says that it matters. False if the disk fails
+    /// or takes longer, which are the same to who asks: it cannot rely on what it stored.
+    pub(crate) fn on_disk(
+        &self,
+        end: PhysicalOffset,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = bool> + use<> {
+        let store = self.shared.store.clone();
+        async move {
+            let Some(timeout) = timeout else { return true };
+            let (tell, told) = oneshot::channel();
+            store.wait_flushed(end, Box::new(|result| drop(tell.send(result))));
+            matches!(tokio::time::timeout(timeout, told).await, Ok(Ok(Ok(()))))
+        }
+    }
+
+    fn stored(&self, queue: &TopicQueue, messages: u64, bytes: usize) {
+        queue.arrived.notify_waiters();
+        queue.sent.fetch_add(messages, Ordering::Relaxed);
+        self.shared.stats.put(messages, bytes as u64);
+    }
+
+    fn failed(&self, error: AppendError) -> Refusal {
+        self.shared.stats.put_failed();
+        match error {
+            AppendError::TooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
+            AppendError::NotARecord { .. } => Refusal::System(error.to_string()),
+            AppendError::QueueDeleted { topic, .. } => Refusal::NoTopic(topic),
+            // The code that clients of every version try again at another broker.
+            _ => Refusal::ServiceNotAvailable(format!("service not available now: {error}")),
+        }
+    }
+}
