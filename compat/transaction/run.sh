@@ -75,7 +75,11 @@ check "no committed one is missing" test "$(fact missing)" = 0
 check "no rolled back one arrived" test "$(fact rolled_back)" = 0
 check "nothing arrived that was not sent" test "$(fact unknown)" = 0
 check "each unknown one was asked for" test "$(fact unasked)" = 0
+if [ "$TARGET" != java ] || [ "$restarts" = 0 ]; then
+  # The Java broker forgets at a kill which transactions it has committed last.
+  check "nothing was stored twice" test "$(fact stored_twice)" = 0
+fi
 if [ "$restarts" = 0 ]; then
-  check "nothing arrived twice" test "$(fact stored_twice) $(fact redelivered)" = "0 0"
+  check "nothing was delivered twice" test "$(fact redelivered)" = 0
 fi
 summary

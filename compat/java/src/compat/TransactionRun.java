@@ -63,6 +63,8 @@ public final class TransactionRun {
         TransactionMQProducer producer = new TransactionMQProducer("transaction_run");
         producer.setNamesrvAddr(namesrv);
         producer.setPollNameServerInterval(1000);
+        // A repeated send could store a second half message, of the same number.
+        producer.setRetryTimesWhenSendFailed(0);
         // Check-backs go to producers that the broker knows: be known soon after its restart.
         producer.setHeartbeatBrokerInterval(1000);
         producer.setTransactionListener(new Listener(journal));
