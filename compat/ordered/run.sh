@@ -24,14 +24,13 @@ join() { # NAME
   wait_until 90 "$1 gets messages" test -s "$WORK/$1.lines" || fail "$1 gets no messages"
   echo "$((SECONDS - started)) s: $1 joined"
 }
-# What was sent until now is processed: every queue has a consumer again.
+# What is sent from now on is processed: every queue has a consumer again.
 reached() { # NUMBER
   sleep 0.5 # awk reads everything
   cat "${files[@]}" | awk -v number="$1" '$2 >= number { keys[$1] } END { exit length(keys) < 64 }'
 }
 go_on() {
-  # Each key has the number before the last one of all.
-  wait_until 120 "all queues go on" reached $(($(tail -n 1 "$sent" | cut -d' ' -f2) - 1)) || fail "some queues do not go on"
+  wait_until 120 "all queues go on" reached $(($(tail -n 1 "$sent" | cut -d' ' -f2) + 1)) || fail "some queues do not go on"
   echo "$((SECONDS - started)) s: all queues go on"
 }
 leave() { # stop|kill9 NAME

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Queue;
 import java.util.SplittableRandom;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Semaphore;
 import java.util.stream.IntStream;
@@ -32,7 +33,7 @@ import org.apache.rocketmq.common.message.MessageExt;
  *
  * <p>Due is the delivery time, or for a level the born time plus the level: the broker counts from its store time, which is not earlier. Late counts from there too, but not from
  * before the acknowledgement: a message can be due before it was sent with success. Lateness is counted while the broker is up: not of messages that were due from
- * LATE before a kill, when they need not have been delivered yet, until {@link #GRACE_MS} after the boot, when clients have come back and the backlog is gone.
+ * LATE before a kill, when they need not have been delivered yet, until {@link #GRACE_MS} after the boot, when clients have come back and the backlog is gone. It is taken at the consumer, and beside that from the store time of what was delivered.
  */
 public final class DelayRun {
     private static final long GRACE_MS = 3_000;
@@ -46,10 +47,12 @@ public final class DelayRun {
     private final long[] due;
     private final long[] acknowledged;
     private final long[] arrived;
+    private final long[] stored;
     private final boolean[] leveled;
     private int missing;
     private int again;
     private int early;
+    private final long began = System.currentTimeMillis();
     private volatile long lastArrival = System.currentTimeMillis();
     private volatile Object lastFailure;
 
@@ -58,6 +61,7 @@ public final class DelayRun {
         due = new long[count];
         acknowledged = new long[count];
         arrived = new long[count];
+        stored = new long[count];
         leveled = new boolean[count];
         missing = count;
     }
@@ -111,6 +115,7 @@ public final class DelayRun {
             }
             if (arrived[number] == 0) {
                 arrived[number] = now;
+                stored[number] = message.getStoreTimestamp();
                 due[number] = dueHere;
                 missing--;
             } else {
@@ -232,10 +237,26 @@ public final class DelayRun {
             System.out.println(kind + ": none outside of outages");
             return Long.MAX_VALUE;
         }
-        long[] late = Arrays.stream(counted).mapToLong(number -> Math.max(0, arrived[number] - counts(number))).sorted().toArray();
+        long[] late = late(counted, arrived);
+        long[] inStore = late(counted, stored);
         System.out.printf("%s: late p50 %d ms, p99 %d ms, p99.9 %d ms, max %d ms; %d counted, %d due around an outage not%n", kind, at(late, 0.5), at(late, 0.99),
             at(late, 0.999), late[late.length - 1], late.length, ofKind.length - late.length);
+        System.out.printf("%s: in the store p99 %d ms, p99.9 %d ms, max %d ms%n", kind, at(inStore, 0.99), at(inStore, 0.999), inStore[inStore.length - 1]);
+        TreeMap<Long, Integer> tooLate = new TreeMap<>();
+        Arrays.stream(counted).filter(number -> arrived[number] - counts(number) > allowed)
+            .forEach(number -> tooLate.merge(sinceBoot(outages, counts(number)), 1, Integer::sum));
+        if (!tooLate.isEmpty()) {
+            System.out.println(kind + ": later than " + allowed + " ms, by full seconds since the last boot or the start: " + tooLate);
+        }
         return at(late, 0.99);
+    }
+
+    private long[] late(int[] numbers, long[] moments) {
+        return Arrays.stream(numbers).mapToLong(number -> Math.max(0, moments[number] - counts(number))).sorted().toArray();
+    }
+
+    private long sinceBoot(List<String> outages, long moment) {
+        return outages.stream().mapToLong(outage -> moment - Long.parseLong(outage.split(" ")[1])).filter(since -> since >= 0).min().orElse(moment - began) / 1000;
     }
 
     private long counts(int number) {
