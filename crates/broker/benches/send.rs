@@ -6,7 +6,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use oxmq_broker::{
-    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
+    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, TransactionRules,
+    UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Encoding, FRAME_MAX_BYTES, Header, Kind, split_frame};
@@ -62,6 +63,7 @@ fn settings(root: &std::path::Path) -> Settings {
             bytes_max: 256 << 10,
             units_max: 800,
         },
+        transactions: TransactionRules::new("bench".into(), address),
         admin: AdminRules {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),

@@ -46,6 +46,7 @@ pub use pull::PullRules;
 pub use registration::Registration;
 pub use send::SendRules;
 pub use topics::TopicRules;
+pub use transaction::TransactionRules;
 
 use admin::Admin;
 use clients::Clients;
@@ -70,6 +71,7 @@ use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use topics::Topics;
 use tracing::{debug, error};
+use transaction::Transactions;
 
 /// What a broker is to be.
 #[derive(Debug, Clone)]
@@ -82,6 +84,8 @@ pub struct Settings {
     pub sends: SendRules,
     /// How messages are given.
     pub pulls: PullRules,
+    /// How transactions are treated.
+    pub transactions: TransactionRules,
     /// What tools are told.
     pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
@@ -107,6 +111,7 @@ pub struct Broker {
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    transactions: Transactions,
     retries: Retries,
     replies: Replies,
 }
@@ -122,6 +127,7 @@ impl Broker {
             topics,
             sends,
             pulls,
+            transactions,
             admin,
             auto_create_groups,
             memory_bytes,
@@ -144,6 +150,11 @@ impl Broker {
         let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
         let stats = Arc::new(Stats::default());
         let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics.clone()),
+            (offsets.clone(), clients.clone()),
+            transactions,
+        )?;
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {
@@ -172,12 +183,13 @@ impl Broker {
                 memory_bytes,
             ),
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
-            sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), sends),
             retries,
             topics,
             groups,
             offsets,
             clients,
+            transactions,
             consumer_filters,
             offset_save_period,
         }))
@@ -205,6 +217,7 @@ impl Broker {
                 broker.order_locks.forget_expired();
             }
         }));
+        spawn(Box::pin(self.transactions.clone().run()));
         let (offsets, filters) = (self.offsets.clone(), self.consumer_filters.clone());
         let period = self.offset_save_period;
         spawn(Box::pin(save_every(period, "consumerOffset.json", move || offsets.save())));
@@ -216,6 +229,7 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
+        self.transactions.commit_progress();
         [self.topics.save(), self.groups.save(), self.offsets.save(), self.consumer_filters.save()]
             .into_iter()
             .collect()
@@ -227,6 +241,8 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
+            codes::END_TRANSACTION => self.transactions.end(request),
+            codes::RESUME_CHECK_HALF_MESSAGE => self.transactions.resume(request),
             codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
                 self.replies.handle(&self.sends, request)
             }

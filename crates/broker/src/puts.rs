@@ -74,6 +74,53 @@ impl Puts {
         self.put_coded(draft, properties::tags_code(draft.properties))
     }
 
+    /// Stores a message as [`Self::put`] does, and `behind` directly behind it in the log: both or none.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(crate) fn put_with(&self, draft: &Draft<'_>, behind: &Draft<'_>) -> Result<[Appended; 2], Refusal> {
+        if !delay::is_delayed(draft.properties) {
+            return self.put_as_is_with(draft, behind);
+        }
+        let mut properties = draft.properties.to_vec();
+        let waiting = delay::redirect(draft.topic, draft.queue_id, &mut properties)?;
+        let draft =
+            Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
+        self.put_both((&draft, waiting.tags_code), behind)
+    }
+
+    /// Stores a message as [`Self::put_as_is`] does, and `behind` directly behind it in the log: both or none.
+    ///
+    /// # Errors
+    /// As [`Self::put_as_is`].
+    pub(crate) fn put_as_is_with(
+        &self,
+        draft: &Draft<'_>,
+        behind: &Draft<'_>,
+    ) -> Result<[Appended; 2], Refusal> {
+        self.put_both((draft, properties::tags_code(draft.properties)), behind)
+    }
+
+    fn put_both(
+        &self,
+        (draft, tags_code): (&Draft<'_>, TagsCode),
+        behind: &Draft<'_>,
+    ) -> Result<[Appended; 2], Refusal> {
+        let queues = [self.queue(draft.topic, draft.queue_id)?, self.queue(behind.topic, behind.queue_id)?];
+        let mut records = Vec::with_capacity(draft.body.len() + draft.properties.len() + 1024);
+        let ranges = [self.encode(draft, &mut records)?, self.encode(behind, &mut records)?];
+        let codes = [tags_code, properties::tags_code(behind.properties)];
+        let entry =
+            |at: usize| Entry { queue: &queues[at].stored, range: ranges[at].clone(), tags_code: codes[at] };
+        let mut appended = Vec::with_capacity(2);
+        let result = self.shared.store.append_all(&mut records, &[entry(0), entry(1)], &mut appended);
+        result.map_err(|error| self.failed(error))?;
+        for (queue, range) in queues.iter().zip(&ranges) {
+            self.stored(queue, 1, range.len());
+        }
+        Ok([appended[0], appended[1]])
+    }
+
     fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {
         let queue = self.queue(draft.topic, draft.queue_id)?;
         // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.

@@ -13,11 +13,11 @@ use crate::{
     refusal::Refusal,
     retry::{self, Fate, Resent, Retries},
     topics::{Topic, TopicQueue, Topics},
-    transaction,
+    transaction::Transactions,
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, MessageId, properties};
+use oxmq_record::{BatchMessages, Draft, MessageId, properties, sys_flag};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{Appended, Entry};
 use oxmq_types::{
@@ -64,6 +64,7 @@ pub(crate) struct Sends {
     topics: Topics,
     puts: Puts,
     retries: Retries,
+    transactions: Transactions,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -106,7 +107,13 @@ struct Noted {
 }
 
 impl Sends {
-    pub(crate) fn new(topics: Topics, puts: Puts, retries: Retries, rules: SendRules) -> Self {
+    pub(crate) fn new(
+        topics: Topics,
+        puts: Puts,
+        retries: Retries,
+        transactions: Transactions,
+        rules: SendRules,
+    ) -> Self {
         let mut added_properties = Vec::new();
         properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
         properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
@@ -118,6 +125,7 @@ impl Sends {
             topics,
             puts,
             retries,
+            transactions,
             rules,
             added_properties,
         }
@@ -240,15 +248,23 @@ impl Sends {
         let transaction_id = text(&properties[noted.unique_key.clone()]);
         records.clear();
         let content = (header.flag, request.body);
-        let appended = if let Kind::Plain = noted.kind {
-            let place = (header.topic.as_ref(), queue_id);
-            let range = self.encode(header, request, place, content, properties, records)?;
-            self.puts.append(queue, &mut records[range], noted.tags_code)?
-        } else {
-            let (place, tags_code) = self.detour(&noted, header, queue_id, properties)?;
-            let range = self.encode(header, request, place, content, properties, records)?;
-            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
-            self.puts.append(&*queue.queue(place.1)?, &mut records[range], tags_code)?
+        let place = (header.topic.as_ref(), queue_id);
+        let appended = match noted.kind {
+            Kind::Plain => {
+                let range = self.encode(header, request, place, content, properties, records)?;
+                self.puts.append(queue, &mut records[range], noted.tags_code)?
+            }
+            Kind::Delayed => {
+                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
+                let place = (waiting.topic, waiting.queue_id);
+                let range = self.encode(header, request, place, content, properties, records)?;
+                let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+                self.puts.append(&*queue.queue(place.1)?, &mut records[range], waiting.tags_code)?
+            }
+            Kind::Half => {
+                let draft = self.draft(header, request, place, content, properties)?;
+                self.transactions.half(&draft, header.producer_group.to_cow())?
+            }
         };
         Ok(Sent {
             message_ids: self.message_id(&appended),
@@ -320,23 +336,6 @@ impl Sends {
         })
     }
 
-    /// Where a message that is not for its topic yet waits, and the tags code of its unit.
-    fn detour(
-        &self,
-        noted: &Noted,
-        header: &SendMessage<'_>,
-        queue_id: QueueId,
-        properties: &mut Vec<u8>,
-    ) -> Result<((&'static str, QueueId), TagsCode), Refusal> {
-        match noted.kind {
-            Kind::Half => Ok((transaction::half(&header.topic, queue_id, properties)?, noted.tags_code)),
-            _ => {
-                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
-                Ok(((waiting.topic, waiting.queue_id), waiting.tags_code))
-            }
-        }
-    }
-
     /// Adds what the broker adds to the properties of every message.
     fn complete(&self, noted: &mut Noted, properties: &mut Vec<u8>) {
         if noted.unique_key.is_empty() {
@@ -351,20 +350,32 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        (topic, queue_id): (&str, QueueId),
-        (flag, body): (i32, &[u8]),
+        place: (&str, QueueId),
+        content: (i32, &[u8]),
         properties: &[u8],
         records: &mut Vec<u8>,
     ) -> Result<Range<usize>, Refusal> {
+        self.puts.encode(&self.draft(header, request, place, content, properties)?, records)
+    }
+
+    fn draft<'a>(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+        (topic, queue_id): (&'a str, QueueId),
+        (flag, body): (i32, &'a [u8]),
+        properties: &'a [u8],
+    ) -> Result<Draft<'a>, Refusal> {
         if body.is_empty() {
             // Java's code, which there comes from a null pointer. No client lets an empty body pass.
             return Err(Refusal::System("the message body is empty".into()));
         }
-        let draft = Draft {
+        Ok(Draft {
             topic,
             queue_id,
             flag,
-            sys_flag: header.sys_flag,
+            // Only the end of a transaction gives a message one; with the type of a half message no consumer sees it.
+            sys_flag: header.sys_flag & !sys_flag::TRANSACTION_TYPE,
             born_timestamp_ms: header.born_timestamp_ms,
             born_host: request.peer.remote(),
             store_host: self.rules.store_host,
@@ -372,8 +383,7 @@ impl Sends {
             prepared_transaction_offset: 0,
             body,
             properties,
-        };
-        self.puts.encode(&draft, records)
+        })
     }
 
     fn message_id(&self, appended: &Appended) -> String {
@@ -438,7 +448,7 @@ fn note(properties: &mut Vec<u8>) -> Noted {
                 noted.unique_key = start..start + value.len();
             }
             b"WAIT" => noted.waits = value != b"false",
-            b"TRAN_MSG" if value == b"true" => noted.kind = Kind::Half,
+            b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => noted.kind = Kind::Half,
             name if noted.kind == Kind::Plain && delay::asks_for_delay(name, value) => {
                 noted.kind = Kind::Delayed;
             }

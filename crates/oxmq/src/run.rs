@@ -3,7 +3,9 @@
 
 use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
 use anyhow::Context;
-use oxmq_broker::{AdminRules, Broker, PullRules, Registration, SendRules, Settings, TopicRules};
+use oxmq_broker::{
+    AdminRules, Broker, PullRules, Registration, SendRules, Settings, TopicRules, TransactionRules,
+};
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
 use oxmq_store::{FlushMode, Store, StoreConfig, tags_of};
@@ -148,7 +150,10 @@ impl RunningBroker {
         let store = Store::open(config, Box::new(tags_of))?;
 
         let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
-        let store_ip = ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let transactions = settings.transactions();
+        let store_host = SocketAddr::new(ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port);
+        let sync_flush_timeout =
+            (files.flush_type == FlushType::Sync).then(|| Duration::from_millis(files.sync_flush_timeout_ms));
         let broker = Broker::open(
             Settings {
                 root: files.root_dir.clone(),
@@ -162,7 +167,7 @@ impl RunningBroker {
                     broker_topic: topics.broker_topic,
                 },
                 sends: SendRules {
-                    store_host: SocketAddr::new(store_ip, port),
+                    store_host,
                     cluster: identity.cluster_name.clone(),
                     region: identity.region_id.clone(),
                     trace_on: sends.trace_on,
@@ -170,8 +175,7 @@ impl RunningBroker {
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
                     waits_for_slave: identity.role == BrokerRole::SyncMaster,
-                    sync_flush_timeout: (files.flush_type == FlushType::Sync)
-                        .then(|| Duration::from_millis(files.sync_flush_timeout_ms)),
+                    sync_flush_timeout,
                 },
                 pulls: PullRules {
                     address: ip1.clone(),
@@ -184,6 +188,16 @@ impl RunningBroker {
                     messages_max: pulls.max_messages_in_memory as usize,
                     bytes_max: pulls.max_bytes_in_memory as usize,
                     units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
+                },
+                transactions: TransactionRules {
+                    timeout_ms: i64::try_from(transactions.timeout_ms).unwrap_or(i64::MAX),
+                    check_interval: Duration::from_millis(transactions.check_interval_ms),
+                    checks_max: transactions.checks_max,
+                    rejected: transactions.rejected,
+                    // Well before its segment may be removed.
+                    renew_after: Duration::from_secs(transactions.reserved_hours * 3600 / 4),
+                    sync_flush_timeout,
+                    ..TransactionRules::new(identity.broker_name.clone(), store_host)
                 },
                 admin: AdminRules {
                     address: format!("{ip1}:{port}"),
