@@ -53,5 +53,5 @@ grep -q '^done' "${OUT[run]}" || fail "the run did not come to its end"
 check "none missing" test "$(fact MISSING)" = 0
 check "none early" test "$(fact EARLY)" = 0
 check "p99 of lateness at most $late_max ms" test "$(fact LATE_P99)" -le "$late_max"
-echo "$(fact AGAIN) delivered again"
+echo "$(fact REDELIVERED) delivered again, $(fact STORED_TWICE) stored twice"
 summary

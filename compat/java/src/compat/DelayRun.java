@@ -48,9 +48,12 @@ public final class DelayRun {
     private final long[] acknowledged;
     private final long[] arrived;
     private final long[] stored;
+    /** Queue and offset of the first arrival. */
+    private final long[] place;
     private final boolean[] leveled;
     private int missing;
-    private int again;
+    private int redelivered;
+    private int storedTwice;
     private int early;
     private final long began = System.currentTimeMillis();
     private volatile long lastArrival = System.currentTimeMillis();
@@ -62,6 +65,7 @@ public final class DelayRun {
         acknowledged = new long[count];
         arrived = new long[count];
         stored = new long[count];
+        place = new long[count];
         leveled = new boolean[count];
         missing = count;
     }
@@ -113,13 +117,17 @@ public final class DelayRun {
                 early++;
                 System.out.println("early by " + (dueHere - now) + " ms: " + number + (level == 0 ? "" : ", level of " + level + " ms"));
             }
+            long placeHere = ((long) message.getQueueId() << 48) + message.getQueueOffset();
             if (arrived[number] == 0) {
                 arrived[number] = now;
                 stored[number] = message.getStoreTimestamp();
+                place[number] = placeHere;
                 due[number] = dueHere;
                 missing--;
+            } else if (place[number] == placeHere) {
+                redelivered++;
             } else {
-                again++;
+                storedTwice++;
             }
         }
     }
@@ -225,7 +233,7 @@ public final class DelayRun {
         if (!few.isEmpty()) {
             System.out.println("missing:" + few);
         }
-        System.out.println("MISSING=" + missing + " EARLY=" + early + " AGAIN=" + again);
+        System.out.println("MISSING=" + missing + " EARLY=" + early + " REDELIVERED=" + redelivered + " STORED_TWICE=" + storedTwice);
         System.out.println("LATE_P99=" + Math.max(lateness("timed", false, outages), lateness("by level", true, outages)));
     }
 
