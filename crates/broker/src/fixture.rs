@@ -2,8 +2,8 @@
 //! A whole broker over a store in a temporary folder, and clients without a network, for tests.
 
 use crate::{
-    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, TransactionRules,
-    UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
@@ -66,6 +66,7 @@ impl Fixture {
                 cluster_topic: true,
                 broker_topic: true,
             },
+            delays: DelayRules::default(),
             sends: SendRules {
                 store_host: ([127, 0, 0, 1], 10911).into(),
                 cluster: "C".into(),
@@ -94,6 +95,8 @@ impl Fixture {
                 address: "127.0.0.1:10911".into(),
                 commit_log_dir,
                 consume_queue_dir,
+                key_query_max: 64,
+                unique_query_max: 32,
                 accepts_sends_from_ms: 0,
                 server_side_reset: true,
                 configuration: Arc::new(Fixed),

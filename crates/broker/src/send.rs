@@ -249,25 +249,33 @@ impl Sends {
         records.clear();
         let content = (header.flag, request.body);
         let place = (header.topic.as_ref(), queue_id);
-        let appended = match noted.kind {
-            Kind::Plain => {
-                let range = self.encode(header, request, place, content, properties, records)?;
-                self.puts.append(queue, &mut records[range], noted.tags_code)?
-            }
-            Kind::Delayed => {
-                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
-                let place = (waiting.topic, waiting.queue_id);
-                let range = self.encode(header, request, place, content, properties, records)?;
-                let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
-                self.puts.append(&*queue.queue(place.1)?, &mut records[range], waiting.tags_code)?
-            }
-            Kind::Half => {
-                let draft = self.draft(header, request, place, content, properties)?;
-                self.transactions.half(&draft, header.producer_group.to_cow())?
-            }
+        let waiting = match noted.kind {
+            Kind::Delayed => self.puts.delays().redirect(place, properties)?,
+            _ => None,
+        };
+        let mut recall_handle = None;
+        let appended = if noted.kind == Kind::Half {
+            let draft = self.draft(header, request, place, content, properties)?;
+            self.transactions.half(&draft, header.producer_group.to_cow())?
+        } else if let Some(waiting) = waiting {
+            let place = (waiting.topic, waiting.queue_id);
+            let range = self.encode(header, request, place, content, properties, records)?;
+            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+            let record = &mut records[range];
+            let appended = self.puts.append(&*queue.queue(place.1)?, record, waiting.tags_code)?;
+            let delays = self.puts.delays();
+            delays.arrived(waiting.due_ms, appended.queue_offset.0);
+            recall_handle =
+                delay::recall_handle(&delays.rules().broker, &header.topic, &waiting, &transaction_id);
+            appended
+        } else {
+            // Not delayed, or its time has come.
+            let range = self.encode(header, request, place, content, properties, records)?;
+            self.puts.append(queue, &mut records[range], noted.tags_code)?
         };
         Ok(Sent {
             message_ids: self.message_id(&appended),
+            recall_handle,
             transaction_id,
             queue_id,
             waits: noted.waits,
@@ -328,6 +336,7 @@ impl Sends {
         let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
         Ok(Sent {
             message_ids: ids.join(","),
+            recall_handle: None,
             transaction_id: text(&unique_key),
             queue_id,
             waits: batch_noted.waits,
@@ -401,6 +410,10 @@ impl Sends {
             .with("transactionId", sent.transaction_id)
             .with("MSG_REGION", self.region.clone())
             .with("TRACE_ON", self.rules.trace_on);
+        let answer = match sent.recall_handle {
+            Some(handle) => answer.with("recallHandle", handle),
+            None => answer,
+        };
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
         }
@@ -421,6 +434,8 @@ const UNIT: u32 = 1;
 #[derive(Debug)]
 struct Sent {
     message_ids: String,
+    /// By which it can be recalled.
+    recall_handle: Option<String>,
     transaction_id: String,
     queue_id: QueueId,
     waits: bool,

@@ -7,6 +7,7 @@ mod model;
 use super::*;
 use crate::{
     clients::Sender,
+    delay::{DelayRules, Delays},
     stats::Stats,
     topics::{TopicRules, Topics},
 };
@@ -95,7 +96,8 @@ impl World {
         let topics = Topics::open(path("topics.json"), topics, store.clone()).unwrap();
         let offsets = Offsets::open(path("consumerOffset.json")).unwrap();
         let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
-        let puts = Puts::new(store.clone(), topics.clone(), stats, 1 << 16);
+        let delays = Delays::new(DelayRules::default());
+        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, 1 << 16);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics),
             (offsets.clone(), clients.clone()),

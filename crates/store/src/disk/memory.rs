@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Disk, Entry, File, Locked, Segment};
+use super::{Disk, Entry, File, Locked, Segment, Table};
 use crate::sync::lock;
 
 const PAGE: usize = 512;
@@ -166,6 +166,10 @@ impl Disk for MemoryDisk {
         self.open_segment(path, length)
     }
 
+    fn open_table(&self, path: &Path, _length: u64) -> io::Result<Box<dyn Table>> {
+        Ok(Box::new(self.file(path)?))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
@@ -269,5 +273,23 @@ impl Segment for Arc<MemoryFile> {
     fn zero_from(&self, at: usize) -> io::Result<()> {
         lock(&self.content).now[at..].fill(0);
         self.sync_range(at..usize::MAX)
+    }
+}
+
+impl Table for Arc<MemoryFile> {
+    fn read(&self, at: usize, out: &mut [u8]) {
+        out.copy_from_slice(&lock(&self.content).now[at..at + out.len()]);
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        if self.faults.space.load(Ordering::SeqCst) == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        lock(&self.content).now[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_range(0..usize::MAX)
     }
 }
