@@ -49,6 +49,7 @@ fn settings(root: &std::path::Path) -> Settings {
             permission: Perm::READ_WRITE,
             body_max_bytes: 4 << 20,
             waits_for_slave: false,
+            unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,
         },
         pulls: PullRules {

@@ -55,6 +55,7 @@ fn settings(root: &std::path::Path) -> Settings {
             body_max_bytes: 4 << 20,
             waits_for_slave: false,
             sync_flush_timeout: None,
+            unflushed_max_bytes: 1 << 30,
         },
         pulls: PullRules {
             address: "127.0.0.1".into(),
@@ -75,6 +76,8 @@ fn settings(root: &std::path::Path) -> Settings {
             commit_log_dir: root.join("commitlog"),
             consume_queue_dir: root.join("consumequeue"),
             server_side_reset: true,
+            key_query_max: 64,
+            unique_query_max: 32,
             accepts_sends_from_ms: 0,
             configuration: Arc::new(Fixed),
         },

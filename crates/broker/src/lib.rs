@@ -6,6 +6,7 @@
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `overload`: sends that are refused while the disk is behind
 //! - `retry`: messages that come back, and dead letters
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
@@ -24,6 +25,7 @@ mod groups;
 mod heartbeat;
 mod offsets;
 mod order_lock;
+mod overload;
 mod persist;
 mod positions;
 mod pull;
@@ -57,6 +59,7 @@ use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
 use order_lock::OrderLocks;
+use overload::Admission;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
@@ -160,6 +163,7 @@ impl Broker {
         let puts =
             Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
         let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
+        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
@@ -195,7 +199,7 @@ impl Broker {
             recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
             delay_thread,
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
-            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), admission, sends),
             retries,
             topics,
             groups,

@@ -6,8 +6,12 @@
 //!
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     delay,
+    overload::Admission,
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
@@ -54,6 +58,8 @@ pub struct SendRules {
     pub body_max_bytes: usize,
     /// `brokerRole=SYNC_MASTER`: a message counts as safe only when a slave has it. None can have it yet.
     pub waits_for_slave: bool,
+    /// Most bytes that may wait for the disk; sends are refused beyond.
+    pub unflushed_max_bytes: u64,
     /// With `SYNC_FLUSH`, how long an answer waits for the disk: `syncFlushTimeout`. `None` with `ASYNC_FLUSH`.
     pub sync_flush_timeout: Option<Duration>,
 }
@@ -65,6 +71,7 @@ pub(crate) struct Sends {
     puts: Puts,
     retries: Retries,
     transactions: Transactions,
+    admission: Admission,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -112,6 +119,7 @@ impl Sends {
         puts: Puts,
         retries: Retries,
         transactions: Transactions,
+        admission: Admission,
         rules: SendRules,
     ) -> Self {
         let mut added_properties = Vec::new();
@@ -126,6 +134,7 @@ impl Sends {
             puts,
             retries,
             transactions,
+            admission,
             rules,
             added_properties,
         }
@@ -133,6 +142,7 @@ impl Sends {
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let mut header = SendMessage::from_fields(&request.header.fields)?;
+        self.admission.admit()?;
         let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
         let (topic, created, resent) = match header.topic.strip_prefix(RETRY_GROUP_PREFIX) {
             Some(_) if batch => {
@@ -141,6 +151,8 @@ impl Sends {
             }
             Some(group) => {
                 let Resent { topic, created, fate } = self.retries.resent(group, &header)?;
+                // It is no part of a transaction any more, though clients before 4.6.1 say so.
+                header.sys_flag &= !sys_flag::TRANSACTION_TYPE;
                 if fate == Fate::Dead {
                     (header.topic, header.queue_id) = (topic.name().to_owned().into(), -1);
                 }
@@ -243,6 +255,11 @@ impl Sends {
             retry::adapt(properties, fate);
         }
         let mut noted = note(properties);
+        if noted.kind != Kind::Half && !sys_flag::enters_consume_queue(header.sys_flag) {
+            // Java takes it, and no consumer ever sees it.
+            let remark = "the system flag is that of a transaction, the properties are not";
+            return Err(Refusal::MessageIllegal(remark.into()));
+        }
         self.complete(&mut noted, properties);
         // The unique key may move when properties are added, its text does not change.
         let transaction_id = text(&properties[noted.unique_key.clone()]);
@@ -302,7 +319,8 @@ impl Sends {
             text.write_to(&mut common);
         }
         let batch_noted = note(&mut common);
-        if batch_noted.kind != Kind::Plain {
+        let transactional = header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
+        if batch_noted.kind != Kind::Plain || transactional {
             return Err(Refusal::MessageIllegal("a batch can be neither delayed nor transactional".into()));
         }
         let unique_key = common[batch_noted.unique_key.clone()].to_vec();

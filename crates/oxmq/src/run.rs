@@ -23,6 +23,12 @@ use tracing::{error, info, warn};
 /// Bytes of a consume queue unit, in which Java counts how much a pull may look at.
 const UNIT_BYTES: usize = 20;
 
+/// The share of the memory that may hold messages which are not on the disk yet: below that at which Linux stops whoever
+/// writes (`vm.dirty_ratio`, a fifth).
+const UNFLUSHED_SHARE: u64 = 8;
+/// So much may wait on the smallest machine.
+const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
+
 /// Runs a name server until it is told to stop.
 pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
     let workers = workers()?;
@@ -183,6 +189,7 @@ impl RunningBroker {
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
                     waits_for_slave: identity.role == BrokerRole::SyncMaster,
+                    unflushed_max_bytes: (memory_bytes() / UNFLUSHED_SHARE).max(UNFLUSHED_MAX_LEAST_BYTES),
                     sync_flush_timeout,
                 },
                 pulls: PullRules {

@@ -388,6 +388,29 @@ fn a_consumer_that_never_reads() {
     broker.connect().pull("T", 0, 0).is(0, "FOUND");
 }
 
+/// Each send wakes those who wait for it. If they are many, and take nothing of what they are given, that is theirs alone.
+#[test]
+fn a_consumer_that_waits_and_never_reads() {
+    let broker = Broker::start("");
+    let mut wire = broker.connect();
+    wire.ask(&send("T", 0, "", "x")).is(0, "");
+    let mut dead = broker.connect();
+    let held = pull("T", 0, 1).with("sysFlag", 6).with("suspendTimeoutMillis", 15_000);
+    let requests: Vec<u8> = (0..10_000).flat_map(|opaque| frame(dead.encoding, opaque, &held)).collect();
+    dead.stream.write_all(&requests).unwrap();
+    // It is answered behind all of them.
+    dead.ask(&send("Other", 0, "", "x")).is(0, "");
+    let mut longest = Duration::ZERO;
+    for _ in 0..500 {
+        let asked = Instant::now();
+        wire.ask(&send("T", 0, "", vec![1; 30_000])).is(0, "");
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(longest < Duration::from_secs(1), "a send waited {longest:?}");
+    let memory = broker.process.as_ref().unwrap().anonymous_memory();
+    assert!(memory < 64 << 20, "{memory} bytes");
+}
+
 /// What is refused leaves no trace among the topics.
 #[test]
 fn refused_sends_make_no_topic() {

@@ -46,6 +46,16 @@ crate::request_headers! {
         group: Cow<'a, str> = b"group",
     }
 
+    /// UPDATE_AND_GET_GROUP_FORBIDDEN (353). Java: `UpdateGroupForbiddenRequestHeader`.
+    GroupForbidden<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// Group.
+        group: Cow<'a, str> = b"group",
+        /// Whether the group may read from the topic; absent to ask.
+        readable: Option<bool> = b"readable",
+    }
+
     /// DELETE_SUBSCRIPTIONGROUP (207). Java: `DeleteSubscriptionGroupRequestHeader`.
     DeleteGroup<'a> {
         /// Group.

@@ -6,7 +6,7 @@
 //! - `topics` with `attributes`: UPDATE_AND_CREATE_TOPIC (17) and its list (18), DELETE_TOPIC_IN_BROKER (215),
 //!   GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_CONFIG (351), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305)
 //! - `groups`: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225), DELETE_SUBSCRIPTIONGROUP (207),
-//!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352)
+//!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352), UPDATE_AND_GET_GROUP_FORBIDDEN (353)
 //! - `progress`: GET_TOPIC_STATS_INFO (202), GET_CONSUME_STATS (208), GET_BROKER_CONSUME_STATS (317),
 //!   QUERY_CONSUME_TIME_SPAN (303), QUERY_CORRECTION_OFFSET (308), GET_ALL_CONSUMER_OFFSET (43),
 //!   GET_ALL_DELAY_OFFSET (45), GET_TIMER_CHECK_POINT (60), GET_TIMER_METRICS (61)
@@ -50,8 +50,8 @@ use oxmq_remoting::{
     Command, RequestHeader,
     admin_requests::{
         BrokerConsumeStatsQuery, ConsumeQueueQuery, ConsumeStatsQuery, CorrectionOffsetQuery, CreateTopic,
-        DeleteGroup, GroupQuery, ProducerGroupQuery, QueryMessage, StatsQuery, TopicOfGroup, TopicQuery,
-        ViewMessage,
+        DeleteGroup, GroupForbidden, GroupQuery, ProducerGroupQuery, QueryMessage, StatsQuery, TopicOfGroup,
+        TopicQuery, ViewMessage,
     },
     bodies::DataVersion,
     code::request as codes,
@@ -198,6 +198,18 @@ impl Admin {
                 let (group, clean) = (header.group.into_owned(), header.clean_offset == Some(true));
                 let peer = request.peer.remote();
                 Ok(self.aside_until_saved(move |parts| parts.delete_group(&group, clean, peer)))
+            }
+            codes::UPDATE_AND_GET_GROUP_FORBIDDEN => {
+                let header = GroupForbidden::from_fields(fields)?;
+                let changed = self.parts.set_readable(&header, request.peer.remote())?;
+                let answer = self.parts.readable(&header)?;
+                let Some(changed) = changed else { return Ok(Answer::Now(answer)) };
+                Ok(Answer::later(async move {
+                    match saved(changed).await {
+                        Command { code: 0, .. } => answer,
+                        unsaved => unsaved,
+                    }
+                }))
             }
             codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => {
                 Ok(self.aside(|parts| Ok(Command::success().with_body(parts.groups.to_json()))))

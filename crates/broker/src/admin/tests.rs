@@ -80,6 +80,7 @@ impl Fixture {
                 permission: Perm::READ_WRITE,
                 body_max_bytes: 1 << 16,
                 waits_for_slave: false,
+                unflushed_max_bytes: 1 << 30,
                 sync_flush_timeout: None,
             },
             pulls: PullRules {
@@ -855,6 +856,34 @@ async fn the_status_of_nobody_is_refused() {
     tools.heartbeat("g", "T").await;
     let nobody = with(fields, "clientAddr", "nobody");
     assert_eq!(tools.text(223, nobody).await, r#"{"consumerTable":{},"messageQueueTable":{}}"#);
+}
+
+#[tokio::test]
+async fn a_group_is_kept_from_a_topic() {
+    let tools = Fixture::new();
+    tools.send("T", 0).await;
+    tools.commit("g", "T", 0, 0).await;
+    let forbid = |more: Value| {
+        let mut fields = json!({"group": "g", "topic": "T"});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        (codes::UPDATE_AND_GET_GROUP_FORBIDDEN, fields)
+    };
+    let ask = async |more: Value| {
+        let (code, fields) = forbid(more);
+        tools.json(code, fields).await["readable"].as_bool().unwrap()
+    };
+    let pull = json!({"consumerGroup": "g", "topic": "T", "queueId": 0, "queueOffset": 0, "maxMsgNums": 1,
+        "sysFlag": 4, "commitOffset": 0, "suspendTimeoutMillis": 0, "subVersion": 0, "subscription": "*"});
+    assert!(ask(json!({})).await);
+    assert!(!ask(json!({"readable": "false"})).await);
+    let remark = "the consumer group[g] is forbidden for topic[T]";
+    tools.refused(codes::PULL_MESSAGE, pull.clone(), b"", (16, remark)).await;
+    assert!(ask(json!({"readable": "true"})).await);
+    assert_eq!(tools.ask(codes::PULL_MESSAGE, pull, b"").await.code, 0);
+    let (code, fields) = forbid(json!({"topic": "nix", "readable": "false"}));
+    tools.refused(code, fields, b"", (17, "topic[nix] not exist")).await;
+    let (code, fields) = forbid(json!({"group": "nix", "readable": "false"}));
+    tools.refused(code, fields, b"", (26, "No group in this broker")).await;
 }
 
 /// After a crash the log may end before what was committed. Java starts there, and skips what takes these places.

@@ -107,7 +107,7 @@ pub(super) const MESSAGE_STORE_CONFIG: &[Key] = &[
     key("debugLockEnable", BOOL, "false", Ignored),
     key("duplicationEnable", BOOL, "false", Ignored),
     key("diskFallRecorded", BOOL, "true", Later),
-    key("osPageCacheBusyTimeOutMills", LONG, "1000", Later).live(),
+    key("osPageCacheBusyTimeOutMills", LONG, "1000", Ignored),
     key("defaultQueryMaxNum", INT, "32", Used).live(),
     key("transientStorePoolEnable", BOOL, "false", Ignored).important(),
     key("transientStorePoolSize", INT, "5", Ignored),

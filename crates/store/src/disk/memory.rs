@@ -34,13 +34,19 @@ pub struct MemoryDisk {
 pub struct Faults {
     /// Every fsync fails.
     pub fsync_fails: AtomicBool,
+    /// Every fsync waits until this is false again.
+    pub fsync_stalls: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { fsync_fails: AtomicBool::new(false), space: AtomicU64::new(u64::MAX) }
+        Self {
+            fsync_fails: AtomicBool::new(false),
+            fsync_stalls: AtomicBool::new(false),
+            space: AtomicU64::new(u64::MAX),
+        }
     }
 }
 
@@ -206,6 +212,9 @@ impl Drop for MemoryLock {
 
 impl MemoryFile {
     fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        while self.faults.fsync_stalls.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         if self.faults.fsync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("simulated fsync failure"));
         }
