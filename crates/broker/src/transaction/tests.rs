@@ -349,6 +349,21 @@ fn the_group_of_the_request_stands_in() {
     assert_eq!(answered(world.end("G", told, COMMIT, false)), (0, String::new()));
 }
 
+/// Java delays the half message, and then commits it to the topic of half messages, where nobody finds it.
+#[test]
+fn a_delay_begins_with_the_commit() {
+    let world = World::new(|_| ());
+    let told = world.half_with("G", "m", &[("DELAY", "2")]).unwrap();
+    assert_eq!(world.bodies(HALF_TOPIC, 0), ["m"]);
+    world.end("G", told, COMMIT, false).unwrap();
+    let waiting = world.stored("SCHEDULE_TOPIC_XXXX", 1).remove(0);
+    assert_eq!((waiting.body.as_str(), waiting.sys_flag & COMMIT), ("m", COMMIT));
+    assert_eq!((waiting.property("REAL_TOPIC"), waiting.property("REAL_QID")), (Some("T"), Some("3")));
+    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+    assert!(world.half_with("G", "m", &[("DELAY", "text")]).is_err());
+    assert_eq!(world.shared().pending().len(), 0);
+}
+
 /// Where a message went before is the broker's to say: a name of the producer's own must not count.
 #[test]
 fn what_the_broker_notes_cannot_be_forged() {
