@@ -198,6 +198,7 @@ start_java() { # NAME ARGS...
   shift
   KIND[$name]="client ${CLIENT:-5.3.3}"
   OUT[$name]=$WORK/$name.out
+  : >>"${OUT[$name]}"
   # exec: a signal to PID must reach java, not a shell around it.
   EXEC=exec client_java "${CLIENT:-5.3.3}" "$@" >>"${OUT[$name]}" 2>&1 </dev/null &
   PID[$name]=$!
