@@ -578,8 +578,10 @@ async fn messages_are_found_by_their_keys() {
 #[tokio::test]
 async fn offsets_are_corrected_by_those_of_other_groups() {
     let tools = Fixture::new();
+    for i in 0..11 {
+        tools.send("T", i32::from(i >= 9)).await;
+    }
     for (group, next) in [("G", 5), ("H", 3), ("I", 9)] {
-        tools.send("T", 0).await;
         tools.commit(group, "T", 0, next).await;
     }
     tools.commit("I", "T", 1, 2).await;
