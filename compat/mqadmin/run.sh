@@ -138,8 +138,8 @@ check "queryMsgByKey: finds one" test "$(grep -cE '^[0-9A-F]{32,}' "$admin/byKey
 for name in byKeyAbsent byKeyEarly byKeyLate; do
   check "queryMsgByKey: $name" has $name 'CODE: 208 DESC: query message by key finished, but no message.'
 done
+for name in byId byOffset; do check "$name: the offset id" has $name "^OffsetID: $id"; done
 for name in byUnique byId byOffset; do
-  check "$name: the offset id" has $name "^OffsetID: $id"
   check "$name: the message" has $name '^Keys: \[m7\]'
   check "$name: its queue" has $name "^Queue ID: $queue"
   check "$name: its offset" has $name "^Queue Offset: $offset"
