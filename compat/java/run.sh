@@ -23,7 +23,7 @@ for client in "${clients[@]}"; do
   for header in "${headers[@]}"; do
     server=${client//./_}_$header
     start_namesrv "ns_$server"
-    start_broker "b_$server"
+    start_broker "b_$server" enablePropertyFilter=true
     echo "== client $client, headers $header, server $(kind_now)"
     client_java "$client" "-Drocketmq.serialize.type=$header" compat.Main "$NAMESRV_ADDR" "$BROKER_ADDR" "$@" || { failed=1; last_lines "b_$server"; }
     kill9 "b_$server"

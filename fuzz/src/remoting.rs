@@ -4,8 +4,8 @@
 use oxmq_remoting::{
     Command, Encoding, FieldError, Fields, Header, Kind, RequestHeader, Text,
     bodies::{
-        BrokerMemberGroupBody, ClusterInfo, ConsumerGroupList, HeartbeatData, KVTable, RegisterBrokerBody,
-        SubscriptionData, TopicConfigSerializeWrapper, TopicList, TopicRouteData,
+        BrokerMemberGroupBody, ClusterInfo, ConsumerGroupList, HeartbeatData, KVTable, LockBatch,
+        RegisterBrokerBody, SubscriptionData, TopicConfigSerializeWrapper, TopicList, TopicRouteData,
     },
     fastjson,
     namesrv_requests::{GetRouteInfo, RegisterBroker},
@@ -118,6 +118,12 @@ fn typed(fields: &Fields<'_>) {
 
 /// `data` is a JSON body as fastjson may have written it.
 pub fn fastjson_bodies(data: &[u8]) {
+    let _ = fastjson::from_slice::<LockBatch>(data);
+    let _ = fastjson::member(data, "t");
+    if serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok() {
+        let around = [b"{\"s\":\"t\",\"t\" : ", data, b",\"u\":1}"].concat();
+        assert_eq!(fastjson::member(&around, "t"), Some(data.trim_ascii()));
+    }
     let standard = fastjson::standard(data);
     assert_eq!(fastjson::standard(&standard), standard, "what is standard stays as it is");
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) {

@@ -6,7 +6,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use oxmq_broker::{
-    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Encoding, FRAME_MAX_BYTES, Header, Kind, split_frame};
@@ -63,6 +64,7 @@ fn settings(root: &std::path::Path) -> Settings {
             units_max: 800,
         },
         delays: DelayRules::default(),
+        transactions: TransactionRules::new("bench".into(), address),
         admin: AdminRules {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),

@@ -7,8 +7,8 @@
 #![allow(missing_docs)]
 
 use oxmq_broker::{
-    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
-    dispatch_rule,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused, dispatch_rule,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
@@ -69,6 +69,7 @@ fn settings(root: &std::path::Path) -> Settings {
             units_max: 800,
         },
         delays: DelayRules::default(),
+        transactions: TransactionRules::new("example".into(), ([127, 0, 0, 1], 10911).into()),
         admin: AdminRules {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),
@@ -135,7 +136,9 @@ fn main() {
         }
     }
     println!("sent {pending} in {:?}", began.elapsed());
-    let start_ms = now_ms() + 2_000;
+    // One that is sent when its time has passed is not delayed, and says nothing of the engine.
+    let each = began.elapsed() / pending.max(1) as u32;
+    let start_ms = now_ms() + 2_000 + (each * due as u32 * 2).as_millis() as u64;
     for number in 0..due {
         send(&broker, &peer, pending + number + 1, start_ms + next(seconds * 1_000));
     }

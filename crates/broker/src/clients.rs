@@ -292,6 +292,15 @@ impl Clients {
             .unwrap_or_default()
     }
 
+    /// True if a member of the producer group is connected.
+    pub(crate) fn has_producer(&self, group: &str) -> bool {
+        let tables = self.tables();
+        tables
+            .producers
+            .get(group)
+            .is_some_and(|members| members.values().any(|member| !member.peer.is_closed()))
+    }
+
     /// The connection of the producer with that client id, the newest if there are several. Java:
     /// `ProducerManager#findChannel`.
     #[must_use]

@@ -2,7 +2,8 @@
 //! A whole broker over a store in a temporary folder, and clients without a network, for tests.
 
 use crate::{
-    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules, UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
@@ -89,6 +90,7 @@ impl Fixture {
                 bytes_max: 1 << 18,
                 units_max: 800,
             },
+            transactions: TransactionRules::new("B".into(), ([127, 0, 0, 1], 10911).into()),
             admin: AdminRules {
                 address: "127.0.0.1:10911".into(),
                 commit_log_dir,

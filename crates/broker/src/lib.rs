@@ -47,6 +47,7 @@ pub use pull::PullRules;
 pub use registration::Registration;
 pub use send::SendRules;
 pub use topics::TopicRules;
+pub use transaction::TransactionRules;
 
 use admin::Admin;
 use clients::Clients;
@@ -72,6 +73,7 @@ use stats::Stats;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use topics::Topics;
 use tracing::{debug, error};
+use transaction::Transactions;
 
 /// What a broker is to be.
 #[derive(Debug, Clone)]
@@ -86,6 +88,8 @@ pub struct Settings {
     pub pulls: PullRules,
     /// How messages are delayed.
     pub delays: DelayRules,
+    /// How transactions are treated.
+    pub transactions: TransactionRules,
     /// What tools are told.
     pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
@@ -113,6 +117,7 @@ pub struct Broker {
     sends: Sends,
     recalls: Recalls,
     delay_thread: Arc<DelayThread>,
+    transactions: Transactions,
     retries: Retries,
     replies: Replies,
 }
@@ -129,6 +134,7 @@ impl Broker {
             sends,
             pulls,
             delays,
+            transactions,
             admin,
             auto_create_groups,
             memory_bytes,
@@ -154,6 +160,11 @@ impl Broker {
         let puts =
             Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
         let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics.clone()),
+            (offsets.clone(), clients.clone()),
+            transactions,
+        )?;
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {
@@ -184,12 +195,13 @@ impl Broker {
             recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
             delay_thread,
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
-            sends: Sends::new(topics.clone(), puts, retries.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), sends),
             retries,
             topics,
             groups,
             offsets,
             clients,
+            transactions,
             consumer_filters,
             offset_save_period,
         }))
@@ -217,6 +229,7 @@ impl Broker {
                 broker.order_locks.forget_expired();
             }
         }));
+        spawn(Box::pin(self.transactions.clone().run()));
         let (offsets, filters) = (self.offsets.clone(), self.consumer_filters.clone());
         let period = self.offset_save_period;
         spawn(Box::pin(save_every(period, "consumerOffset.json", move || offsets.save())));
@@ -233,6 +246,7 @@ impl Broker {
     /// # Errors
     /// The first file that could not be written; the others are written all the same.
     pub fn save(&self) -> std::io::Result<()> {
+        self.transactions.commit_progress();
         [self.topics.save(), self.groups.save(), self.offsets.save(), self.consumer_filters.save()]
             .into_iter()
             .collect()
@@ -245,6 +259,8 @@ impl Broker {
                 self.sends.handle(request)
             }
             codes::RECALL_MESSAGE => self.recalls.handle(request),
+            codes::END_TRANSACTION => self.transactions.end(request),
+            codes::RESUME_CHECK_HALF_MESSAGE => self.transactions.resume(request),
             codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
                 self.replies.handle(&self.sends, request)
             }

@@ -19,7 +19,7 @@ use oxmq_remoting::{
 use oxmq_store::{Boundary, QueueFileError, Store};
 use oxmq_types::{QueueId, QueueOffset};
 use std::{sync::Arc, time::Instant};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 /// Answers questions about positions.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Positions {
             Verdict::Taken => Ok(Command::success()),
             // COMPAT(java): success, as nothing is wrong with a client that is late. Java 5 has the first remark.
             Verdict::ResetPending(_) => Ok(ignored("Offset has been previously reset".into())),
-            Verdict::Backward(at) => Ok(ignored(format!("Offset is {at} already"))),
+            Verdict::Backward(at, _) => Ok(ignored(format!("Offset is {at} already"))),
             Verdict::BeyondEnd(end) => {
                 Err(Refusal::Parameter(format!("commitOffset[{next}] is beyond the end of the queue, {end}")))
             }
@@ -170,9 +170,13 @@ pub(crate) fn commit(
     match verdict {
         Verdict::Taken => {}
         Verdict::ResetPending(to) => {
-            info!(group, topic, queue, from = to, to = next, %peer, "commit from before a reset ignored");
+            debug!(group, topic, queue, from = to, to = next, %peer, "commit from before a reset ignored");
         }
-        Verdict::Backward(at) => {
+        // Said once: clients commit every few seconds, and start a queue anew without anybody's fault.
+        Verdict::Backward(at, true) => {
+            debug!(group, topic, queue, from = at, to = next, %peer, "commit that goes backward ignored");
+        }
+        Verdict::Backward(at, false) => {
             warn!(group, topic, queue, from = at, to = next, %peer, "commit that goes backward ignored");
         }
         Verdict::BeyondEnd(end) => {

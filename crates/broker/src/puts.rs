@@ -4,7 +4,7 @@
 //! Java: `MessageStore#putMessage` with its `PutMessageHook`s.
 
 use crate::{
-    delay::{self, Delays},
+    delay::{self, Delays, Waiting},
     refusal::Refusal,
     stats::Stats,
     topics::{TopicQueue, Topics},
@@ -66,14 +66,7 @@ impl Puts {
     /// # Errors
     /// [`Refusal`] if the store takes it not, or its delivery time is none.
     pub(crate) fn put(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
-        if !delay::is_delayed(draft.properties) {
-            return self.put_as_is(draft);
-        }
-        let mut properties = draft.properties.to_vec();
-        let target = (draft.topic, draft.queue_id);
-        let Some(waiting) = self.shared.delays.redirect(target, &mut properties)? else {
-            return self.put_as_is(draft);
-        };
+        let Some((waiting, properties)) = self.waiting(draft)? else { return self.put_as_is(draft) };
         let draft =
             Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
         let appended = self.put_coded(&draft, waiting.tags_code)?;
@@ -88,6 +81,63 @@ impl Puts {
     /// [`Refusal`] if the store takes it not.
     pub(crate) fn put_as_is(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
         self.put_coded(draft, properties::tags_code(draft.properties))
+    }
+
+    /// Stores a message as [`Self::put`] does, and `behind` directly behind it in the log: both or none.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(crate) fn put_with(&self, draft: &Draft<'_>, behind: &Draft<'_>) -> Result<[Appended; 2], Refusal> {
+        let Some((waiting, properties)) = self.waiting(draft)? else {
+            return self.put_as_is_with(draft, behind);
+        };
+        let draft =
+            Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
+        let appended = self.put_both((&draft, waiting.tags_code), behind)?;
+        self.shared.delays.arrived(waiting.due_ms, appended[0].queue_offset.0);
+        Ok(appended)
+    }
+
+    /// Where a message waits, and with which properties, if these ask for a later delivery.
+    fn waiting(&self, draft: &Draft<'_>) -> Result<Option<(Waiting, Vec<u8>)>, Refusal> {
+        if !delay::is_delayed(draft.properties) {
+            return Ok(None);
+        }
+        let mut properties = draft.properties.to_vec();
+        let waiting = self.shared.delays.redirect((draft.topic, draft.queue_id), &mut properties)?;
+        Ok(waiting.map(|waiting| (waiting, properties)))
+    }
+
+    /// Stores a message as [`Self::put_as_is`] does, and `behind` directly behind it in the log: both or none.
+    ///
+    /// # Errors
+    /// As [`Self::put_as_is`].
+    pub(crate) fn put_as_is_with(
+        &self,
+        draft: &Draft<'_>,
+        behind: &Draft<'_>,
+    ) -> Result<[Appended; 2], Refusal> {
+        self.put_both((draft, properties::tags_code(draft.properties)), behind)
+    }
+
+    fn put_both(
+        &self,
+        (draft, tags_code): (&Draft<'_>, TagsCode),
+        behind: &Draft<'_>,
+    ) -> Result<[Appended; 2], Refusal> {
+        let queues = [self.queue(draft.topic, draft.queue_id)?, self.queue(behind.topic, behind.queue_id)?];
+        let mut records = Vec::with_capacity(draft.body.len() + draft.properties.len() + 1024);
+        let ranges = [self.encode(draft, &mut records)?, self.encode(behind, &mut records)?];
+        let codes = [tags_code, properties::tags_code(behind.properties)];
+        let entry =
+            |at: usize| Entry { queue: &queues[at].stored, range: ranges[at].clone(), tags_code: codes[at] };
+        let mut appended = Vec::with_capacity(2);
+        let result = self.shared.store.append_all(&mut records, &[entry(0), entry(1)], &mut appended);
+        result.map_err(|error| self.failed(error))?;
+        for (queue, range) in queues.iter().zip(&ranges) {
+            self.stored(queue, 1, range.len());
+        }
+        Ok([appended[0], appended[1]])
     }
 
     fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {

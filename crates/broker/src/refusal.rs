@@ -31,6 +31,15 @@ pub(crate) enum Refusal {
     /// The broker takes no messages.
     #[error("the broker[{0}] sending message is forbidden")]
     BrokerNotWritable(String),
+    /// The broker takes no transactional messages.
+    #[error("the broker[{0}] sending transaction message is forbidden")]
+    TransactionsRejected(String),
+    /// What is to end is no half message of that group in that place.
+    #[error("{0}")]
+    NoHalf(&'static str),
+    /// The time in which the producer may end the transaction unasked is over.
+    #[error("the immunity time of the half message is over, its transaction ends when the producer is asked")]
+    TransactionTooLate,
     /// The broker gives no messages.
     #[error("the broker[{0}] pulling message is forbidden")]
     BrokerNotReadable(String),
@@ -135,10 +144,12 @@ impl Refusal {
             | Self::Body(_)
             | Self::NoPropertyFilter(_)
             | Self::ProducerNotOnline(_)
+            | Self::NoHalf(_)
             | Self::System(_) => code::SYSTEM_ERROR,
             Self::Name(_) | Self::Parameter(_) | Self::SystemTopic(_) => code::INVALID_PARAMETER,
             Self::SendForbidden(_)
             | Self::BrokerNotWritable(_)
+            | Self::TransactionsRejected(_)
             | Self::BrokerNotReadable(_)
             | Self::TopicNotReadable(_)
             | Self::TopicNotWritable(_)
@@ -164,6 +175,7 @@ impl Refusal {
             Self::IllegalOperation(_) => code::ILLEGAL_OPERATION,
             Self::MessageIllegal(_) => code::MESSAGE_ILLEGAL,
             Self::ServiceNotAvailable(_) => code::SERVICE_NOT_AVAILABLE,
+            Self::TransactionTooLate => code::ILLEGAL_OPERATION,
         }
     }
 }
@@ -196,6 +208,13 @@ mod tests {
                 16,
                 "the broker[1.2.3.4] sending message is forbidden",
             ),
+            (
+                Refusal::TransactionsRejected("1.2.3.4".into()),
+                16,
+                "the broker[1.2.3.4] sending transaction message is forbidden",
+            ),
+            (Refusal::NoHalf("The producer group wrong"), 1, "The producer group wrong"),
+            (Refusal::TransactionTooLate, 604, "the immunity time of the half message is over"),
             (
                 Refusal::BrokerNotReadable("1.2.3.4".into()),
                 16,

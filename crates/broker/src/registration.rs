@@ -3,11 +3,12 @@
 //! back when it stops. Java: `BrokerOuterAPI#registerBrokerAll`.
 
 use crate::topics::Topics;
-use oxmq_net::{CallError, Client};
+use oxmq_net::{CallError, Client, Reply};
 use oxmq_remoting::{
     Command,
-    bodies::{RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper},
+    bodies::{KVTable, RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper},
     code::{self, request},
+    fastjson,
 };
 use oxmq_types::{BrokerId, Perm};
 use std::{collections::HashMap, future::Future, time::Duration};
@@ -60,8 +61,15 @@ impl Registration {
             self.everywhere(
                 |address| {
                     let (client, command) = (client.clone(), self.register(&topics));
-                    let timeout = self.timeout;
-                    async move { accepted(client.call(&address, command, timeout).await) }
+                    let (timeout, topics) = (self.timeout, topics.clone());
+                    async move {
+                        let answer = accepted(client.call(&address, command, timeout).await)?;
+                        // The queues of ordered topics, which `updateOrderConf` keeps in the name server.
+                        if let Ok(ordered) = fastjson::from_slice::<KVTable>(&answer.body) {
+                            topics.set_ordered(ordered.table.keys());
+                        }
+                        Ok(())
+                    }
                 },
                 &mut states,
             )
@@ -78,7 +86,7 @@ impl Registration {
         for address in &self.name_servers {
             let command = self.identified(Command::new(request::UNREGISTER_BROKER));
             match accepted(client.call(address, command, Duration::from_secs(3)).await) {
-                Ok(()) => info!(name_server = address, "registration taken back"),
+                Ok(_) => info!(name_server = address, "registration taken back"),
                 Err(error) => warn!(name_server = address, %error, "registration could not be taken back"),
             }
         }
@@ -138,10 +146,10 @@ impl Registration {
     }
 }
 
-fn accepted(answer: Result<oxmq_net::Reply, CallError>) -> Result<(), RegisterError> {
+fn accepted(answer: Result<Reply, CallError>) -> Result<Reply, RegisterError> {
     let answer = answer?;
     match answer.code {
-        code::SUCCESS => Ok(()),
+        code::SUCCESS => Ok(answer),
         code => Err(RegisterError::Refused { code, remark: answer.remark.unwrap_or_default() }),
     }
 }

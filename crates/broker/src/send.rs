@@ -7,17 +7,17 @@
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
 use crate::{
-    delay::{self, Waiting},
+    delay,
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
     retry::{self, Fate, Resent, Retries},
     topics::{Topic, TopicQueue, Topics},
-    transaction,
+    transaction::Transactions,
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, MessageId, properties};
+use oxmq_record::{BatchMessages, Draft, MessageId, properties, sys_flag};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{Appended, Entry};
 use oxmq_types::{
@@ -64,6 +64,7 @@ pub(crate) struct Sends {
     topics: Topics,
     puts: Puts,
     retries: Retries,
+    transactions: Transactions,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -94,15 +95,6 @@ enum Kind {
     Half,
 }
 
-/// Where a message goes that is not for its topic yet.
-#[derive(Debug)]
-struct Detour {
-    topic: &'static str,
-    queue_id: QueueId,
-    /// If it waits for its time.
-    delay: Option<Waiting>,
-}
-
 /// What the properties of a message say that the broker has to know.
 #[derive(Debug, Clone, Default)]
 struct Noted {
@@ -115,7 +107,13 @@ struct Noted {
 }
 
 impl Sends {
-    pub(crate) fn new(topics: Topics, puts: Puts, retries: Retries, rules: SendRules) -> Self {
+    pub(crate) fn new(
+        topics: Topics,
+        puts: Puts,
+        retries: Retries,
+        transactions: Transactions,
+        rules: SendRules,
+    ) -> Self {
         let mut added_properties = Vec::new();
         properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
         properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
@@ -127,6 +125,7 @@ impl Sends {
             topics,
             puts,
             retries,
+            transactions,
             rules,
             added_properties,
         }
@@ -249,28 +248,46 @@ impl Sends {
         let transaction_id = text(&properties[noted.unique_key.clone()]);
         records.clear();
         let content = (header.flag, request.body);
-        let detour = match noted.kind {
-            Kind::Plain => None,
-            kind => self.detour(kind, header, queue_id, properties)?,
-        };
         let mut recall_handle = None;
-        let appended = if let Some(detour) = detour {
-            let place = (detour.topic, detour.queue_id);
-            let range = self.encode(header, request, place, content, properties, records)?;
-            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
-            let tags_code = detour.delay.map_or(noted.tags_code, |waiting| waiting.tags_code);
-            let appended = self.puts.append(&*queue.queue(place.1)?, &mut records[range], tags_code)?;
-            if let Some(waiting) = detour.delay {
-                let delays = self.puts.delays();
-                delays.arrived(waiting.due_ms, appended.queue_offset.0);
-                recall_handle =
-                    delay::recall_handle(&delays.rules().broker, &header.topic, &waiting, &transaction_id);
+        let place = (header.topic.as_ref(), queue_id);
+        if noted.kind == Kind::Half
+            && header.reconsume_times.is_some_and(|times| times > 0)
+            && delay::is_delayed(properties)
+        {
+            // Clients before 4.6.1 leave the mark of the transaction on messages that they send back.
+            noted.kind = Kind::Delayed;
+        }
+        let appended = match noted.kind {
+            Kind::Plain => {
+                let range = self.encode(header, request, place, content, properties, records)?;
+                self.puts.append(queue, &mut records[range], noted.tags_code)?
             }
-            appended
-        } else {
-            let place = (header.topic.as_ref(), queue_id);
-            let range = self.encode(header, request, place, content, properties, records)?;
-            self.puts.append(queue, &mut records[range], noted.tags_code)?
+            Kind::Delayed => {
+                let delays = self.puts.delays();
+                if let Some(waiting) = delays.redirect(place, properties)? {
+                    let place = (waiting.topic, waiting.queue_id);
+                    let range = self.encode(header, request, place, content, properties, records)?;
+                    let queue =
+                        self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+                    let queue = queue.queue(place.1)?;
+                    let appended = self.puts.append(&queue, &mut records[range], waiting.tags_code)?;
+                    delays.arrived(waiting.due_ms, appended.queue_offset.0);
+                    recall_handle = delay::recall_handle(
+                        &delays.rules().broker,
+                        &header.topic,
+                        &waiting,
+                        &transaction_id,
+                    );
+                    appended
+                } else {
+                    let range = self.encode(header, request, place, content, properties, records)?;
+                    self.puts.append(queue, &mut records[range], noted.tags_code)?
+                }
+            }
+            Kind::Half => {
+                let draft = self.draft(header, request, place, content, properties)?;
+                self.transactions.half(&draft, header.producer_group.to_cow())?
+            }
         };
         Ok(Sent {
             message_ids: self.message_id(&appended),
@@ -344,31 +361,6 @@ impl Sends {
         })
     }
 
-    /// Where a message that is not for its topic yet waits. `None` if its time has come.
-    fn detour(
-        &self,
-        kind: Kind,
-        header: &SendMessage<'_>,
-        queue_id: QueueId,
-        properties: &mut Vec<u8>,
-    ) -> Result<Option<Detour>, Refusal> {
-        // Old clients leave the mark of the transaction on messages that they send back for a later try.
-        let retried = header.reconsume_times.is_some_and(|times| times > 0);
-        if kind == Kind::Half && !(retried && delay::is_delayed(properties)) {
-            if delay::is_delayed(properties) {
-                return Err(Refusal::MessageIllegal("a transactional message cannot be delayed".into()));
-            }
-            let (topic, queue_id) = transaction::half(&header.topic, queue_id, properties)?;
-            return Ok(Some(Detour { topic, queue_id, delay: None }));
-        }
-        let waiting = self.puts.delays().redirect((&header.topic, queue_id), properties)?;
-        Ok(waiting.map(|waiting| Detour {
-            topic: waiting.topic,
-            queue_id: waiting.queue_id,
-            delay: Some(waiting),
-        }))
-    }
-
     /// Adds what the broker adds to the properties of every message.
     fn complete(&self, noted: &mut Noted, properties: &mut Vec<u8>) {
         if noted.unique_key.is_empty() {
@@ -383,20 +375,32 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        (topic, queue_id): (&str, QueueId),
-        (flag, body): (i32, &[u8]),
+        place: (&str, QueueId),
+        content: (i32, &[u8]),
         properties: &[u8],
         records: &mut Vec<u8>,
     ) -> Result<Range<usize>, Refusal> {
+        self.puts.encode(&self.draft(header, request, place, content, properties)?, records)
+    }
+
+    fn draft<'a>(
+        &self,
+        header: &SendMessage<'_>,
+        request: Request<'_>,
+        (topic, queue_id): (&'a str, QueueId),
+        (flag, body): (i32, &'a [u8]),
+        properties: &'a [u8],
+    ) -> Result<Draft<'a>, Refusal> {
         if body.is_empty() {
             // Java's code, which there comes from a null pointer. No client lets an empty body pass.
             return Err(Refusal::System("the message body is empty".into()));
         }
-        let draft = Draft {
+        Ok(Draft {
             topic,
             queue_id,
             flag,
-            sys_flag: header.sys_flag,
+            // Only the end of a transaction gives a message one; with the type of a half message no consumer sees it.
+            sys_flag: header.sys_flag & !sys_flag::TRANSACTION_TYPE,
             born_timestamp_ms: header.born_timestamp_ms,
             born_host: request.peer.remote(),
             store_host: self.rules.store_host,
@@ -404,8 +408,7 @@ impl Sends {
             prepared_transaction_offset: 0,
             body,
             properties,
-        };
-        self.puts.encode(&draft, records)
+        })
     }
 
     fn message_id(&self, appended: &Appended) -> String {
@@ -476,7 +479,7 @@ fn note(properties: &mut Vec<u8>) -> Noted {
                 noted.unique_key = start..start + value.len();
             }
             b"WAIT" => noted.waits = value != b"false",
-            b"TRAN_MSG" if value == b"true" => noted.kind = Kind::Half,
+            b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => noted.kind = Kind::Half,
             name if noted.kind == Kind::Plain && delay::asks_for_delay(name, value) => {
                 noted.kind = Kind::Delayed;
             }

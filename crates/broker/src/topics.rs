@@ -273,6 +273,17 @@ impl Topics {
         Some(self.touched(&mut version))
     }
 
+    /// Marks those of `names` that are topics here as ordered. Java: `TopicConfigManager#updateOrderTopicConfig`.
+    pub(crate) fn set_ordered<'a>(&self, names: impl Iterator<Item = &'a String>) {
+        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        for topic in names.filter_map(|name| self.get(name)).filter(|topic| !topic.config().order) {
+            info!(topic = topic.name(), "topic has an order configuration");
+            let config = TopicConfig { order: true, ..TopicConfig::clone(&topic.config()) };
+            topic.config.store(Arc::new(config));
+            self.touched(&mut version);
+        }
+    }
+
     /// Forgets a topic, if there is one, and removes the files of its queues; its messages stay in the commit log
     /// until they expire. Producers may go on meanwhile: the topic is made anew when all is gone, not before, or else
     /// its new queues would be removed with the old. Blocks.

@@ -161,6 +161,21 @@ pub struct Delays {
     pub recall_when_not_writable: bool,
 }
 
+/// How transactions are treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transactions {
+    /// `transactionTimeOut`: younger half messages are not checked, in milliseconds.
+    pub timeout_ms: u64,
+    /// `transactionCheckInterval`: milliseconds between two checks of a half message.
+    pub check_interval_ms: u64,
+    /// `transactionCheckMax`: checks before a half message is discarded.
+    pub checks_max: u32,
+    /// `rejectTransactionMessage`: none are taken.
+    pub rejected: bool,
+    /// `fileReservedTime`: how long the log keeps what is in it, in hours.
+    pub reserved_hours: u64,
+}
+
 /// How pulls are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulls {
@@ -421,6 +436,19 @@ impl BrokerSettings {
             save_interval_ms: all.number("timerFlushIntervalMs"),
             recall: all.flag("recallMessageEnable"),
             recall_when_not_writable: all.flag("allowRecallWhenBrokerNotWriteable"),
+        }
+    }
+
+    /// How transactions are treated.
+    #[must_use]
+    pub fn transactions(&self) -> Transactions {
+        let all = &self.0;
+        Transactions {
+            timeout_ms: all.number("transactionTimeOut"),
+            check_interval_ms: all.number("transactionCheckInterval"),
+            checks_max: all.number("transactionCheckMax"),
+            rejected: all.flag("rejectTransactionMessage"),
+            reserved_hours: all.number("fileReservedTime"),
         }
     }
 

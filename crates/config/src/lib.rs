@@ -16,7 +16,7 @@ mod settings;
 
 pub use broker::{
     BrokerRole, BrokerSettings, Consumers, Delays, FlushType, Identity, Pulls, Registration, Sends,
-    StoreFiles, Topics,
+    StoreFiles, Topics, Transactions,
 };
 pub use keys::{Effect, Key, Kind};
 pub use namesrv::{NamesrvFiles, NamesrvSettings, Routes};

@@ -5,7 +5,7 @@ use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdo
 use anyhow::Context;
 use oxmq_broker::{
     AdminRules, Broker, DelayRules, Levels, PullRules, Registration, SendRules, Settings, TopicRules,
-    dispatch_rule,
+    TransactionRules, dispatch_rule,
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
@@ -153,7 +153,10 @@ impl RunningBroker {
         let store = Store::open(config, Box::new(dispatch_rule(levels.clone())))?;
 
         let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
-        let store_ip = ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let transactions = settings.transactions();
+        let store_host = SocketAddr::new(ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port);
+        let sync_flush_timeout =
+            (files.flush_type == FlushType::Sync).then(|| Duration::from_millis(files.sync_flush_timeout_ms));
         let broker = Broker::open(
             Settings {
                 root: files.root_dir.clone(),
@@ -167,7 +170,7 @@ impl RunningBroker {
                     broker_topic: topics.broker_topic,
                 },
                 sends: SendRules {
-                    store_host: SocketAddr::new(store_ip, port),
+                    store_host,
                     cluster: identity.cluster_name.clone(),
                     region: identity.region_id.clone(),
                     trace_on: sends.trace_on,
@@ -175,8 +178,7 @@ impl RunningBroker {
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
                     waits_for_slave: identity.role == BrokerRole::SyncMaster,
-                    sync_flush_timeout: (files.flush_type == FlushType::Sync)
-                        .then(|| Duration::from_millis(files.sync_flush_timeout_ms)),
+                    sync_flush_timeout,
                 },
                 pulls: PullRules {
                     address: ip1.clone(),
@@ -199,6 +201,16 @@ impl RunningBroker {
                     recall: delays.recall,
                     recall_when_not_writable: delays.recall_when_not_writable,
                     broker: identity.broker_name.clone(),
+                },
+                transactions: TransactionRules {
+                    timeout_ms: i64::try_from(transactions.timeout_ms).unwrap_or(i64::MAX),
+                    check_interval: Duration::from_millis(transactions.check_interval_ms),
+                    checks_max: transactions.checks_max,
+                    rejected: transactions.rejected,
+                    // Well before its segment may be removed.
+                    renew_after: Duration::from_secs(transactions.reserved_hours * 3600 / 4),
+                    sync_flush_timeout,
+                    ..TransactionRules::new(identity.broker_name.clone(), store_host)
                 },
                 admin: AdminRules {
                     address: format!("{ip1}:{port}"),

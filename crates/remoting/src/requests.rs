@@ -210,6 +210,26 @@ request_headers! {
         handle: Cow<'a, str> = b"recallHandle",
     }
 
+    /// END_TRANSACTION (37). Java: `EndTransactionRequestHeader`.
+    EndTransaction<'a> {
+        /// Producer group.
+        producer_group: Cow<'a, str> = b"producerGroup",
+        /// Queue offset of the half message.
+        half_queue_offset: i64 = b"tranStateTableOffset",
+        /// Where the record of the half message starts in the log.
+        half_physical_offset: i64 = b"commitLogOffset",
+        /// 8 to commit, 12 to roll back, 0 if the producer does not know.
+        outcome: i32 = b"commitOrRollback",
+        /// True if the broker had asked.
+        from_check: Option<bool> = b"fromTransactionCheck",
+    }
+
+    /// RESUME_CHECK_HALF_MESSAGE (323). Java: `ResumeCheckHalfMessageRequestHeader`.
+    ResumeCheckHalfMessage<'a> {
+        /// Offset message id.
+        message_id: Cow<'a, str> = b"msgId",
+    }
+
     /// GET_MAX_OFFSET (30), GET_MIN_OFFSET (31), GET_EARLIEST_MSG_STORETIME (32).
     QueueQuery<'a> {
         /// Topic.

@@ -316,6 +316,9 @@ impl Store {
 
     /// Appends several records under one lock, in their order: all or none. Results are appended to `out`.
     ///
+    /// If they fit into one segment, they go into one. So if a crash takes one of them, it takes those behind it, too:
+    /// recovery goes on with the next segment at the earliest.
+    ///
     /// # Errors
     /// As [`Self::append`].
     pub fn append_all(
@@ -337,6 +340,11 @@ impl Store {
         // Everything that can fail comes before the first byte is written.
         let mut left = writer.remaining(size);
         let mut rolls = 0;
+        let total = (entries.iter().map(|entry| entry.range.len()).sum::<usize>() + BLANK_SIZE_MIN) as u64;
+        let together = total <= size && total > left;
+        if together {
+            (rolls, left) = (1, size);
+        }
         for entry in entries {
             let needed = (entry.range.len() + BLANK_SIZE_MIN) as u64;
             if needed > left {
@@ -346,6 +354,9 @@ impl Store {
             left -= entry.range.len() as u64;
         }
         shared.prepare_spares(rolls)?;
+        if together {
+            shared.roll(&mut writer);
+        }
         let now = now_ms();
         for entry in entries {
             let record = &mut records[entry.range.clone()];
@@ -455,6 +466,13 @@ impl Store {
     #[must_use]
     pub fn max_physical(&self) -> PhysicalOffset {
         PhysicalOffset(self.shared.log.end())
+    }
+
+    /// The record that was appended last. `None` if there is none, or it does not end where the log does.
+    #[must_use]
+    pub fn last_record(&self) -> Option<Bytes> {
+        let at = lock(&self.shared.writer).last_record;
+        self.record_at(PhysicalOffset(at))
     }
 
     /// Store time of the last record, in ms since 1970; 0 in an empty store.

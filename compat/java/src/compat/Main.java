@@ -38,6 +38,7 @@ public final class Main {
         Groups.add(ALONE, TOGETHER);
         Pulling.add(TOGETHER);
         Errors.add(TOGETHER);
+        Filters.add(TOGETHER);
         Positions.add(TOGETHER);
         List<String> wanted = Arrays.asList(args).subList(2, args.length);
         for (String name : wanted) {

@@ -3,7 +3,7 @@
 //! comment says otherwise.
 
 use super::{AdminRules, Configuration, UpdateRefused};
-use crate::{Broker, DelayRules, PullRules, SendRules, Settings, TopicRules};
+use crate::{Broker, DelayRules, PullRules, SendRules, Settings, TopicRules, TransactionRules};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes, fastjson};
 use oxmq_store::{Store, StoreConfig, tags_of};
@@ -95,6 +95,7 @@ impl Fixture {
                 units_max: 800,
             },
             delays: DelayRules::default(),
+            transactions: TransactionRules::new("B".into(), address.parse().unwrap()),
             admin: AdminRules {
                 address: address.into(),
                 commit_log_dir,
@@ -420,7 +421,8 @@ async fn progress_of_queues_and_groups() {
     assert!(stats.contains(r#""maxOffset":2,"minOffset":0"#), "{stats}");
     let empty = format!(r#"{}{{"lastUpdateTimestamp":0,"maxOffset":0,"minOffset":0}}"#, queue(3));
     assert!(stats.ends_with(&format!(r#"{empty}}},"topicPutTps":0.0}}"#)), "{stats}");
-    assert_eq!(tools.store.queues().len(), 2, "asking makes no queues");
+    let queues = tools.store.queues().into_iter().filter(|(topic, _)| **topic == *"T");
+    assert_eq!(queues.count(), 2, "asking makes no queues");
     tools.refused(202, json!({"topic": "x"}), b"", (17, "topic[x] not exist")).await;
     tools.refused(202, json!({}), b"", (1, "the custom field <topic> is null")).await;
 
@@ -771,4 +773,57 @@ async fn the_status_of_nobody_is_refused() {
     tools.heartbeat("g", "T").await;
     let nobody = with(fields, "clientAddr", "nobody");
     assert_eq!(tools.text(223, nobody).await, r#"{"consumerTable":{},"messageQueueTable":{}}"#);
+}
+
+/// After a crash the log may end before what was committed. Java starts there, and skips what takes these places.
+#[tokio::test]
+async fn offsets_beyond_the_log_are_cut_after_a_crash() {
+    let tools = Fixture::with(|settings| {
+        let config = settings.root.join("config");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::write(config.join("consumerOffset.json"), r#"{"offsetTable":{"T@g":{0:7}}}"#).unwrap();
+    });
+    assert_eq!(committed(&tools, "g", "T").await, "0");
+}
+
+/// As a name server tells of `updateOrderConf`.
+#[tokio::test]
+async fn topics_become_ordered() {
+    let tools = Fixture::new();
+    tools.succeeds(17, create("T"), b"").await;
+    let order = async || tools.json(351, json!({"topic": "T"})).await["order"].clone();
+    assert_eq!(order().await, false);
+    tools.broker.topics().set_ordered(["T", "absent"].map(str::to_owned).iter());
+    assert_eq!(order().await, true);
+    assert_eq!(tools.ask(351, json!({"topic": "absent"}), b"").await.code, 17);
+}
+
+/// A group without an offset starts where the queue does, if that is recent; what the client would rather counts if
+/// not.
+#[tokio::test]
+async fn a_group_without_an_offset_is_told_where_to_start() {
+    for (memory_bytes, first) in [(1 << 30, (0, "0")), (0, (22, ""))] {
+        let tools = Fixture::with(|settings| settings.memory_bytes = memory_bytes);
+        tools.send("T", 0).await;
+        tools.commit("known", "T", 0, 1).await;
+        for (group, topic, queue, zero, expected) in [
+            ("new", "T", 0, None, first),
+            ("new", "T", 0, Some("true"), first),
+            ("new", "T", 0, Some("false"), (22, "")),
+            // Nothing is there to start at: the client asks for the ends of the queue.
+            ("new", "T", 1, None, (22, "")),
+            ("new", "T", 8, None, (22, "")),
+            ("new", "T", -1, None, (22, "")),
+            ("new", "absent", 0, None, (22, "")),
+            ("known", "T", 0, Some("false"), (0, "1")),
+        ] {
+            let mut fields = json!({"consumerGroup": group, "topic": topic, "queueId": queue});
+            if let Some(zero) = zero {
+                fields["setZeroIfNotFound"] = zero.into();
+            }
+            let answer = tools.ask(codes::QUERY_CONSUMER_OFFSET, fields.clone(), b"").await;
+            let offset = answer.field("offset").unwrap_or_default();
+            assert_eq!((answer.code, &*offset), expected, "{fields}, {memory_bytes} bytes in memory");
+        }
+    }
 }

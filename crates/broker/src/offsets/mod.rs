@@ -140,7 +140,7 @@ impl Offsets {
         if changed {
             self.shared.changed.store(true, Ordering::Relaxed);
         }
-        if matches!(verdict, Verdict::Backward(_)) {
+        if matches!(verdict, Verdict::Backward(..)) {
             self.shared.backward.fetch_add(1, Ordering::Relaxed);
         }
         verdict
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(commit(&offsets, "g", "t", 0, 1001), Verdict::BeyondEnd(1000));
         assert_eq!(offsets.get("g", "t", QueueId(0)), None);
         assert_eq!(commit(&offsets, "g", "t", 0, 7), Verdict::Taken);
-        assert_eq!(commit(&offsets, "g", "t", 0, 3), Verdict::Backward(7));
+        assert_eq!(commit(&offsets, "g", "t", 0, 3), Verdict::Backward(7, false));
         assert_eq!((offsets.get("g", "t", QueueId(0)), offsets.backward()), (Some(QueueOffset(7)), 1));
         offsets.cut(|topic, queue| (topic == "t" && queue == QueueId(0)).then_some(QueueOffset(2)));
         assert_eq!(offsets.get("g", "t", QueueId(0)), Some(QueueOffset(2)));

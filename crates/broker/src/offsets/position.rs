@@ -40,8 +40,9 @@ pub(crate) enum Verdict {
     Taken,
     /// It does not: a reset to this offset is under way.
     ResetPending(u64),
-    /// It does not: the group has come to this offset already.
-    Backward(u64),
+    /// It does not: the group has come to this offset already. True if the last commit did not count, either, as a
+    /// client repeats its commits.
+    Backward(u64, bool),
     /// It does not: the queue ends at this offset.
     BeyondEnd(u64),
 }
@@ -61,6 +62,8 @@ pub(crate) struct Commit {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Position {
     next: u64,
+    /// The last commit would have moved it backward.
+    held: bool,
     reset: Option<Reset>,
 }
 
@@ -82,7 +85,7 @@ enum Stage {
 
 impl Position {
     pub(crate) fn at(next: u64) -> Self {
-        Self { next, reset: None }
+        Self { next, ..Self::default() }
     }
 
     /// The next message to consume.
@@ -107,16 +110,19 @@ impl Position {
             Some(Reset { to, stage: Stage::Ordered | Stage::Told(_) }) if next == to => self.follow(now),
             Some(Reset { to, stage: Stage::Ordered | Stage::Told(_) }) => return Verdict::ResetPending(to),
             // A position beyond the end is none: what it counted is lost.
-            _ if by == Committer::Push && next < self.next.min(end) => return Verdict::Backward(self.next),
+            _ if by == Committer::Push && next < self.next.min(end) => {
+                return Verdict::Backward(self.next, std::mem::replace(&mut self.held, true));
+            }
             _ => {}
         }
         self.next = next;
+        self.held = false;
         Verdict::Taken
     }
 
     /// Orders a reset.
     pub(crate) fn reset(&mut self, to: u64) {
-        *self = Self { next: to, reset: Some(Reset { to, stage: Stage::Ordered }) };
+        *self = Self { next: to, held: false, reset: Some(Reset { to, stage: Stage::Ordered }) };
     }
 
     /// A pull of the connection `peer` from `from` on: gives where it is to go on instead, if there is a reset that it
@@ -173,12 +179,13 @@ mod tests {
         for (by, next, verdict, at) in [
             (PUSH, 60, Verdict::Taken, 60),
             (PUSH, 60, Verdict::Taken, 60),
-            (PUSH, 59, Verdict::Backward(60), 60),
+            (PUSH, 59, Verdict::Backward(60, false), 60),
+            (PUSH, 58, Verdict::Backward(60, true), 60),
             (PUSH, 101, Verdict::BeyondEnd(100), 60),
             (Committer::Tool, 101, Verdict::BeyondEnd(100), 60),
             (Committer::Pull, 40, Verdict::Taken, 40),
             (Committer::Tool, 10, Verdict::Taken, 10),
-            (PUSH, 9, Verdict::Backward(10), 10),
+            (PUSH, 9, Verdict::Backward(10, false), 10),
         ] {
             assert_eq!(
                 (commit(&mut position, next, by, now), position.next()),
@@ -191,7 +198,7 @@ mod tests {
     #[test]
     fn what_the_queue_has_lost_is_given_back() {
         let mut position = Position::at(500);
-        assert_eq!(commit(&mut position, 99, PUSH, Instant::now()), Verdict::Backward(500));
+        assert_eq!(commit(&mut position, 99, PUSH, Instant::now()), Verdict::Backward(500, false));
         // The broker corrects a pull beyond the end to the end, and its client commits that.
         assert_eq!(commit(&mut position, 100, PUSH, Instant::now()), Verdict::Taken);
         assert_eq!(position.next(), 100);
@@ -221,9 +228,9 @@ mod tests {
         // The old owner gives the queue up, and the new one goes on.
         assert_eq!(commit(&mut position, 53, PUSH, now), Verdict::Taken);
         assert_eq!(commit(&mut position, 27, PUSH, now), Verdict::Taken);
-        assert_eq!(commit(&mut position, 19, PUSH, now), Verdict::Backward(27));
+        assert_eq!(commit(&mut position, 19, PUSH, now), Verdict::Backward(27, false));
         let later = now + SETTLING;
-        assert_eq!(commit(&mut position, 26, PUSH, later), Verdict::Backward(27));
+        assert_eq!(commit(&mut position, 26, PUSH, later), Verdict::Backward(27, true));
         assert_eq!(commit(&mut position, 28, PUSH, later), Verdict::Taken);
     }
 
@@ -278,6 +285,7 @@ mod tests {
             let end = 10;
             // The reset that nobody followed yet, those who were told of it last; the last one followed, until when.
             let (mut open, mut told, mut free) = (None, None, None::<(u64, Instant)>);
+            let mut held = false;
             for event in events {
                 let before = position.next();
                 match event {
@@ -289,11 +297,12 @@ mod tests {
                         } else if let (Some(to), true) = (open, by != Committer::Tool && open != Some(next)) {
                             Verdict::ResetPending(to)
                         } else if by == PUSH && next < before && open.is_none() && !settling {
-                            Verdict::Backward(before)
+                            Verdict::Backward(before, held)
                         } else {
                             Verdict::Taken
                         };
                         prop_assert_eq!(verdict, expected);
+                        held = matches!(verdict, Verdict::Backward(..)) || (held && verdict != Verdict::Taken);
                         prop_assert_eq!(position.next(), if verdict == Verdict::Taken { next } else { before });
                         if verdict == Verdict::Taken && by == Committer::Tool {
                             (open, free) = (None, None);
@@ -303,7 +312,7 @@ mod tests {
                     }
                     Event::Reset(to) => {
                         position.reset(to);
-                        (open, told, free) = (Some(to), None, None);
+                        (open, told, free, held) = (Some(to), None, None, false);
                         prop_assert_eq!(position.next(), to);
                     }
                     Event::Pull(peer, from) => {

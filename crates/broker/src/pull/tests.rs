@@ -14,6 +14,7 @@ use crate::{
     send::{SendRules, Sends},
     stats::Stats,
     topics::{TopicRules, Topics},
+    transaction::{TransactionRules, Transactions},
 };
 use oxmq_net::{Answer, Peer, Request};
 use oxmq_record::RecordView;
@@ -87,7 +88,7 @@ impl Fixture {
             permission: Perm::READ_WRITE,
             long_polling,
             short_polling: SHORT,
-            property_filter: false,
+            property_filter: true,
             lite_pull: true,
             slave_read,
             messages_max: 32,
@@ -96,11 +97,17 @@ impl Fixture {
         };
         let delays = Delays::new(DelayRules::default());
         let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, sends.body_max_bytes);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics.clone()),
+            (offsets.clone(), clients.clone()),
+            TransactionRules::new("B".into(), sends.store_host),
+        )
+        .unwrap();
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(topics.clone(), puts, retries, sends),
-            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), false),
+            sends: Sends::new(topics.clone(), puts, retries, transactions, sends),
+            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),
             pulls: Pulls::new(
                 (store, topics.clone(), groups.clone()),
                 (clients, offsets.clone(), stats),
@@ -143,9 +150,14 @@ impl Fixture {
 
     /// A member of the group tells what it subscribes to.
     fn heartbeat(&self, peer: &Arc<Peer>, client: &str, expression: &str) {
+        self.heartbeat_of(peer, client, json!({"subString": expression, "subVersion": 1}));
+    }
+
+    fn heartbeat_of(&self, peer: &Arc<Peer>, client: &str, mut subscription: Value) {
+        subscription["topic"] = "T".into();
         let body =
             json!({"clientID": client, "consumerDataSet": [{"groupName": "g", "messageModel": "CLUSTERING",
-            "subscriptionDataSet": [{"topic": "T", "subString": expression, "subVersion": 1}]}]})
+            "subscriptionDataSet": [subscription]}]})
             .to_string();
         let told = with_request(codes::HEART_BEAT, &json!({}), body.as_bytes(), peer, |request| {
             self.heartbeats.heartbeat(request)
@@ -458,4 +470,102 @@ async fn settings_of_the_group_count() {
     assert_eq!(pull().unwrap_err(), Refusal::BroadcastForbidden("g".into()));
     set(|_| {});
     assert_eq!(pull().ok(), Some(code::SUCCESS));
+}
+
+fn sql(expression: &str) -> Value {
+    json!({"subString": expression, "expressionType": "SQL92", "subVersion": 1})
+}
+
+/// What a pull carries that has an expression of its own.
+fn carried(expression: &str) -> Value {
+    json!({"sysFlag": "6", "subscription": expression, "expressionType": "SQL92"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn sql_looks_at_the_properties() {
+    let broker = Fixture::new(true);
+    let (a, b, c) = ("TAGS = 'A'", "TAGS IN ('B', 'before')", "TAGS > 5");
+    let peers = [5001, 5002, 5003].map(|port| Peer::unconnected(([127, 0, 0, 1], port).into()));
+    for (peer, expression) in peers.iter().zip([a, b, c]) {
+        broker.heartbeat_of(peer, expression, sql(expression));
+    }
+    // Each member has its own, as with tags; what fails for a message is not wanted.
+    let pull = |peer, from| broker.pull_with(peer, 0, from, json!({"sysFlag": "2"})).unwrap();
+    let mut one = held(pull(&peers[0], 1));
+    let mut none = held(pull(&peers[2], 1));
+    let mut its_own = held(broker.pull_with(&peers[2], 0, 1, carried(a)).unwrap());
+    for tag in ["B", "A", "B"] {
+        broker.send(tag);
+    }
+    for pull in [&mut one, &mut its_own] {
+        let answer = pull.turns().await.unwrap();
+        assert_eq!((number(&answer, "nextBeginOffset"), tags(&answer)), (4, vec!["A".to_owned()]));
+    }
+    assert!(none.turns().await.is_none());
+    let answer = at_once(pull(&peers[1], 0));
+    assert_eq!((number(&answer, "nextBeginOffset"), tags(&answer).len()), (4, 3));
+    let answer = at_once(pull(&peers[2], 0));
+    assert_eq!((answer.code, number(&answer, "nextBeginOffset")), (code::PULL_RETRY_IMMEDIATELY, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expression_is_compiled_once() {
+    let broker = Fixture::new(true);
+    let filter = || {
+        let told = broker.pulls.clients.consumer_group("g", |group| {
+            group.subscription(broker.peer.id(), "T").unwrap().filter.clone().unwrap()
+        });
+        let Some(super::Filter::Sql(sql)) = told else { panic!("{told:?}") };
+        sql
+    };
+    broker.heartbeat_of(&broker.peer, "c", sql("a = 1"));
+    let first = filter();
+    let again = json!({"subString": "a = 1", "expressionType": "SQL92", "subVersion": 2});
+    broker.heartbeat_of(&broker.peer, "c", again);
+    assert!(Arc::ptr_eq(&first, &filter()));
+    let before = Arc::strong_count(&first);
+    let pulls = [
+        held(broker.pull_with(&broker.peer, 0, 1, carried("a = 1")).unwrap()),
+        held(broker.pull_with(&broker.peer, 0, 1, json!({"sysFlag": "2"})).unwrap()),
+    ];
+    assert_eq!(Arc::strong_count(&first), before + pulls.len());
+    broker.heartbeat_of(&broker.peer, "c", sql("a = 2"));
+    assert!(!Arc::ptr_eq(&first, &filter()));
+}
+
+fn refusal_code<T>(result: Result<T, Refusal>) -> Option<i32> {
+    result.err().map(|refusal| refusal.code())
+}
+
+/// Java gives *all* messages to a pull that carries an expression which cannot be read.
+#[tokio::test(start_paused = true)]
+async fn expressions_that_cannot_be_read_are_refused() {
+    let mut broker = Fixture::new(true);
+    let check = |broker: &Fixture, subscription: Value| {
+        let body = json!({"clientId": "c", "group": "g", "subscriptionData": subscription}).to_string();
+        let check = |request: Request<'_>| broker.heartbeats.check(request);
+        with_request(codes::CHECK_CLIENT_CONFIG, &json!({}), body.as_bytes(), &broker.peer, check)
+    };
+    let deep = format!("{}a = 1{}", "(".repeat(1_000), ")".repeat(1_000));
+    let long = format!("a = '{}'", "x".repeat(1 << 20));
+    for expression in ["", "a = ", "a > 'text'", "a = 1 AND (", &deep, &long] {
+        assert_eq!(refusal_code(check(&broker, sql(expression))), Some(code::SUBSCRIPTION_PARSE_FAILED));
+        let pull = broker.pull_with(&broker.peer, 0, 0, carried(expression));
+        assert_eq!(refusal_code(pull), Some(code::SUBSCRIPTION_PARSE_FAILED));
+        broker.heartbeat_of(&broker.peer, "c", sql(expression));
+        let pull = broker.pull_with(&broker.peer, 0, 0, json!({"sysFlag": "2"}));
+        assert_eq!(refusal_code(pull), Some(code::FILTER_DATA_NOT_EXIST));
+    }
+    let remark = check(&broker, sql("a > 'text'")).unwrap_err().to_string();
+    assert!(remark.contains("only numbers have an order, at character 11"), "{remark}");
+    let unknown = json!({"subString": "a = 1", "expressionType": "SQL93"});
+    assert_eq!(refusal_code(check(&broker, unknown)), Some(code::SUBSCRIPTION_PARSE_FAILED));
+    assert_eq!(refusal_code(check(&broker, sql("a = 1"))), None);
+
+    broker.heartbeat_of(&broker.peer, "c", sql("a = 1"));
+    broker.pulls.rules.property_filter = false;
+    for fields in [carried("a = 1"), json!({"sysFlag": "2"})] {
+        let refused = broker.pull_with(&broker.peer, 0, 0, fields);
+        assert!(matches!(refused, Err(Refusal::NoPropertyFilter(_))));
+    }
 }

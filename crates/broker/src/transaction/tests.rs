@@ -1,0 +1,640 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Transactions over a store on a disk in memory. What is expected was seen on Java 4.9.7 and 5.3.3, unless a comment
+//! says otherwise.
+
+mod model;
+
+use super::*;
+use crate::{
+    clients::Sender,
+    delay::{DelayRules, Delays},
+    stats::Stats,
+    topics::{TopicRules, Topics},
+};
+use oxmq_remoting::{Encoding, Header, Language};
+use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
+use oxmq_types::QueueId;
+use serde_json::{Value, json};
+
+const HOST: ([u8; 4], u16) = ([127, 0, 0, 1], 10911);
+const TIMEOUT_MS: i64 = 6_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// A broker's transactions, which can be opened again on what they left.
+struct World {
+    disk: Arc<MemoryDisk>,
+    folder: tempfile::TempDir,
+    rules: TransactionRules,
+    parts: Option<Parts>,
+    peer: Arc<Peer>,
+}
+
+struct Parts {
+    store: Arc<Store>,
+    puts: Puts,
+    offsets: Offsets,
+    clients: Clients,
+    transactions: Transactions,
+}
+
+/// What a producer is told of its half message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    offset: u64,
+    physical: u64,
+}
+
+/// A record, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stored {
+    body: String,
+    sys_flag: i32,
+    flag: i32,
+    prepared: i64,
+    properties: Vec<(String, String)>,
+}
+
+impl Stored {
+    fn property(&self, name: &str) -> Option<&str> {
+        self.properties.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut TransactionRules)) -> Self {
+        let mut rules = TransactionRules::new("B".into(), HOST.into());
+        change(&mut rules);
+        let (disk, folder) = (Arc::default(), tempfile::tempdir().unwrap());
+        let peer = Peer::unconnected(([127, 0, 0, 1], 5000).into());
+        let mut world = Self { disk, folder, rules, parts: None, peer };
+        world.open();
+        world
+    }
+
+    /// Opens what the last one left; the last one is dropped as by a crash of the process unless it was closed.
+    fn open(&mut self) {
+        self.parts = None;
+        let config = StoreConfig {
+            segment_size_bytes: 16 << 10,
+            consume_queue_file_size_bytes: 200,
+            flush: FlushMode::Sync,
+            queue_flush_interval_ms: 1,
+            checkpoint_interval_ms: 5,
+            ..StoreConfig::new("/store")
+        };
+        let store = Store::open_in_memory(&self.disk, config, Box::new(tags_of)).unwrap();
+        let topics = TopicRules {
+            cluster: "C".into(),
+            broker: "B".into(),
+            auto_create: true,
+            default_queues: 4,
+            trace_topic: None,
+            cluster_topic: true,
+            broker_topic: true,
+        };
+        let path = |name| self.folder.path().join(name);
+        let topics = Topics::open(path("topics.json"), topics, store.clone()).unwrap();
+        let offsets = Offsets::open(path("consumerOffset.json")).unwrap();
+        let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
+        let delays = Delays::new(DelayRules::default());
+        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, 1 << 16);
+        let transactions = Transactions::open(
+            (store.clone(), puts.clone(), topics),
+            (offsets.clone(), clients.clone()),
+            self.rules.clone(),
+        )
+        .unwrap();
+        self.parts = Some(Parts { store, puts, offsets, clients, transactions });
+    }
+
+    /// Stops as a broker stops.
+    fn close(&mut self) {
+        let parts = self.parts();
+        parts.transactions.commit_progress();
+        parts.offsets.save().unwrap();
+        parts.store.close().unwrap();
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.as_ref().unwrap()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.parts().transactions.shared
+    }
+
+    fn half_with(&self, group: &str, body: &str, properties: &[(&str, &str)]) -> Result<Told, Refusal> {
+        let mut text = Vec::new();
+        for (name, value) in properties {
+            properties::append(&mut text, name, value.as_bytes());
+        }
+        let draft = Draft {
+            topic: "T",
+            queue_id: QueueId(3),
+            flag: 7,
+            sys_flag: sys_flag::PREPARED | sys_flag::COMPRESSED,
+            born_timestamp_ms: now_ms(),
+            born_host: self.peer.remote(),
+            store_host: HOST.into(),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: body.as_bytes(),
+            properties: &text,
+        };
+        let appended = self.parts().transactions.half(&draft, group.into())?;
+        Ok(Told { offset: appended.queue_offset.0, physical: appended.physical.0 })
+    }
+
+    fn half(&self, group: &str, body: &str) -> Result<Told, Refusal> {
+        self.half_with(
+            group,
+            body,
+            &[("TRAN_MSG", "true"), ("PGROUP", group), ("UNIQ_KEY", body), ("TAGS", "tag")],
+        )
+    }
+
+    fn end(&self, group: &str, told: Told, outcome: i32, from_check: bool) -> Result<Answer, Refusal> {
+        self.end_with(json!({"producerGroup": group, "tranStateTableOffset": told.offset.to_string(),
+            "commitLogOffset": told.physical.to_string(), "commitOrRollback": outcome.to_string(),
+            "fromTransactionCheck": from_check.to_string(), "msgId": "U", "transactionId": "U"}))
+    }
+
+    fn end_with(&self, fields: Value) -> Result<Answer, Refusal> {
+        self.request(fields, |request| self.parts().transactions.end(request))
+    }
+
+    fn request<T>(&self, fields: Value, ask: impl FnOnce(Request<'_>) -> T) -> T {
+        let text = json!({"code": 0, "extFields": fields}).to_string();
+        let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
+        ask(Request { header: &header, body: b"", peer: &self.peer })
+    }
+
+    /// Everything in a queue, from its beginning.
+    fn stored(&self, topic: &str, queue: u32) -> Vec<Stored> {
+        let store = &self.parts().store;
+        let queue = store.queue(topic, QueueId(queue)).unwrap();
+        let mut units = Vec::new();
+        queue.read_units(queue.min_offset(), 100_000, &mut units).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        units
+            .iter()
+            .map(|unit| {
+                let record = store.record_at(unit.physical).unwrap();
+                let view = RecordView::parse(&record).unwrap();
+                Stored {
+                    body: text(view.body()),
+                    sys_flag: view.sys_flag(),
+                    flag: view.flag(),
+                    prepared: view.prepared_transaction_offset(),
+                    properties: properties::iter(view.properties())
+                        .map(|(n, v)| (text(n), text(v)))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    fn bodies(&self, topic: &str, queue: u32) -> Vec<String> {
+        self.stored(topic, queue).into_iter().map(|stored| stored.body).collect()
+    }
+
+    /// A producer of the group connects; the more there are, the more are asked in turn.
+    fn join(&self, group: &str) -> Arc<Peer> {
+        let peer = Peer::unconnected(([127, 0, 0, 1], 6000).into());
+        let sender = Sender { peer: &peer, client_id: "c", language: Language(0), version: 479 };
+        self.parts().clients.produces(sender, group);
+        peer
+    }
+
+    /// A whole round, so many ms from now.
+    fn round(&self, after_ms: i64) {
+        self.shared().begin_round();
+        while self.shared().step(now_ms() + after_ms) == Step::Worked {}
+    }
+
+    fn waiting(&self, group: &str, told: Told) -> Option<Half> {
+        self.shared().pending().find(group, told.offset)
+    }
+}
+
+fn answered(answer: Result<Answer, Refusal>) -> (i32, String) {
+    match answer {
+        Ok(Answer::Now(command)) => (command.code, command.remark.unwrap_or_default().into_owned()),
+        Ok(Answer::Later(_)) => (-1, "later".into()),
+        Ok(Answer::Nothing) => (-1, "nothing".into()),
+        Err(refusal) => (refusal.code(), refusal.to_string()),
+    }
+}
+
+#[test]
+fn a_message_waits_for_its_commit() {
+    let world = World::new(|_| ());
+    let told = world.half("G", "m").unwrap();
+    let half = world.stored(HALF_TOPIC, 0).remove(0);
+    assert_eq!((half.sys_flag, half.flag, half.prepared), (sys_flag::COMPRESSED, 7, 0));
+    let added = ["REAL_TOPIC", "REAL_QID", "__transactionId__"].map(|name| half.property(name));
+    assert_eq!(added, [Some("T"), Some("3"), Some("m")]);
+    assert_eq!(world.bodies("T", 3), [""; 0]);
+
+    assert_eq!(answered(world.end("G", told, COMMIT, false)), (0, String::new()));
+    let message = world.stored("T", 3).remove(0);
+    let prepared = told.physical.cast_signed();
+    assert_eq!((message.sys_flag, message.flag, message.prepared), (COMMIT | 1, 7, prepared));
+    assert_eq!(message.properties, half.properties);
+    let op = world.stored(OP_TOPIC, 0).remove(0);
+    assert_eq!((op.body.as_str(), op.property("TAGS")), ("0", Some("d")));
+}
+
+#[test]
+fn a_rolled_back_message_is_gone() {
+    let world = World::new(|_| ());
+    let told = world.half("G", "m").unwrap();
+    assert_eq!(answered(world.end("G", told, ROLLBACK, false)), (0, String::new()));
+    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+    assert_eq!(world.shared().pending().len(), 0);
+}
+
+/// Java stores a message again for each commit, also after a rollback, and answers success.
+#[test]
+fn a_transaction_ends_once() {
+    let world = World::new(|_| ());
+    let [one, two] = ["one", "two"].map(|body| world.half("G", body).unwrap());
+    world.end("G", one, COMMIT, false).unwrap();
+    world.end("G", two, ROLLBACK, false).unwrap();
+    let before = world.parts().store.max_physical();
+    for (told, outcome) in [(one, COMMIT), (one, ROLLBACK), (two, COMMIT), (two, ROLLBACK)] {
+        let (code, remark) = answered(world.end("G", told, outcome, true));
+        assert!(code == 0 && remark.ends_with("nothing was changed"), "{remark}");
+    }
+    assert_eq!(world.parts().store.max_physical(), before);
+}
+
+#[test]
+fn ends_that_are_refused_change_nothing() {
+    let world = World::new(|_| ());
+    let told = world.half("G", "m").unwrap();
+    let plain = rewrite::op("x", HOST.into(), 1);
+    let plain = world.parts().puts.put_as_is(&Draft { topic: "P", ..plain }).unwrap().physical.0;
+    let before = (world.parts().store.max_physical(), world.waiting("G", told));
+    let nowhere = "Find prepared transaction message failed";
+    let state = "The transaction state table offset wrong";
+    for (changes, expected) in [
+        (json!({"producerGroup": "other"}), "The producer group wrong"),
+        (json!({"tranStateTableOffset": "1"}), state),
+        (json!({"tranStateTableOffset": "-1"}), state),
+        (json!({"commitLogOffset": "3"}), nowhere),
+        (json!({"commitLogOffset": (1u64 << 40).to_string()}), nowhere),
+        (json!({"commitLogOffset": i64::MAX.to_string()}), nowhere),
+        (json!({"commitLogOffset": "-5"}), nowhere),
+        // Java ends with the text of an exception, or rolls back what never was a transaction.
+        (json!({"commitLogOffset": plain.to_string()}), "what is stored there is not a half message"),
+        (json!({"commitOrRollback": "3"}), "commitOrRollback field wrong"),
+        (json!({"commitOrRollback": "4"}), "commitOrRollback field wrong"),
+        (json!({"commitOrRollback": null}), "the custom field <commitOrRollback> is "),
+        (json!({"producerGroup": null}), "the custom field <producerGroup> is null"),
+        (json!({"tranStateTableOffset": "x"}), "the custom field <tranStateTableOffset> is not"),
+    ] {
+        for outcome in [COMMIT, ROLLBACK] {
+            let mut fields = json!({"producerGroup": "G", "tranStateTableOffset": "0", "commitLogOffset": "0",
+                "commitOrRollback": outcome.to_string(), "fromTransactionCheck": "false"});
+            fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            fields.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            let (code, remark) = answered(world.end_with(fields));
+            assert!(code == 1 && remark.starts_with(expected), "{changes}: {code} {remark}");
+        }
+    }
+    // A producer that does not know gets no answer.
+    assert_eq!(answered(world.end("G", told, 0, false)), (-1, "nothing".into()));
+    assert_eq!((world.parts().store.max_physical(), world.waiting("G", told)), before);
+}
+
+#[test]
+fn half_messages_that_are_refused() {
+    let world = World::new(|rules| rules.rejected = true);
+    let (code, remark) = answered(world.half("G", "m").map(|_| Answer::Nothing));
+    assert_eq!(
+        (code, remark.as_str()),
+        (16, "the broker[127.0.0.1] sending transaction message is forbidden")
+    );
+    let world = World::new(|_| ());
+    // Java takes any group.
+    assert_eq!(world.half("a/b", "m").unwrap_err().code(), 29);
+    assert_eq!(world.parts().store.max_physical(), PhysicalOffset(0));
+}
+
+/// Java takes such a message and then can neither ask anybody nor let anybody end it.
+#[test]
+fn the_group_of_the_request_stands_in() {
+    let world = World::new(|_| ());
+    let told = world.half_with("G", "m", &[("TRAN_MSG", "true")]).unwrap();
+    assert_eq!(answered(world.end("G", told, COMMIT, false)), (0, String::new()));
+}
+
+/// Where a message went before is the broker's to say: a name of the producer's own must not count.
+#[test]
+fn what_the_broker_notes_cannot_be_forged() {
+    let world = World::new(|_| ());
+    let forged = [("REAL_TOPIC", "X"), ("REAL_QID", "9"), ("TRANSACTION_CHECK_TIMES", "15")];
+    let told = world.half_with("G", "m", &forged).unwrap();
+    world.end("G", told, COMMIT, false).unwrap();
+    assert_eq!((world.bodies("T", 3).len(), world.bodies("X", 9).len()), (1, 0));
+}
+
+#[test]
+fn the_producer_of_an_immune_message_ends_it_in_time_or_when_asked() {
+    let world = World::new(|rules| rules.timeout_ms = 0);
+    let immune = [("PGROUP", "G"), ("CHECK_IMMUNITY_TIME_IN_SECONDS", "1")];
+    let told = world.half_with("G", "m", &immune).unwrap();
+    let end = |outcome: i32, from_check: bool, after_ms: i64| {
+        let header = EndTransaction {
+            producer_group: "G".into(),
+            half_queue_offset: told.offset.cast_signed(),
+            half_physical_offset: told.physical.cast_signed(),
+            outcome,
+            from_check: Some(from_check),
+            lifetime: std::marker::PhantomData,
+        };
+        world.shared().end(&header, &world.peer, now_ms() + after_ms)
+    };
+    assert_eq!(end(COMMIT, false, 2_000), Err(Refusal::TransactionTooLate));
+    assert_eq!(world.bodies("T", 3).len(), 0);
+    assert!(end(COMMIT, true, 2_000).is_ok());
+    assert_eq!(world.bodies("T", 3).len(), 1);
+}
+
+#[test]
+fn a_check_carries_the_message_and_its_place() {
+    let world = World::new(|_| ());
+    world.half("G", "first").unwrap();
+    let told = world.half("G", "m").unwrap();
+    let half = world.waiting("G", told).unwrap();
+    let record = world.shared().record("G", &half).unwrap();
+    let command = world.shared().check_command(&RecordView::parse(&record).unwrap(), &half).unwrap();
+    assert_eq!(command.code, code::request::CHECK_TRANSACTION_STATE);
+    let field = |name| command.field(name).unwrap().into_owned();
+    assert_eq!(
+        (field("tranStateTableOffset"), field("commitLogOffset")),
+        ("1".into(), told.physical.to_string())
+    );
+    assert_eq!(
+        (field("msgId"), field("transactionId"), field("bname")),
+        ("m".into(), "m".into(), "B".into())
+    );
+    let id = MessageId { store_host: HOST.into(), physical_offset: PhysicalOffset(told.physical) };
+    assert_eq!(field("offsetMsgId"), id.to_text());
+    let view = RecordView::parse(&command.body.pieces()[0]).unwrap();
+    assert_eq!((view.topic(), view.queue_id(), view.body()), ("T", QueueId(3), &b"m"[..]));
+    assert_eq!((view.queue_offset().0, view.physical_offset().0), (1, told.physical));
+    assert_eq!(view.property("TRANSACTION_CHECK_TIMES"), Some(&b"1"[..]));
+}
+
+/// apache/rocketmq#8311 and its like: Java counts checks that it never sent, because nobody was there or the message
+/// was immune, and then discards the message unasked.
+#[test]
+fn only_checks_that_were_sent_count() {
+    let world = World::new(|rules| rules.checks_max = 2);
+    let told = world.half("G", "m").unwrap();
+    let immune = [("PGROUP", "G"), ("CHECK_IMMUNITY_TIME_IN_SECONDS", "600")];
+    let immune = world.half_with("G", "immune", &immune).unwrap();
+    let checks = |told| world.waiting("G", told).map(|half| half.checks);
+    for _ in 0..20 {
+        world.round(TIMEOUT_MS + 1);
+    }
+    assert_eq!((checks(told), checks(immune)), (Some(0), Some(0)), "nobody is there");
+    let gone = world.join("G");
+    world.round(0);
+    assert_eq!(checks(told), Some(0), "too young");
+    for _ in 0..2 {
+        world.round(TIMEOUT_MS + 1);
+    }
+    assert_eq!((checks(told), checks(immune)), (Some(2), Some(0)));
+    world.parts().clients.leaves_production(gone.id(), "G");
+    world.round(TIMEOUT_MS + 1);
+    assert_eq!(checks(told), Some(2), "nobody is there again");
+    world.join("G");
+    world.round(TIMEOUT_MS + 1);
+    assert_eq!((checks(told), checks(immune)), (None, Some(0)), "discarded");
+    let discarded = world.stored(DISCARD_TOPIC, 0).remove(0);
+    assert_eq!((discarded.body.as_str(), discarded.flag), ("m", 7));
+    assert_eq!(discarded.property("TRANSACTION_CHECK_TIMES"), Some("2"));
+    world.round(601_000);
+    assert_eq!(checks(immune), Some(1));
+}
+
+#[test]
+fn what_was_discarded_can_wait_again() {
+    let world = World::new(|rules| rules.checks_max = 1);
+    world.half("G", "m").unwrap();
+    world.join("G");
+    world.round(TIMEOUT_MS + 1);
+    world.round(TIMEOUT_MS + 1);
+    assert_eq!(world.bodies(DISCARD_TOPIC, 0), ["m"]);
+    let store = &world.parts().store;
+    let mut units = Vec::new();
+    store.queue(DISCARD_TOPIC, QUEUE).unwrap().read_units(QueueOffset(0), 1, &mut units).unwrap();
+    let id = MessageId { store_host: HOST.into(), physical_offset: units[0].physical };
+    let resume = |id: String| {
+        world.request(json!({"msgId": id}), |request| world.parts().transactions.resume(request))
+    };
+    assert_eq!(answered(resume(id.to_text())), (0, String::new()));
+    assert_eq!(world.shared().pending().len(), 1);
+    let half = MessageId { physical_offset: PhysicalOffset(0), ..id };
+    for (id, why) in
+        [("x".into(), "the message cannot wait again"), (half.to_text(), "what is stored there is")]
+    {
+        let (code, remark) = answered(resume(id));
+        assert!(code == 1 && remark.starts_with(why), "{remark}");
+    }
+    world.round(TIMEOUT_MS + 1);
+    assert_eq!(world.shared().pending().find("G", 1).map(|half| half.checks), Some(1));
+}
+
+#[test]
+fn producers_are_asked_in_turn() {
+    let world = World::new(|_| ());
+    let peers = [world.join("G"), world.join("G")];
+    let first = world.half("G", "m").unwrap();
+    world.round(TIMEOUT_MS + 1);
+    peers[0].close("gone");
+    world.round(TIMEOUT_MS + 1);
+    assert_eq!(world.waiting("G", first).unwrap().checks, 2);
+}
+
+/// A half message may wait longer than its segment lives, and must not make a start read all that came since.
+#[test]
+fn old_halves_are_stored_anew() {
+    let mut world = World::new(|rules| rules.renew_behind = 4);
+    let told = world.half("G", "m").unwrap();
+    world.join("G");
+    world.round(TIMEOUT_MS + 1);
+    world.round(19 * HOUR_MS);
+    let half = world.waiting("G", told).unwrap();
+    assert_eq!((half.offset, half.first, half.checks), (1, 0, 2), "by age");
+    for body in 0..12 {
+        let other = world.half("G", &body.to_string()).unwrap();
+        world.end("G", other, ROLLBACK, false).unwrap();
+    }
+    let gone = world.half("offline", "x").unwrap();
+    world.round(0);
+    let half = world.waiting("G", told).unwrap();
+    assert_eq!((half.offset, half.first, half.checks), (15, 0, 2), "by distance");
+    assert_eq!(world.waiting("offline", gone).unwrap().offset, 14);
+    let anew = world.stored(HALF_TOPIC, 0).pop().unwrap();
+    assert_eq!((anew.property("TRANSACTION_CHECK_TIMES"), anew.flag), (Some("2"), 7));
+    world.close();
+    world.open();
+    let again = world.waiting("G", told).unwrap();
+    assert_eq!((again.offset, again.first, again.checks), (15, 0, 2));
+    assert_eq!(world.shared().pending().len(), 2);
+    // Its producer may know the first place, or that of its copy, from a check.
+    let copy = Told { offset: half.offset, physical: half.physical };
+    assert_eq!(world.waiting("G", copy), Some(again));
+    world.end("G", copy, COMMIT, true).unwrap();
+    assert_eq!(world.bodies("T", 3), ["m"]);
+}
+
+#[test]
+fn a_half_that_was_stored_anew_ends_by_its_first_place() {
+    let world = World::new(|_| ());
+    let told = world.half("G", "m").unwrap();
+    world.round(19 * HOUR_MS);
+    assert_eq!(world.waiting("G", told).unwrap().offset, 1);
+    assert_eq!(answered(world.end("G", told, COMMIT, false)), (0, String::new()));
+    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_TOPIC, 0)), (1, vec!["0".into(), "1".into()]));
+    assert_eq!(world.shared().pending().len(), 0);
+}
+
+/// A crash that tears the log between a committed message and its op.
+#[test]
+fn a_lost_op_is_stored_again() {
+    let mut world = World::new(|_| ());
+    let told = world.half("G", "m").unwrap();
+    let other = world.half("G", "other").unwrap();
+    let record = world.parts().store.record_at(PhysicalOffset(told.physical)).unwrap();
+    let message = rewrite::committed(&RecordView::parse(&record).unwrap()).unwrap();
+    world.parts().puts.put_as_is(&message).unwrap();
+    world.open();
+    assert_eq!((world.waiting("G", told), world.bodies(OP_TOPIC, 0)), (None, vec!["0".into()]));
+    assert!(world.waiting("G", other).is_some());
+    world.open();
+    assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (1, 1));
+}
+
+/// What a Java broker leaves: ops of several halves, halves that it stored anew because they were immune, checks that
+/// it counted and did not send.
+#[test]
+fn goes_on_where_java_stopped() {
+    let mut world = World::new(|_| ());
+    let halves: Vec<_> = (0..6).map(|at| world.half("G", &at.to_string()).unwrap()).collect();
+    let put = |properties: &[(&str, &str)]| {
+        let mut text = b"PGROUP\x01G\x02REAL_TOPIC\x01T\x02REAL_QID\x013\x02".to_vec();
+        for (name, value) in properties {
+            properties::append(&mut text, name, value.as_bytes());
+        }
+        let draft = Draft { topic: HALF_TOPIC, properties: &text, ..rewrite::op("java", HOST.into(), 1) };
+        let appended = world.parts().puts.put_as_is(&draft).unwrap();
+        Told { offset: appended.queue_offset.0, physical: appended.physical.0 }
+    };
+    let immune = ("CHECK_IMMUNITY_TIME_IN_SECONDS", "600");
+    let ended = put(&[immune, ("TRAN_PREPARED_QUEUE_OFFSET", "4"), ("TRANSACTION_CHECK_TIMES", "9")]);
+    let waits = put(&[immune, ("TRAN_PREPARED_QUEUE_OFFSET", "3"), ("TRANSACTION_CHECK_TIMES", "9")]);
+    let checked = put(&[("TRANSACTION_CHECK_TIMES", "15")]);
+    for body in ["0,1,1,", "2", "4,", "x,,99999999999999999999,77,"] {
+        world.parts().puts.put_as_is(&rewrite::op(body, HOST.into(), 1)).unwrap();
+    }
+    let progress = Progress { half: QueueOffset(1), ..Progress::default() };
+    world.shared().commit(progress);
+    world.parts().offsets.save().unwrap();
+    world.open();
+    let checks = |told| world.waiting("G", told).map(|half| half.checks);
+    assert_eq!([0, 1, 2, 4].map(|at: usize| checks(halves[at])), [None; 4]);
+    assert_eq!((checks(halves[5]), checks(ended)), (Some(0), None));
+    assert_eq!((checks(waits), checks(checked)), (Some(0), Some(14)));
+    assert_eq!(world.waiting("G", halves[3]).map(|half| half.offset), Some(waits.offset));
+}
+
+#[test]
+fn offsets_follow_the_first_half_that_waits() {
+    let mut world = World::new(|_| ());
+    let committed = |world: &World| {
+        let get = |topic| world.parts().offsets.get(GROUP, topic, QUEUE).unwrap_or_default().0;
+        (get(HALF_TOPIC), get(OP_TOPIC))
+    };
+    let halves: Vec<_> = (0..5).map(|at| world.half("G", &at.to_string()).unwrap()).collect();
+    for at in [0, 1, 3] {
+        world.end("G", halves[at], ROLLBACK, false).unwrap();
+    }
+    world.close();
+    assert_eq!(committed(&world), (2, 0));
+    world.open();
+    assert_eq!(world.shared().pending().len(), 2);
+    world.end("G", halves[2], COMMIT, false).unwrap();
+    world.end("G", halves[4], COMMIT, false).unwrap();
+    let late = world.half("G", "late").unwrap();
+    world.close();
+    assert_eq!(committed(&world), (5, 5));
+    world.open();
+    assert!(world.shared().pending().len() == 1 && world.waiting("G", late).is_some());
+    world.end("G", late, ROLLBACK, false).unwrap();
+    world.close();
+    assert_eq!(committed(&world), (6, 6));
+}
+
+/// An offset on the disk must not be ahead of the log on the disk: nobody would look at the half message again.
+#[test]
+fn offsets_wait_for_the_log() {
+    let mut world = World::new(|_| ());
+    let told = world.half("G", "m").unwrap();
+    world.parts().store.flush().unwrap();
+    world.disk.faults().fsync_fails.store(true, Ordering::Relaxed);
+    world.end("G", told, COMMIT, false).unwrap();
+    for _ in 0..3 {
+        world.shared().note_progress();
+    }
+    world.parts().transactions.commit_progress();
+    world.parts().offsets.save().unwrap();
+    world.parts = None;
+    world.disk.faults().fsync_fails.store(false, Ordering::Relaxed);
+    world.disk.lose_power(1);
+    world.open();
+    let waits = world.waiting("G", told).is_some();
+    assert_ne!(waits, world.bodies("T", 3) == ["m"]);
+}
+
+#[tokio::test]
+async fn with_sync_flush_the_end_waits_for_the_disk() {
+    let world = World::new(|rules| rules.sync_flush_timeout = Some(Duration::from_secs(5)));
+    for (fails, code) in [(false, 0), (true, 10)] {
+        let told = world.half("G", "m").unwrap();
+        world.disk.faults().fsync_fails.store(fails, Ordering::Relaxed);
+        let Ok(Answer::Later(answer)) = world.end("G", told, COMMIT, false) else { panic!("at once") };
+        assert_eq!(answer.await.code, code);
+    }
+}
+
+/// A group that answers nothing is not drowned, and does not keep others waiting.
+#[test]
+fn checks_are_paced_by_answers() {
+    let world = World::new(|_| ());
+    let told: Vec<_> = (0..600).map(|at| world.half("slow", &at.to_string()).unwrap()).collect();
+    let quick = world.half("quick", "x").unwrap();
+    world.join("slow");
+    world.join("quick");
+    let now = now_ms() + TIMEOUT_MS + 1;
+    let shared = world.shared();
+    let sent = || told.iter().filter(|told| world.waiting("slow", **told).unwrap().checks > 0).count();
+    let all = |now| while shared.step(now) == Step::Worked {};
+    shared.begin_round();
+    all(now);
+    assert_eq!((sent(), world.waiting("quick", quick).unwrap().checks), (256, 1));
+    for told in &told[..100] {
+        world.end("slow", *told, 0, true).unwrap();
+    }
+    assert_eq!(shared.step(now), Step::Worked);
+    all(now);
+    assert_eq!((sent(), shared.step(now)), (356, Step::Waits));
+    // Those that were asked long ago are not waited for.
+    all(now + 2_000);
+    assert_eq!(sent(), 600);
+    assert_eq!(shared.step(now + 4_000), Step::Done);
+}
