@@ -12,8 +12,9 @@ go mod download || fail "the modules that go.sum pins cannot be fetched"
 go vet ./... || fail "the suite does not compile"
 
 start_namesrv
-start_broker go-suite
+# The stock delay levels; short times for transactions, and what Java has switched off by default.
+start_broker go-suite transactionTimeOut=3000 transactionCheckInterval=1000 transactionOpBatchInterval=500 enablePropertyFilter=true traceTopicEnable=true
 
 # The client keeps broadcasting offsets in files, in a folder whose variable only `env` can name.
-env NAMESRV_ADDR="$NAMESRV_ADDR" BROKER_ADDR="$BROKER_ADDR" ROCKETMQ_GO_LOG_LEVEL="${ROCKETMQ_GO_LOG_LEVEL:-fatal}" \
-  "rocketmq.client.localOffsetStoreDir=$WORK/offsets" go test -count=1 -timeout 110s -v "$@" ./...
+env NAMESRV_ADDR="$NAMESRV_ADDR" BROKER_ADDR="$BROKER_ADDR" COMPAT_TARGET="$TARGET" ROCKETMQ_GO_LOG_LEVEL="${ROCKETMQ_GO_LOG_LEVEL:-fatal}" \
+  "rocketmq.client.localOffsetStoreDir=$WORK/offsets" go test -count=1 -parallel 16 -timeout 240s -v "$@" ./...

@@ -6,6 +6,7 @@
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `overload`: sends that are refused while the disk is behind
 //! - `retry`: messages that come back, and dead letters
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
@@ -24,6 +25,7 @@ mod groups;
 mod heartbeat;
 mod offsets;
 mod order_lock;
+mod overload;
 mod persist;
 mod positions;
 mod pull;
@@ -57,6 +59,7 @@ use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
 use order_lock::OrderLocks;
+use overload::Admission;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
@@ -86,10 +89,10 @@ pub struct Settings {
     pub sends: SendRules,
     /// How messages are given.
     pub pulls: PullRules,
-    /// How messages are delayed.
-    pub delays: DelayRules,
     /// How transactions are treated.
     pub transactions: TransactionRules,
+    /// How messages are delayed.
+    pub delays: DelayRules,
     /// What tools are told.
     pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
@@ -115,9 +118,9 @@ pub struct Broker {
     positions: Positions,
     pulls: Pulls,
     sends: Sends,
+    transactions: Transactions,
     recalls: Recalls,
     delay_thread: Arc<DelayThread>,
-    transactions: Transactions,
     retries: Retries,
     replies: Replies,
 }
@@ -133,8 +136,8 @@ impl Broker {
             topics,
             sends,
             pulls,
-            delays,
             transactions,
+            delays,
             admin,
             auto_create_groups,
             memory_bytes,
@@ -160,6 +163,7 @@ impl Broker {
         let puts =
             Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
         let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
+        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
@@ -195,7 +199,7 @@ impl Broker {
             recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
             delay_thread,
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
-            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), admission, sends),
             retries,
             topics,
             groups,
@@ -258,9 +262,9 @@ impl Broker {
             codes::SEND_MESSAGE | codes::SEND_MESSAGE_V2 | codes::SEND_BATCH_MESSAGE => {
                 self.sends.handle(request)
             }
-            codes::RECALL_MESSAGE => self.recalls.handle(request),
             codes::END_TRANSACTION => self.transactions.end(request),
             codes::RESUME_CHECK_HALF_MESSAGE => self.transactions.resume(request),
+            codes::RECALL_MESSAGE => self.recalls.handle(request),
             codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
                 self.replies.handle(&self.sends, request)
             }

@@ -4,7 +4,7 @@
 //! Java: `MessageStore#putMessage` with its `PutMessageHook`s.
 
 use crate::{
-    delay::{self, Delays, Waiting},
+    delay::{self, Delays},
     refusal::Refusal,
     stats::Stats,
     topics::{TopicQueue, Topics},
@@ -66,7 +66,14 @@ impl Puts {
     /// # Errors
     /// [`Refusal`] if the store takes it not, or its delivery time is none.
     pub(crate) fn put(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
-        let Some((waiting, properties)) = self.waiting(draft)? else { return self.put_as_is(draft) };
+        if !delay::is_delayed(draft.properties) {
+            return self.put_as_is(draft);
+        }
+        let mut properties = draft.properties.to_vec();
+        let target = (draft.topic, draft.queue_id);
+        let Some(waiting) = self.shared.delays.redirect(target, &mut properties)? else {
+            return self.put_as_is(draft);
+        };
         let draft =
             Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
         let appended = self.put_coded(&draft, waiting.tags_code)?;
@@ -88,7 +95,12 @@ impl Puts {
     /// # Errors
     /// As [`Self::put`].
     pub(crate) fn put_with(&self, draft: &Draft<'_>, behind: &Draft<'_>) -> Result<[Appended; 2], Refusal> {
-        let Some((waiting, properties)) = self.waiting(draft)? else {
+        if !delay::is_delayed(draft.properties) {
+            return self.put_as_is_with(draft, behind);
+        }
+        let mut properties = draft.properties.to_vec();
+        let target = (draft.topic, draft.queue_id);
+        let Some(waiting) = self.shared.delays.redirect(target, &mut properties)? else {
             return self.put_as_is_with(draft, behind);
         };
         let draft =
@@ -96,16 +108,6 @@ impl Puts {
         let appended = self.put_both((&draft, waiting.tags_code), behind)?;
         self.shared.delays.arrived(waiting.due_ms, appended[0].queue_offset.0);
         Ok(appended)
-    }
-
-    /// Where a message waits, and with which properties, if these ask for a later delivery.
-    fn waiting(&self, draft: &Draft<'_>) -> Result<Option<(Waiting, Vec<u8>)>, Refusal> {
-        if !delay::is_delayed(draft.properties) {
-            return Ok(None);
-        }
-        let mut properties = draft.properties.to_vec();
-        let waiting = self.shared.delays.redirect((draft.topic, draft.queue_id), &mut properties)?;
-        Ok(waiting.map(|waiting| (waiting, properties)))
     }
 
     /// Stores a message as [`Self::put_as_is`] does, and `behind` directly behind it in the log: both or none.

@@ -82,6 +82,9 @@ pub(crate) enum Refusal {
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
+    /// The group may not consume this topic.
+    #[error("the consumer group[{0}] is forbidden for topic[{1}]")]
+    TopicForbidden(String, String),
     /// The group may not broadcast.
     #[error("the consumer group[{0}] can not consume by broadcast way")]
     BroadcastForbidden(String),
@@ -154,6 +157,7 @@ impl Refusal {
             | Self::TopicNotReadable(_)
             | Self::TopicNotWritable(_)
             | Self::GroupForbidden(_)
+            | Self::TopicForbidden(..)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
             Self::NoTopic(_)
@@ -231,6 +235,11 @@ mod tests {
             (Refusal::CommitOfNoGroup("g".into()), 26, "Group g not exist!"),
             (Refusal::CommitInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
+            (
+                Refusal::TopicForbidden("g".into(), "X".into()),
+                16,
+                "the consumer group[g] is forbidden for topic[X]",
+            ),
             (
                 Refusal::BroadcastForbidden("g".into()),
                 16,

@@ -108,6 +108,16 @@ pub struct StoreFiles {
     pub consume_queue_flush_thorough_interval_ms: u64,
     /// `maxMessageSize`: longest body, in bytes.
     pub max_message_bytes: u32,
+    /// `messageIndexEnable`: messages can be found by their keys.
+    pub index: bool,
+    /// `maxHashSlotNum`: slots in an index file.
+    pub index_slots: u32,
+    /// `maxIndexNum`: entries in an index file, and one.
+    pub index_entries: u32,
+    /// `maxMsgsNumBatch`: messages in one answer to those who look for a key.
+    pub key_query_max: u32,
+    /// `defaultQueryMaxNum`: the same for a unique key.
+    pub unique_query_max: u32,
     /// `checkCRCOnRecover`: compare bodies with their checksums after a crash.
     pub check_crc_on_recover: bool,
 }
@@ -142,6 +152,21 @@ pub struct Sends {
     pub stores_replies: bool,
 }
 
+/// How transactions are treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transactions {
+    /// `transactionTimeOut`: younger half messages are not checked, in milliseconds.
+    pub timeout_ms: u64,
+    /// `transactionCheckInterval`: milliseconds between two checks of a half message.
+    pub check_interval_ms: u64,
+    /// `transactionCheckMax`: checks before a half message is discarded.
+    pub checks_max: u32,
+    /// `rejectTransactionMessage`: none are taken.
+    pub rejected: bool,
+    /// `fileReservedTime`: how long the log keeps what is in it, in hours.
+    pub reserved_hours: u64,
+}
+
 /// How messages are delayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delays {
@@ -159,21 +184,6 @@ pub struct Delays {
     pub recall: bool,
     /// `allowRecallWhenBrokerNotWriteable`.
     pub recall_when_not_writable: bool,
-}
-
-/// How transactions are treated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transactions {
-    /// `transactionTimeOut`: younger half messages are not checked, in milliseconds.
-    pub timeout_ms: u64,
-    /// `transactionCheckInterval`: milliseconds between two checks of a half message.
-    pub check_interval_ms: u64,
-    /// `transactionCheckMax`: checks before a half message is discarded.
-    pub checks_max: u32,
-    /// `rejectTransactionMessage`: none are taken.
-    pub rejected: bool,
-    /// `fileReservedTime`: how long the log keeps what is in it, in hours.
-    pub reserved_hours: u64,
 }
 
 /// How pulls are answered.
@@ -394,6 +404,11 @@ impl BrokerSettings {
             consume_queue_flush_least_pages: all.number("flushConsumeQueueLeastPages"),
             consume_queue_flush_thorough_interval_ms: all.number("flushConsumeQueueThoroughInterval"),
             max_message_bytes: all.number("maxMessageSize"),
+            index: all.flag("messageIndexEnable"),
+            index_slots: all.number("maxHashSlotNum"),
+            index_entries: all.number("maxIndexNum"),
+            key_query_max: all.number("maxMsgsNumBatch"),
+            unique_query_max: all.number("defaultQueryMaxNum"),
             check_crc_on_recover: all.flag("checkCRCOnRecover"),
         }
     }
@@ -424,6 +439,19 @@ impl BrokerSettings {
         }
     }
 
+    /// How transactions are treated.
+    #[must_use]
+    pub fn transactions(&self) -> Transactions {
+        let all = &self.0;
+        Transactions {
+            timeout_ms: all.number("transactionTimeOut"),
+            check_interval_ms: all.number("transactionCheckInterval"),
+            checks_max: all.number("transactionCheckMax"),
+            rejected: all.flag("rejectTransactionMessage"),
+            reserved_hours: all.number("fileReservedTime"),
+        }
+    }
+
     /// How messages are delayed.
     #[must_use]
     pub fn delays(&self) -> Delays {
@@ -436,19 +464,6 @@ impl BrokerSettings {
             save_interval_ms: all.number("timerFlushIntervalMs"),
             recall: all.flag("recallMessageEnable"),
             recall_when_not_writable: all.flag("allowRecallWhenBrokerNotWriteable"),
-        }
-    }
-
-    /// How transactions are treated.
-    #[must_use]
-    pub fn transactions(&self) -> Transactions {
-        let all = &self.0;
-        Transactions {
-            timeout_ms: all.number("transactionTimeOut"),
-            check_interval_ms: all.number("transactionCheckInterval"),
-            checks_max: all.number("transactionCheckMax"),
-            rejected: all.flag("rejectTransactionMessage"),
-            reserved_hours: all.number("fileReservedTime"),
         }
     }
 

@@ -9,7 +9,7 @@ use oxmq_broker::{
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
-use oxmq_store::{FlushMode, Store, StoreConfig};
+use oxmq_store::{FlushMode, IndexConfig, Store, StoreConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -22,6 +22,12 @@ use tracing::{error, info, warn};
 
 /// Bytes of a consume queue unit, in which Java counts how much a pull may look at.
 const UNIT_BYTES: usize = 20;
+
+/// The share of the memory that may hold messages which are not on the disk yet: below that at which Linux stops whoever
+/// writes (`vm.dirty_ratio`, a fifth).
+const UNFLUSHED_SHARE: u64 = 8;
+/// So much may wait on the smallest machine.
+const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 
 /// Runs a name server until it is told to stop.
 pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
@@ -139,6 +145,11 @@ impl RunningBroker {
         config.commit_log_dir.clone_from(&files.commit_log_dir);
         config.segment_size_bytes = files.segment_bytes;
         config.consume_queue_file_size_bytes = files.consume_queue_file_bytes;
+        config.index = files.index.then(|| IndexConfig {
+            dir: files.root_dir.join("index"),
+            slots: files.index_slots,
+            entries: files.index_entries,
+        });
         config.flush = match files.flush_type {
             FlushType::Sync => FlushMode::Sync,
             FlushType::Async => FlushMode::Async {
@@ -178,6 +189,7 @@ impl RunningBroker {
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
                     waits_for_slave: identity.role == BrokerRole::SyncMaster,
+                    unflushed_max_bytes: (memory_bytes() / UNFLUSHED_SHARE).max(UNFLUSHED_MAX_LEAST_BYTES),
                     sync_flush_timeout,
                 },
                 pulls: PullRules {
@@ -192,16 +204,6 @@ impl RunningBroker {
                     bytes_max: pulls.max_bytes_in_memory as usize,
                     units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
                 },
-                delays: DelayRules {
-                    levels,
-                    timer: delays.timer,
-                    timer_max_ms: milliseconds(delays.timer_max_delay_seconds.saturating_mul(1_000)),
-                    timer_precision_ms: milliseconds(delays.timer_precision_ms),
-                    save_period: Duration::from_millis(delays.save_interval_ms),
-                    recall: delays.recall,
-                    recall_when_not_writable: delays.recall_when_not_writable,
-                    broker: identity.broker_name.clone(),
-                },
                 transactions: TransactionRules {
                     timeout_ms: i64::try_from(transactions.timeout_ms).unwrap_or(i64::MAX),
                     check_interval: Duration::from_millis(transactions.check_interval_ms),
@@ -212,10 +214,22 @@ impl RunningBroker {
                     sync_flush_timeout,
                     ..TransactionRules::new(identity.broker_name.clone(), store_host)
                 },
+                delays: DelayRules {
+                    levels,
+                    timer: delays.timer,
+                    timer_max_ms: milliseconds(delays.timer_max_delay_seconds.saturating_mul(1_000)),
+                    timer_precision_ms: milliseconds(delays.timer_precision_ms),
+                    save_period: Duration::from_millis(delays.save_interval_ms),
+                    recall: delays.recall,
+                    recall_when_not_writable: delays.recall_when_not_writable,
+                    broker: identity.broker_name.clone(),
+                },
                 admin: AdminRules {
                     address: format!("{ip1}:{port}"),
                     commit_log_dir: files.commit_log_dir.clone(),
                     consume_queue_dir,
+                    key_query_max: files.key_query_max as usize,
+                    unique_query_max: files.unique_query_max as usize,
                     server_side_reset: settings.consumers().server_side_reset,
                     accepts_sends_from_ms: sends.accept_from_ms,
                     configuration: Arc::new(LiveSettings::new(settings.clone(), config_file)),

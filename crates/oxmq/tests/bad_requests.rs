@@ -262,7 +262,7 @@ fn delays_that_are_none() {
         ("TIMER_DELAY_SEC=9223372036854775807", 13, timer),
         ("TIMER_DELIVER_MS=9223372036854775807", 13, timer),
         ("TIMER_DELIVER_MS=5 TIMER_DEL_UNIQKEY=T+k", 13, timer),
-        // It would be delayed when it is committed, and then it is too late.
+        // It is delayed when it is committed; what cannot be delayed is refused at once.
         ("TRAN_MSG=true DELAY=text", 1, "the delay level \"text\" is no number"),
         ("TRAN_MSG=true TIMER_DELAY_SEC=259201", 13, timer),
     ] {
@@ -386,6 +386,29 @@ fn a_consumer_that_never_reads() {
         stop.shutdown(std::net::Shutdown::Both).unwrap();
     });
     broker.connect().pull("T", 0, 0).is(0, "FOUND");
+}
+
+/// Each send wakes those who wait for it. If they are many, and take nothing of what they are given, that is theirs alone.
+#[test]
+fn a_consumer_that_waits_and_never_reads() {
+    let broker = Broker::start("");
+    let mut wire = broker.connect();
+    wire.ask(&send("T", 0, "", "x")).is(0, "");
+    let mut dead = broker.connect();
+    let held = pull("T", 0, 1).with("sysFlag", 6).with("suspendTimeoutMillis", 15_000);
+    let requests: Vec<u8> = (0..10_000).flat_map(|opaque| frame(dead.encoding, opaque, &held)).collect();
+    dead.stream.write_all(&requests).unwrap();
+    // It is answered behind all of them.
+    dead.ask(&send("Other", 0, "", "x")).is(0, "");
+    let mut longest = Duration::ZERO;
+    for _ in 0..500 {
+        let asked = Instant::now();
+        wire.ask(&send("T", 0, "", vec![1; 30_000])).is(0, "");
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(longest < Duration::from_secs(1), "a send waited {longest:?}");
+    let memory = broker.process.as_ref().unwrap().anonymous_memory();
+    assert!(memory < 64 << 20, "{memory} bytes");
 }
 
 /// What is refused leaves no trace among the topics.

@@ -200,16 +200,6 @@ request_headers! {
         max_bytes: Option<i32> = b"maxMsgBytes",
     }
 
-    /// RECALL_MESSAGE (370). Java: `RecallMessageRequestHeader`.
-    RecallMessage<'a> {
-        /// Producer group.
-        producer_group: Option<Cow<'a, str>> = b"producerGroup",
-        /// Topic.
-        topic: Cow<'a, str> = b"topic",
-        /// What the answer to the send called `recallHandle`.
-        handle: Cow<'a, str> = b"recallHandle",
-    }
-
     /// END_TRANSACTION (37). Java: `EndTransactionRequestHeader`.
     EndTransaction<'a> {
         /// Producer group.
@@ -228,6 +218,16 @@ request_headers! {
     ResumeCheckHalfMessage<'a> {
         /// Offset message id.
         message_id: Cow<'a, str> = b"msgId",
+    }
+
+    /// RECALL_MESSAGE (370). Java: `RecallMessageRequestHeader`.
+    RecallMessage<'a> {
+        /// Producer group.
+        producer_group: Option<Cow<'a, str>> = b"producerGroup",
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// What the answer to the send called `recallHandle`.
+        handle: Cow<'a, str> = b"recallHandle",
     }
 
     /// GET_MAX_OFFSET (30), GET_MIN_OFFSET (31), GET_EARLIEST_MSG_STORETIME (32).

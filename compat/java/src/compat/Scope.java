@@ -1,31 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 package compat;
 
+import java.io.StringReader;
 import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.netty.NettyClientConfig;
 import org.apache.rocketmq.remoting.netty.NettyRemotingClient;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** What one case works with: its own names, its clients (ended with the case) and raw requests to the servers. */
 final class Scope implements AutoCloseable {
     static final int QUERY_CONSUMER_OFFSET = 14;
+    private static final int GET_MAX_OFFSET = 30;
     static final int UPDATE_AND_CREATE_TOPIC = 17;
+    private static final int GET_BROKER_CONFIG = 26;
+
+    /** Whether the server is OxMQ: it keeps some promises that the Java broker does not make. */
+    static final boolean OXMQ = System.getProperty("compat.target", "oxmq").equals("oxmq");
+    /** How late a message may be stored after its time, in ms. */
+    static final long LATENESS_MS_MAX = OXMQ ? 200 : 1000;
 
     private static final AtomicInteger INSTANCES = new AtomicInteger();
 
@@ -63,8 +81,13 @@ final class Scope implements AutoCloseable {
         return topic;
     }
 
+    /** Has {@code end} called at the end of the case. */
+    void atEnd(Runnable end) {
+        ends.add(end);
+    }
+
     /** Every client gets a connection of its own, as in processes of their own. */
-    private <C extends ClientConfig> C own(C client) {
+    <C extends ClientConfig> C own(C client) {
         client.setNamesrvAddr(namesrv);
         client.setInstanceName("compat" + INSTANCES.incrementAndGet());
         client.setVipChannelEnabled(false);
@@ -87,14 +110,35 @@ final class Scope implements AutoCloseable {
         return producer;
     }
 
+    /** A producer of transactions that is not started yet. */
+    TransactionMQProducer transactions(String group, TransactionListener listener) {
+        TransactionMQProducer producer = own(new TransactionMQProducer(name(group)));
+        producer.setSendMsgTimeout(10_000);
+        producer.setTransactionListener(listener);
+        ends.add(producer::shutdown);
+        return producer;
+    }
+
     /** A push consumer that is not started yet and begins a new group at the first message. */
-    DefaultMQPushConsumer consumer(String group, String topic, String expression, Received received) throws Exception {
+    DefaultMQPushConsumer consumer(String group, String topic, String expression, MessageListenerConcurrently listener) throws Exception {
+        DefaultMQPushConsumer consumer = newConsumer(group, topic, expression);
+        consumer.registerMessageListener(listener);
+        return consumer;
+    }
+
+    /** The same with an orderly listener. */
+    DefaultMQPushConsumer orderly(String group, String topic, MessageListenerOrderly listener) throws Exception {
+        DefaultMQPushConsumer consumer = newConsumer(group, topic, "*");
+        consumer.registerMessageListener(listener);
+        return consumer;
+    }
+
+    private DefaultMQPushConsumer newConsumer(String group, String topic, String expression) throws Exception {
         DefaultMQPushConsumer consumer = own(new DefaultMQPushConsumer(name(group)));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setConsumeThreadMin(2);
         consumer.setConsumeThreadMax(2);
         consumer.subscribe(topic, expression);
-        consumer.registerMessageListener(received);
         ends.add(consumer::shutdown);
         return consumer;
     }
@@ -125,6 +169,56 @@ final class Scope implements AutoCloseable {
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         ends.add(consumer::shutdown);
         return consumer;
+    }
+
+    /** A started admin client. */
+    DefaultMQAdminExt admin() throws Exception {
+        DefaultMQAdminExt admin = own(new DefaultMQAdminExt());
+        admin.setAdminExtGroup(name("admin"));
+        admin.start();
+        ends.add(admin::shutdown);
+        return admin;
+    }
+
+    /** What the broker says about its own configuration. */
+    String setting(String key) throws Exception {
+        Properties settings = new Properties();
+        settings.load(new StringReader(new String(call(GET_BROKER_CONFIG, fields(), null).getBody(), StandardCharsets.UTF_8)));
+        Check.that("the broker tells " + key, settings.containsKey(key));
+        return settings.getProperty(key);
+    }
+
+    /** The delay of each level in ms; level 1 is at 0. */
+    long[] delays() throws Exception {
+        return Arrays.stream(setting("messageDelayLevel").trim().split(" +")).mapToLong(text -> {
+            long unit = Map.of('s', 1000L, 'm', 60_000L, 'h', 3_600_000L, 'd', 86_400_000L).get(text.charAt(text.length() - 1));
+            return unit * Long.parseLong(text.substring(0, text.length() - 1));
+        }).toArray();
+    }
+
+    /** How many messages a topic has ever got, over all its queues: the sum of their ends. */
+    long end(String topic, int queues) throws Exception {
+        long sum = 0;
+        for (int queue = 0; queue < queues; queue++) {
+            sum += Long.parseLong(call(GET_MAX_OFFSET, fields("topic", topic, "queueId", queue), null).getExtFields().get("offset"));
+        }
+        return sum;
+    }
+
+    /** All messages of a queue, as a pull consumer sees them, beginning at the queue's first. */
+    @SuppressWarnings("deprecation")
+    static List<MessageExt> contents(DefaultMQPullConsumer puller, MessageQueue queue) throws Exception {
+        List<MessageExt> found = new ArrayList<>();
+        for (long offset = 0; ; ) {
+            PullResult result = puller.pull(queue, "*", offset, 32);
+            if (result.getPullStatus() == PullStatus.FOUND) {
+                found.addAll(result.getMsgFoundList());
+            }
+            if (result.getNextBeginOffset() == offset) {
+                return found;
+            }
+            offset = result.getNextBeginOffset();
+        }
     }
 
     /** The queues of {@code topic} that a push consumer works on now. */

@@ -8,6 +8,7 @@ use crate::{
     groups::Groups,
     heartbeat::Heartbeats,
     offsets::Offsets,
+    overload::Admission,
     puts::Puts,
     refusal::Refusal,
     retry::Retries,
@@ -81,6 +82,7 @@ impl Fixture {
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
             waits_for_slave: false,
+            unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,
         };
         let pulls = PullRules {
@@ -103,10 +105,11 @@ impl Fixture {
             TransactionRules::new("B".into(), sends.store_host),
         )
         .unwrap();
+        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(topics.clone(), puts, retries, transactions, sends),
+            sends: Sends::new(topics.clone(), puts, retries, transactions, admission, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),
             pulls: Pulls::new(
                 (store, topics.clone(), groups.clone()),

@@ -269,6 +269,25 @@ fn a_transaction_ends_once() {
     assert_eq!(world.parts().store.max_physical(), before);
 }
 
+/// The producer's own end and its answer to a check come over two connections.
+#[test]
+fn of_two_ends_at_once_one_wins() {
+    let world = World::new(|_| ());
+    for at in 0..200 {
+        let told = world.half("G", &at.to_string()).unwrap();
+        let end = |outcome, from_check| answered(world.end("G", told, outcome, from_check)).1.is_empty();
+        let [one, other] = std::thread::scope(|scope| {
+            let one = scope.spawn(|| end(COMMIT, false));
+            let other = end(if at % 2 == 0 { COMMIT } else { ROLLBACK }, true);
+            [one.join().unwrap(), other]
+        });
+        assert!(one ^ other);
+        let arrived = world.bodies("T", 3).iter().filter(|body| **body == at.to_string()).count();
+        assert_eq!(arrived, usize::from(one || at % 2 == 0), "{at}");
+    }
+    assert_eq!(world.bodies(OP_TOPIC, 0).len(), 200);
+}
+
 #[test]
 fn ends_that_are_refused_change_nothing() {
     let world = World::new(|_| ());
