@@ -153,7 +153,7 @@ fn a_tutorial_cluster_file_is_understood() {
         "storePathConsumeQueue",
         "storePathIndex",
     ];
-    let not_yet = ["diskMaxUsedSpaceRatio"];
+    let not_yet = ["diskMaxUsedSpaceRatio", "fileReservedTime"];
     assert_eq!(notices, [Notice::Ignored(ignored.to_vec()), Notice::NotYet(not_yet.to_vec())]);
 
     let identity = settings.identity();

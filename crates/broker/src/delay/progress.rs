@@ -64,6 +64,8 @@ pub(crate) struct TimerCheck {
     changes: i64,
 }
 
+/// No queue has a higher number.
+const LEVELS_MAX: u32 = 65_536;
 /// Java maps a page of this size.
 const TIMER_CHECK_FILE: u64 = 4096;
 
@@ -184,6 +186,10 @@ impl Files {
         let offsets = persist::load::<DelayOffsets>(&path)?.unwrap_or_default();
         let mut next: BTreeMap<u32, u64> = levels.map(|level| (level, 0)).collect();
         for (level, offset) in offsets.offset_table {
+            if !(1..=LEVELS_MAX).contains(&level) {
+                warn!(level, "delayOffset.json has a level that cannot be");
+                continue;
+            }
             next.insert(level, u64::try_from(offset).unwrap_or(0));
         }
 

@@ -288,6 +288,134 @@ impl World for FakeWorld {
     }
 }
 
+/// `config/timercheck` of a Java broker 5.3.3 that was closed.
+const TIMER_CHECK: &str = "000001a1fcd866f8000000000000013800000000000000060000000000000006\
+                           0000000000000000000001a1fcd86747000000000000002a";
+/// Its first number: slots before this time are delivered.
+const READ_MS: i64 = 1_795_243_403_000;
+
+fn timer_check() -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&TIMER_CHECK[2 * at..2 * at + 2], 16).unwrap();
+    let mut page: Vec<u8> = (0..56).map(byte).collect();
+    page.resize(4096, 0);
+    page
+}
+
+#[test]
+fn goes_on_where_a_java_broker_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::create_dir_all(dir.path().join("timerlog")).unwrap();
+    std::fs::write(dir.path().join("timerwheel"), "").unwrap();
+    std::fs::write(config.join("timercheck"), timer_check()).unwrap();
+    let offsets = "{\n\t\"dataVersion\":{\"counter\":2,\"stateVersion\":0,\"timestamp\":7},\n\
+                   \t\"offsetTable\":{1:1,0:9,19:0\n\t}\n}";
+    std::fs::write(config.join("delayOffset.json"), offsets).unwrap();
+
+    let (rules, files, world) = (DelayRules::default(), Files::new(dir.path()), FakeWorld::default());
+    let send = |id, at_ms, name: &str, value: i64| {
+        world.now_ms.set(at_ms);
+        world.send(id, text(&[(name, &value.to_string())]), &rules).unwrap();
+    };
+    let sent_ms = READ_MS - 10_000;
+    send(0, sent_ms, "DELAY", 1);
+    send(1, sent_ms, "DELAY", 1);
+    // Of the timer's queue Java has read six messages: delivered are those of slots before the time that it gives.
+    for (id, due_ms) in [(2, -5_000), (3, 0), (4, 1), (5, 500), (6, 1_000), (7, 9_000)] {
+        send(id, sent_ms, "TIMER_DELIVER_MS", READ_MS + due_ms);
+    }
+    // What it has not read is pending, whenever it is due.
+    send(8, sent_ms, "TIMER_DELIVER_MS", READ_MS - 3_000);
+
+    world.now_ms.set(READ_MS + 20_000);
+    let (mut engine, mut version) = files.load(&rules, SIZES, 1..19, &world).unwrap();
+    let run = |engine: &mut Engine| while engine.step(&world) == Next::Now {};
+    run(&mut engine);
+    let came = |from: usize| -> Vec<usize> {
+        let log = world.log.borrow();
+        let ids = log[from..].iter().filter_map(|entry| match entry {
+            Entry::Delivered { id, .. } => Some(*id),
+            Entry::Waits { .. } => None,
+        });
+        ids.collect()
+    };
+    assert_eq!(came(0), [1, 8, 4, 5, 6, 7]);
+    let save = |engine: &mut Engine, version: &mut Version| {
+        files.save(&Files::snapshot(engine, version, READ_MS)).unwrap();
+    };
+    save(&mut engine, &mut version);
+    assert!(!dir.path().join("timerwheel").exists() && !dir.path().join("timerlog").exists());
+    let saved = std::fs::read_to_string(config.join("delayOffset.json")).unwrap();
+    assert_eq!(
+        saved,
+        format!(
+            r#"{{"dataVersion":{{"counter":3,"stateVersion":0,"timestamp":{READ_MS}}},"offsetTable":{{1:2}}}}"#
+        )
+    );
+
+    // Opened again it knows; a Java broker that worked here in between knows better.
+    let length = world.log.borrow().len();
+    let (mut engine, mut version) = files.load(&rules, SIZES, 1..19, &world).unwrap();
+    run(&mut engine);
+    assert_eq!(came(length), [0; 0]);
+    save(&mut engine, &mut version);
+    let mut other = timer_check();
+    other[55] += 1;
+    std::fs::write(config.join("timercheck"), other).unwrap();
+    let (mut engine, _) = files.load(&rules, SIZES, 1..19, &world).unwrap();
+    run(&mut engine);
+    assert_eq!(came(length), [8, 4, 5, 6, 7]);
+}
+
+#[test]
+fn files_that_are_lost_or_damaged_lose_no_message() {
+    let check = |what: &str, damage: &dyn Fn(&Path), twice: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bench = Bench::new(dir.path());
+        for id in 0..40 {
+            let delay = if id % 2 == 0 { "1500" } else { "9000" };
+            bench.world.send(id, text(&[("TIMER_DELAY_MS", delay)]), &bench.rules).unwrap();
+        }
+        bench.world.now_ms.set(NOW + 2_000);
+        bench.run();
+        bench.save();
+        damage(&dir.path().join("delay"));
+        bench.reopen();
+        bench.world.now_ms.set(NOW + 10_000);
+        bench.run();
+        let mut came = BTreeMap::<usize, u32>::new();
+        for entry in bench.world.log.borrow().iter() {
+            if let Entry::Delivered { id, .. } = entry {
+                *came.entry(*id).or_default() += 1;
+            }
+        }
+        assert_eq!(came.len(), 40, "{what}");
+        assert_eq!(came.values().any(|times| *times > 1), twice, "{what}: {came:?}");
+    };
+    let each_run = |folder: &Path, change: &dyn Fn(&Path)| {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_string_lossy().starts_with("run-") {
+                change(&entry.path());
+            }
+        }
+    };
+    check("nothing", &|_| {}, false);
+    check("no runs", &|folder| each_run(folder, &|run| std::fs::remove_file(run).unwrap()), false);
+    check("empty runs", &|folder| each_run(folder, &|run| std::fs::write(run, "").unwrap()), false);
+    check("zeros", &|folder| each_run(folder, &|run| std::fs::write(run, [0; 4096]).unwrap()), false);
+    // Then Java's file tells: from the oldest message that waits on, they come again.
+    check("no folder", &|folder| std::fs::remove_dir_all(folder).unwrap(), true);
+    check(
+        "no checkpoint",
+        &|folder| {
+            std::fs::write(folder.join("checkpoint"), "{").unwrap();
+            let _ = std::fs::remove_file(folder.join("checkpoint.bak"));
+        },
+        true,
+    );
+}
+
 /// What a test does next.
 #[derive(Debug, Clone)]
 enum Step {
