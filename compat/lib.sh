@@ -17,6 +17,7 @@
 #   client_java VERSION ARGS...        runs java with it: [-Dx=y] CLASS ARGS...
 #   load ARGS...                       compat.Load with the client CLIENT (5.3.3)
 #   start_load NAME ARGS..., end_load NAME   the same in the background
+#   start_java NAME ARGS...            client_java in the background, with the client CLIENT; `stop` and `kill9` end it, OUT[NAME] is its output
 #   check WHAT COMMAND..., summary     counts passed and failed facts
 #   wait_until SECONDS WHAT COMMAND... returns when the command succeeds; fails with WHAT after SECONDS
 #
@@ -188,7 +189,19 @@ build_java() { # VERSION
 client_java() { # VERSION ARGS...
   local version=$1
   shift
-  java -Xmx256m -XX:+UseSerialGC -Dfile.encoding=UTF-8 -Duser.home="$WORK/client" -cp "$WORK/classes-$version:$(jars "$version")/*" "$@"
+  ${EXEC:-} java -Xmx256m -XX:+UseSerialGC -Dfile.encoding=UTF-8 -Duser.home="$WORK/client" -cp "$WORK/classes-$version:$(jars "$version")/*" "$@"
+}
+
+# The program ends with the servers at the latest.
+start_java() { # NAME ARGS...
+  local name=$1
+  shift
+  KIND[$name]="client ${CLIENT:-5.3.3}"
+  OUT[$name]=$WORK/$name.out
+  # exec: a signal to PID must reach java, not a shell around it.
+  EXEC=exec client_java "${CLIENT:-5.3.3}" "$@" >>"${OUT[$name]}" 2>&1 </dev/null &
+  PID[$name]=$!
+  disown
 }
 
 # compat.Load with the client of CLIENT (5.3.3), see its head.

@@ -77,6 +77,17 @@ failover() {
   end_load failover-consumer
 }
 
+# Each key has one message. The index may come a little behind the message.
+found_by_key() { # TOPIC KEY...
+  local topic=$1 key
+  shift
+  for key; do wait_until 20 "a message with the key $key" finds_one "$topic" "$key" || { cat "$WORK/by-key"; return 1; }; done
+}
+finds_one() { # TOPIC KEY
+  mqadmin queryMsgByKey -t "$1" -k "$2" >"$WORK/by-key" 2>&1
+  [ "$(grep -cE '^[0-9A-F]{32,}' "$WORK/by-key")" = 1 ]
+}
+
 # The store goes from ours to Java and back, once after a clean stop and once after SIGKILL of each.
 store() {
   local how mine
@@ -91,6 +102,7 @@ store() {
     restart_broker "s-$how" java
     wait_registered "s-$how"
     check "store, $how: Java serves what ours wrote" still_serves t java 500 one-
+    check "store, $how: Java finds what ours wrote" found_by_key t one-0 one-499
     load send t two- 500 >/dev/null
     check "store, $how: offsets of a group go on" still_serves_only t reader 500 two-
     $how "s-$how"
@@ -99,6 +111,7 @@ store() {
     check "store, $how: ours serves what both wrote" still_serves t ours 500 one- two-
     load send t three- 100 >/dev/null
     check "store, $how: ours writes on" still_serves t ours2 100 three-
+    check "store, $how: ours finds all by key" found_by_key t one-0 one-499 two-0 two-499 three-99
     end_servers
   done
 }

@@ -116,6 +116,44 @@ check "brokerStatus: boot time" has brokerStatus '^bootTimestamp *: 1[0-9]{12}$'
 check "getNamesrvConfig" has nsConfig "^listenPort = $NAMESRV_PORT\$"
 check "statsAll: accumulation" has stats "^orders shop $diff "
 
+# Looking back. The message with the key m7 is one of its queue's first two.
+found() { tell byKey queryMsgByKey -t orders -k m7; has byKey '^[0-9A-F]{32,} [0-3] [0-9]+ ?$'; } # Java's index comes a little later
+check "queryMsgByKey" wait_until 20 "the index" found
+read -r unique queue offset < <(tr -s ' ' <"$admin/byKey" | grep -oE '^[0-9A-F]{32,} [0-3] [0-9]+')
+tell byOffset queryMsgByOffset -t orders -b broker-a -i "$queue" -o "$offset"
+id=$(awk '$1 == "OffsetID:" { print $2 }' "$admin/byOffset")
+ask byKeyAbsent queryMsgByKey -t orders -k absent
+ask byKeyEarly queryMsgByKey -t orders -k m7 -e 1000
+ask byKeyLate queryMsgByKey -t orders -k m7 -b "$(date +%s)999"
+ask byUnique queryMsgByUniqueKey -t orders -i "$unique"
+ask byId queryMsgById -t orders -i "$id"
+questions
+ask cq queryCq -t orders -q "$queue" -i "$offset" -c 2 -b "$BROKER_ADDR"
+ask cqGroup queryCq -t orders -q "$queue" -i "$offset" -c 1 -b "$BROKER_ADDR" -g shop
+ask cqNone queryCq -t orders -q 9 -i 0 -c 1 -b "$BROKER_ADDR"
+ask print printMsg -t orders
+ask consume consumeMessage -t orders -b broker-a -i "$queue" -o "$offset" -c 2
+questions
+check "queryMsgByKey: finds one" test "$(grep -cE '^[0-9A-F]{32,}' "$admin/byKey")" = 1
+for name in byKeyAbsent byKeyEarly byKeyLate; do
+  check "queryMsgByKey: $name" has $name 'CODE: 208 DESC: query message by key finished, but no message.'
+done
+for name in byUnique byId byOffset; do
+  check "$name: the offset id" has $name "^OffsetID: $id"
+  check "$name: the message" has $name '^Keys: \[m7\]'
+  check "$name: its queue" has $name "^Queue ID: $queue"
+  check "$name: its offset" has $name "^Queue Offset: $offset"
+  check "$name: its unique key" has $name "UNIQ_KEY=$unique[,}]"
+done
+physical=$(awk '$1 == "CommitLog" { print $3 }' "$admin/byId")
+check "queryCq: range" has cq '^max: 25, min: 0'
+check "queryCq: unit" has cq "^ConsumeQueueData\{physicOffset=$physical, physicSize=[0-9]+, tagsCode=0, .*eval=false"
+check "queryCq: two units" test "$(grep -c '^ConsumeQueueData' "$admin/cq")" = 2
+check "queryCq: subscription" compact_has cqGroup '"subString":"*"'
+check "queryCq: absent queue" has cqNone 'CODE: 1 DESC: 9@orders is not exist!'
+check "printMsg: all messages" test "$(grep -c '^MSGID: ' "$admin/print")" = $sent
+check "consumeMessage" has consume "UNIQ_KEY=$unique,.*BODY: m7"
+
 tell group updateSubGroup -b "$BROKER_ADDR" -g reports -r 3
 check "updateSubGroup" has group "^create subscription group to $BROKER_ADDR success"
 tell groupCluster updateSubGroup -c DefaultCluster -g reports2

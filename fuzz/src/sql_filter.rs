@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Properties of SQL92 filters.
 
-use oxmq_broker::Sql;
+use crate::sql::Sql;
 
 /// `data` is an expression, and after a byte 0 the properties of a message.
 pub fn sql_filter(data: &[u8]) {

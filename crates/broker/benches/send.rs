@@ -6,8 +6,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use oxmq_broker::{
-    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, TransactionRules,
-    UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Encoding, FRAME_MAX_BYTES, Header, Kind, split_frame};
@@ -49,6 +49,7 @@ fn settings(root: &std::path::Path) -> Settings {
             permission: Perm::READ_WRITE,
             body_max_bytes: 4 << 20,
             waits_for_slave: false,
+            unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,
         },
         pulls: PullRules {
@@ -64,10 +65,13 @@ fn settings(root: &std::path::Path) -> Settings {
             units_max: 800,
         },
         transactions: TransactionRules::new("bench".into(), address),
+        delays: DelayRules::default(),
         admin: AdminRules {
             address: "127.0.0.1:10911".into(),
             commit_log_dir: root.join("commitlog"),
             consume_queue_dir: root.join("consumequeue"),
+            key_query_max: 64,
+            unique_query_max: 32,
             server_side_reset: true,
             accepts_sends_from_ms: 0,
             configuration: Arc::new(Fixed),

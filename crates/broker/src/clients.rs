@@ -185,9 +185,11 @@ impl Clients {
         notify: bool,
         without_subscriptions: bool,
     ) -> bool {
-        let mut tables = self.tables();
         let peer = sender.peer.id();
         let name = data.group_name.as_str();
+        // Before the lock: compiling long expressions takes its time.
+        let told = self.compiled(peer, data);
+        let mut tables = self.tables();
         if !tables.claim(peer, name, |groups| &mut groups.consumers) {
             return false;
         }
@@ -196,14 +198,6 @@ impl Clients {
         group.message_model.clone_from(&data.message_model);
         group.consume_from_where.clone_from(&data.consume_from_where);
         let before = group.members.get(&peer).map(|member| &member.subscriptions);
-        let told: HashMap<_, _> = data
-            .subscription_data_set
-            .iter()
-            .map(|each| {
-                let before = before.and_then(|before| before.get(&each.topic)).map(Arc::as_ref);
-                (each.topic.clone(), Arc::new(Subscription::new(each.clone(), before)))
-            })
-            .collect();
         let subscriptions = match before {
             Some(before) if without_subscriptions => before.clone(),
             _ => told,
@@ -221,6 +215,20 @@ impl Clients {
             group.tell_changed(name);
         }
         changed
+    }
+
+    /// What a member tells, by topic.
+    fn compiled(&self, peer: u64, data: &ConsumerData) -> HashMap<String, Arc<Subscription>> {
+        let before = self.consumer_group(&data.group_name, |group| {
+            group.members.get(&peer).map(|member| member.subscriptions.clone())
+        });
+        let before = before.flatten().unwrap_or_default();
+        let told = data.subscription_data_set.iter();
+        told.map(|each| {
+            let before = before.get(&each.topic).map(Arc::as_ref);
+            (each.topic.clone(), Arc::new(Subscription::new(each.clone(), before)))
+        })
+        .collect()
     }
 
     /// Forgets a producer.

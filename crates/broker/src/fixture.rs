@@ -2,13 +2,13 @@
 //! A whole broker over a store in a temporary folder, and clients without a network, for tests.
 
 use crate::{
-    AdminRules, Broker, Configuration, PullRules, SendRules, Settings, TopicRules, TransactionRules,
-    UpdateRefused,
+    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
+    TransactionRules, UpdateRefused,
 };
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes};
-use oxmq_store::{Store, StoreConfig, tags_of};
+use oxmq_store::{MemoryDisk, Store, StoreConfig, tags_of};
 use oxmq_types::{Perm, Properties, QueueId, QueueOffset};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -49,12 +49,21 @@ impl Stored {
 impl Fixture {
     /// With settings that `change` makes of the defaults. Within a runtime.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(|config| Store::open(config, Box::new(tags_of)).unwrap(), change)
+    }
+
+    /// The same, over a store on that disk.
+    pub(crate) fn on(disk: &Arc<MemoryDisk>, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::over(|config| Store::open_in_memory(disk, config, Box::new(tags_of)).unwrap(), change)
+    }
+
+    fn over(open: impl FnOnce(StoreConfig) -> Arc<Store>, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };
         let (commit_log_dir, consume_queue_dir) =
             (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
-        let store = Store::open(config, Box::new(tags_of)).unwrap();
+        let store = open(config);
         let mut settings = Settings {
             root,
             topics: TopicRules {
@@ -66,6 +75,7 @@ impl Fixture {
                 cluster_topic: true,
                 broker_topic: true,
             },
+            delays: DelayRules::default(),
             sends: SendRules {
                 store_host: ([127, 0, 0, 1], 10911).into(),
                 cluster: "C".into(),
@@ -75,6 +85,7 @@ impl Fixture {
                 permission: Perm::READ_WRITE,
                 body_max_bytes: 1 << 16,
                 waits_for_slave: false,
+                unflushed_max_bytes: 1 << 30,
                 sync_flush_timeout: None,
             },
             pulls: PullRules {
@@ -94,6 +105,8 @@ impl Fixture {
                 address: "127.0.0.1:10911".into(),
                 commit_log_dir,
                 consume_queue_dir,
+                key_query_max: 64,
+                unique_query_max: 32,
                 accepts_sends_from_ms: 0,
                 server_side_reset: true,
                 configuration: Arc::new(Fixed),

@@ -3,7 +3,7 @@
 
 use crate::persist::{self, ConfigFile, LoadError, Saver, Ticket};
 use oxmq_remoting::bodies::{DataVersion, SubscriptionGroupConfig};
-use oxmq_types::{is_system_group, validate_group};
+use oxmq_types::{Perm, is_system_group, validate_group};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -44,6 +44,8 @@ pub(crate) struct Groups {
 struct File {
     data_version: DataVersion,
     subscription_group_table: BTreeMap<String, Arc<SubscriptionGroupConfig>>,
+    /// By group and topic, what the group may not do there, in bits of [`Perm`]; Java knows reading only.
+    forbidden_table: BTreeMap<String, BTreeMap<String, u32>>,
     #[serde(flatten)]
     other: serde_json::Map<String, serde_json::Value>,
 }
@@ -113,9 +115,36 @@ impl Groups {
         Some(self.saver.request())
     }
 
+    /// True if `group` may not read from `topic`.
+    #[must_use]
+    pub(crate) fn is_forbidden(&self, group: &str, topic: &str) -> bool {
+        let file = self.file();
+        let bits = file.forbidden_table.get(group).and_then(|topics| topics.get(topic));
+        bits.is_some_and(|bits| Perm(*bits).allows(Perm::READ))
+    }
+
+    /// Lets a group read from a topic or not.
+    pub(crate) fn set_forbidden(&self, group: &str, topic: &str, forbidden: bool) -> Ticket {
+        let mut file = self.file();
+        let topics = file.forbidden_table.entry(group.to_owned()).or_default();
+        let before = Perm(topics.get(topic).copied().unwrap_or_default());
+        let bits = if forbidden { before.with(Perm::READ) } else { before.without(Perm::READ) };
+        if bits == Perm(0) {
+            topics.remove(topic);
+        } else {
+            topics.insert(topic.to_owned(), bits.0);
+        }
+        if topics.is_empty() {
+            file.forbidden_table.remove(group);
+        }
+        info!(group, topic, forbidden, "reading is forbidden or allowed");
+        self.changed(&mut file)
+    }
+
     /// Forgets a group, if there is one.
     pub(crate) fn remove(&self, name: &str) -> Ticket {
         let mut file = self.file();
+        file.forbidden_table.remove(name);
         if file.subscription_group_table.remove(name).is_none() {
             return self.saver.request();
         }
@@ -193,12 +222,15 @@ mod tests {
     fn what_java_keeps_of_a_group_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("subscriptionGroup.json");
-        let java = r#"{"dataVersion":{"counter":2,"stateVersion":0,"timestamp":5},"forbiddenTable":{},
+        let java = r#"{"dataVersion":{"counter":2,"stateVersion":0,"timestamp":5},"forbiddenTable":{"g":{"t":4}},
             "subscriptionGroupTable":{"g":{"attributes":{},"brokerId":0,"consumeMessageOrderly":true,
             "consumeTimeoutMinute":15,"groupName":"g","groupRetryPolicy":{"type":"CUSTOMIZED"},"retryQueueNums":4}}}"#;
         std::fs::write(&path, java).unwrap();
         let groups = Groups::open(path.clone(), true).unwrap();
         assert_eq!(groups.get("g").unwrap().retry_queue_nums, 4);
+        assert!(
+            groups.is_forbidden("g", "t") && !groups.is_forbidden("g", "u") && !groups.is_forbidden("h", "t")
+        );
         groups.put_all(vec![SubscriptionGroupConfig { group_name: "h".into(), ..Default::default() }]);
         groups.save().unwrap();
         let text = std::fs::read_to_string(path).unwrap();

@@ -6,6 +6,7 @@
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
+//! - `overload`: sends that are refused while the disk is behind
 //! - `retry`: messages that come back, and dead letters
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
@@ -24,6 +25,7 @@ mod groups;
 mod heartbeat;
 mod offsets;
 mod order_lock;
+mod overload;
 mod persist;
 mod positions;
 mod pull;
@@ -40,6 +42,7 @@ mod transaction;
 mod unique_id;
 
 pub use admin::{AdminRules, Configuration, UpdateRefused};
+pub use delay::{DelayRules, Levels, dispatch_rule};
 pub use filter::sql::{Incomparable, Sql, SqlError};
 pub use persist::LoadError;
 pub use pull::PullRules;
@@ -50,11 +53,13 @@ pub use transaction::TransactionRules;
 
 use admin::Admin;
 use clients::Clients;
+use delay::{DelayThread, Delays, Recalls};
 use filter::consumer_filter::ConsumerFilters;
 use groups::Groups;
 use heartbeat::Heartbeats;
 use offsets::Offsets;
 use order_lock::OrderLocks;
+use overload::Admission;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::Store;
@@ -86,6 +91,8 @@ pub struct Settings {
     pub pulls: PullRules,
     /// How transactions are treated.
     pub transactions: TransactionRules,
+    /// How messages are delayed.
+    pub delays: DelayRules,
     /// What tools are told.
     pub admin: AdminRules,
     /// `autoCreateSubscriptionGroup`.
@@ -112,6 +119,8 @@ pub struct Broker {
     pulls: Pulls,
     sends: Sends,
     transactions: Transactions,
+    recalls: Recalls,
+    delay_thread: Arc<DelayThread>,
     retries: Retries,
     replies: Replies,
 }
@@ -128,6 +137,7 @@ impl Broker {
             sends,
             pulls,
             transactions,
+            delays,
             admin,
             auto_create_groups,
             memory_bytes,
@@ -149,7 +159,11 @@ impl Broker {
         let clients = Clients::default();
         let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
         let stats = Arc::new(Stats::default());
-        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let delays = Delays::new(delays);
+        let puts =
+            Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
+        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
+        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
@@ -160,7 +174,7 @@ impl Broker {
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
-                (store.clone(), stats.clone()),
+                (store.clone(), stats.clone(), delay_thread.clone()),
                 admin,
             ),
             heartbeats: Heartbeats::new(
@@ -182,8 +196,10 @@ impl Broker {
                 pulls,
                 memory_bytes,
             ),
+            recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
+            delay_thread,
             replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
-            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), sends),
+            sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), admission, sends),
             retries,
             topics,
             groups,
@@ -224,6 +240,11 @@ impl Broker {
         spawn(Box::pin(save_every(period, "consumerFilter.json", move || filters.save())));
     }
 
+    /// Ends what goes on in threads of its own, before the store is closed.
+    pub fn stop(&self) {
+        self.delay_thread.stop();
+    }
+
     /// Writes what is kept under `config/`, before the program ends.
     ///
     /// # Errors
@@ -243,6 +264,7 @@ impl Broker {
             }
             codes::END_TRANSACTION => self.transactions.end(request),
             codes::RESUME_CHECK_HALF_MESSAGE => self.transactions.resume(request),
+            codes::RECALL_MESSAGE => self.recalls.handle(request),
             codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => {
                 self.replies.handle(&self.sends, request)
             }

@@ -108,6 +108,9 @@ impl Pulls {
         if !group.consume_enable {
             return Err(Refusal::GroupForbidden(name.to_owned()));
         }
+        if self.groups.is_forbidden(name, &header.topic) {
+            return Err(Refusal::TopicForbidden(name.to_owned(), header.topic.into_owned()));
+        }
         let (topic, queue_id) = self.queue(&header, request)?;
         let filter = self.filter(&header, &group, request)?;
         let queue = topic.queue(queue_id)?;

@@ -4,7 +4,7 @@
 //! Java: `MessageStore#putMessage` with its `PutMessageHook`s.
 
 use crate::{
-    delay,
+    delay::{self, Delays},
     refusal::Refusal,
     stats::Stats,
     topics::{TopicQueue, Topics},
@@ -31,6 +31,7 @@ struct Shared {
     store: Arc<Store>,
     topics: Topics,
     stats: Arc<Stats>,
+    delays: Delays,
     encoder: Encoder,
     body_max_bytes: usize,
 }
@@ -44,9 +45,19 @@ pub(crate) const BUFFER_MAX_BYTES: usize = 1 << 20;
 
 impl Puts {
     /// `body_max_bytes`: `maxMessageSize`.
-    pub(crate) fn new(store: Arc<Store>, topics: Topics, stats: Arc<Stats>, body_max_bytes: usize) -> Self {
+    pub(crate) fn new(
+        (store, topics): (Arc<Store>, Topics),
+        stats: Arc<Stats>,
+        delays: Delays,
+        body_max_bytes: usize,
+    ) -> Self {
         let encoder = Encoder::new(body_max_bytes);
-        Self { shared: Arc::new(Shared { store, topics, stats, encoder, body_max_bytes }) }
+        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, body_max_bytes }) }
+    }
+
+    /// What makes messages wait for their time.
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.shared.delays
     }
 
     /// Stores a message in its topic and queue or, if its properties say that it is to be delivered later, where such
@@ -59,10 +70,15 @@ impl Puts {
             return self.put_as_is(draft);
         }
         let mut properties = draft.properties.to_vec();
-        let waiting = delay::redirect(draft.topic, draft.queue_id, &mut properties)?;
+        let target = (draft.topic, draft.queue_id);
+        let Some(waiting) = self.shared.delays.redirect(target, &mut properties)? else {
+            return self.put_as_is(draft);
+        };
         let draft =
             Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
-        self.put_coded(&draft, waiting.tags_code)
+        let appended = self.put_coded(&draft, waiting.tags_code)?;
+        self.shared.delays.arrived(waiting.due_ms, appended.queue_offset.0);
+        Ok(appended)
     }
 
     /// Stores a message exactly where it says, whatever its properties say, even in a topic that has no settings any
@@ -83,10 +99,15 @@ impl Puts {
             return self.put_as_is_with(draft, behind);
         }
         let mut properties = draft.properties.to_vec();
-        let waiting = delay::redirect(draft.topic, draft.queue_id, &mut properties)?;
+        let target = (draft.topic, draft.queue_id);
+        let Some(waiting) = self.shared.delays.redirect(target, &mut properties)? else {
+            return self.put_as_is_with(draft, behind);
+        };
         let draft =
             Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
-        self.put_both((&draft, waiting.tags_code), behind)
+        let appended = self.put_both((&draft, waiting.tags_code), behind)?;
+        self.shared.delays.arrived(waiting.due_ms, appended[0].queue_offset.0);
+        Ok(appended)
     }
 
     /// Stores a message as [`Self::put_as_is`] does, and `behind` directly behind it in the log: both or none.

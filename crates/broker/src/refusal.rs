@@ -82,6 +82,9 @@ pub(crate) enum Refusal {
     /// The group may not consume.
     #[error("subscription group no permission, {0}")]
     GroupForbidden(String),
+    /// The group may not consume this topic.
+    #[error("the consumer group[{0}] is forbidden for topic[{1}]")]
+    TopicForbidden(String, String),
     /// The group may not broadcast.
     #[error("the consumer group[{0}] can not consume by broadcast way")]
     BroadcastForbidden(String),
@@ -121,6 +124,12 @@ pub(crate) enum Refusal {
     /// The asker may not do this.
     #[error("{0}")]
     NoPermission(String),
+    /// What is asked for cannot be done with what is given.
+    #[error("{0}")]
+    IllegalOperation(String),
+    /// A message of a topic that is unknown here is recalled.
+    #[error("recall failed, the topic[{0}] not exist")]
+    RecallInNoTopic(String),
     /// The store takes nothing now.
     #[error("{0}")]
     ServiceNotAvailable(String),
@@ -148,11 +157,14 @@ impl Refusal {
             | Self::TopicNotReadable(_)
             | Self::TopicNotWritable(_)
             | Self::GroupForbidden(_)
+            | Self::TopicForbidden(..)
             | Self::BroadcastForbidden(_)
             | Self::NoPermission(_) => code::NO_PERMISSION,
-            Self::NoTopic(_) | Self::CommitInNoTopic(_) | Self::TopicUnknown(_) | Self::ResetInNoTopic(_) => {
-                code::TOPIC_NOT_EXIST
-            }
+            Self::NoTopic(_)
+            | Self::CommitInNoTopic(_)
+            | Self::RecallInNoTopic(_)
+            | Self::TopicUnknown(_)
+            | Self::ResetInNoTopic(_) => code::TOPIC_NOT_EXIST,
             Self::NoGroup(_)
             | Self::RetryOfNoGroup(_)
             | Self::CommitOfNoGroup(_)
@@ -164,6 +176,7 @@ impl Refusal {
             Self::NoFilterData => code::FILTER_DATA_NOT_EXIST,
             Self::ConsumerNotOnline(_) => code::CONSUMER_NOT_ONLINE,
             Self::NotFound(_) => code::QUERY_NOT_FOUND,
+            Self::IllegalOperation(_) => code::ILLEGAL_OPERATION,
             Self::MessageIllegal(_) => code::MESSAGE_ILLEGAL,
             Self::ServiceNotAvailable(_) => code::SERVICE_NOT_AVAILABLE,
             Self::TransactionTooLate => code::ILLEGAL_OPERATION,
@@ -223,6 +236,11 @@ mod tests {
             (Refusal::CommitInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),
             (
+                Refusal::TopicForbidden("g".into(), "X".into()),
+                16,
+                "the consumer group[g] is forbidden for topic[X]",
+            ),
+            (
                 Refusal::BroadcastForbidden("g".into()),
                 16,
                 "the consumer group[g] can not consume by broadcast way",
@@ -249,6 +267,8 @@ mod tests {
             (Refusal::NotFound("x".into()), 22, "x"),
             (Refusal::MessageIllegal("x".into()), 13, "x"),
             (Refusal::NoPermission("x".into()), 16, "x"),
+            (Refusal::IllegalOperation("x".into()), 604, "x"),
+            (Refusal::RecallInNoTopic("X".into()), 17, "recall failed, the topic[X] not exist"),
             (Refusal::ServiceNotAvailable("x".into()), 14, "x"),
             (Refusal::System("x".into()), 1, "x"),
             (Refusal::Body("x".into()), 1, "the body cannot be read: x"),

@@ -6,8 +6,12 @@
 //!
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     delay,
+    overload::Admission,
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
     refusal::Refusal,
@@ -54,6 +58,8 @@ pub struct SendRules {
     pub body_max_bytes: usize,
     /// `brokerRole=SYNC_MASTER`: a message counts as safe only when a slave has it. None can have it yet.
     pub waits_for_slave: bool,
+    /// Most bytes that may wait for the disk; sends are refused beyond.
+    pub unflushed_max_bytes: u64,
     /// With `SYNC_FLUSH`, how long an answer waits for the disk: `syncFlushTimeout`. `None` with `ASYNC_FLUSH`.
     pub sync_flush_timeout: Option<Duration>,
 }
@@ -65,6 +71,7 @@ pub(crate) struct Sends {
     puts: Puts,
     retries: Retries,
     transactions: Transactions,
+    admission: Admission,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -112,6 +119,7 @@ impl Sends {
         puts: Puts,
         retries: Retries,
         transactions: Transactions,
+        admission: Admission,
         rules: SendRules,
     ) -> Self {
         let mut added_properties = Vec::new();
@@ -126,6 +134,7 @@ impl Sends {
             puts,
             retries,
             transactions,
+            admission,
             rules,
             added_properties,
         }
@@ -133,6 +142,7 @@ impl Sends {
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let mut header = SendMessage::from_fields(&request.header.fields)?;
+        self.admission.admit()?;
         let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
         let (topic, created, resent) = match header.topic.strip_prefix(RETRY_GROUP_PREFIX) {
             Some(_) if batch => {
@@ -141,6 +151,8 @@ impl Sends {
             }
             Some(group) => {
                 let Resent { topic, created, fate } = self.retries.resent(group, &header)?;
+                // It is no part of a transaction any more, though clients before 4.6.1 say so.
+                header.sys_flag &= !sys_flag::TRANSACTION_TYPE;
                 if fate == Fate::Dead {
                     (header.topic, header.queue_id) = (topic.name().to_owned().into(), -1);
                 }
@@ -243,31 +255,44 @@ impl Sends {
             retry::adapt(properties, fate);
         }
         let mut noted = note(properties);
+        if noted.kind != Kind::Half && !sys_flag::enters_consume_queue(header.sys_flag) {
+            // Java takes it, and no consumer ever sees it.
+            let remark = "the system flag is that of a transaction, the properties are not";
+            return Err(Refusal::MessageIllegal(remark.into()));
+        }
         self.complete(&mut noted, properties);
         // The unique key may move when properties are added, its text does not change.
         let transaction_id = text(&properties[noted.unique_key.clone()]);
         records.clear();
         let content = (header.flag, request.body);
         let place = (header.topic.as_ref(), queue_id);
-        let appended = match noted.kind {
-            Kind::Plain => {
-                let range = self.encode(header, request, place, content, properties, records)?;
-                self.puts.append(queue, &mut records[range], noted.tags_code)?
-            }
-            Kind::Delayed => {
-                let waiting = delay::redirect(&header.topic, queue_id, properties)?;
-                let place = (waiting.topic, waiting.queue_id);
-                let range = self.encode(header, request, place, content, properties, records)?;
-                let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
-                self.puts.append(&*queue.queue(place.1)?, &mut records[range], waiting.tags_code)?
-            }
-            Kind::Half => {
-                let draft = self.draft(header, request, place, content, properties)?;
-                self.transactions.half(&draft, header.producer_group.to_cow())?
-            }
+        let waiting = match noted.kind {
+            Kind::Delayed => self.puts.delays().redirect(place, properties)?,
+            _ => None,
+        };
+        let mut recall_handle = None;
+        let appended = if noted.kind == Kind::Half {
+            let draft = self.draft(header, request, place, content, properties)?;
+            self.transactions.half(&draft, header.producer_group.to_cow())?
+        } else if let Some(waiting) = waiting {
+            let place = (waiting.topic, waiting.queue_id);
+            let range = self.encode(header, request, place, content, properties, records)?;
+            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
+            let record = &mut records[range];
+            let appended = self.puts.append(&*queue.queue(place.1)?, record, waiting.tags_code)?;
+            let delays = self.puts.delays();
+            delays.arrived(waiting.due_ms, appended.queue_offset.0);
+            recall_handle =
+                delay::recall_handle(&delays.rules().broker, &header.topic, &waiting, &transaction_id);
+            appended
+        } else {
+            // Not delayed, or its time has come.
+            let range = self.encode(header, request, place, content, properties, records)?;
+            self.puts.append(queue, &mut records[range], noted.tags_code)?
         };
         Ok(Sent {
             message_ids: self.message_id(&appended),
+            recall_handle,
             transaction_id,
             queue_id,
             waits: noted.waits,
@@ -294,7 +319,8 @@ impl Sends {
             text.write_to(&mut common);
         }
         let batch_noted = note(&mut common);
-        if batch_noted.kind != Kind::Plain {
+        let transactional = header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
+        if batch_noted.kind != Kind::Plain || transactional {
             return Err(Refusal::MessageIllegal("a batch can be neither delayed nor transactional".into()));
         }
         let unique_key = common[batch_noted.unique_key.clone()].to_vec();
@@ -328,6 +354,7 @@ impl Sends {
         let ids: Vec<_> = appended.iter().map(|each| self.message_id(each)).collect();
         Ok(Sent {
             message_ids: ids.join(","),
+            recall_handle: None,
             transaction_id: text(&unique_key),
             queue_id,
             waits: batch_noted.waits,
@@ -401,6 +428,10 @@ impl Sends {
             .with("transactionId", sent.transaction_id)
             .with("MSG_REGION", self.region.clone())
             .with("TRACE_ON", self.rules.trace_on);
+        let answer = match sent.recall_handle {
+            Some(handle) => answer.with("recallHandle", handle),
+            None => answer,
+        };
         if flush.is_none() && created.is_none() {
             return Answer::Now(answer);
         }
@@ -421,6 +452,8 @@ const UNIT: u32 = 1;
 #[derive(Debug)]
 struct Sent {
     message_ids: String,
+    /// By which it can be recalled.
+    recall_handle: Option<String>,
     transaction_id: String,
     queue_id: QueueId,
     waits: bool,

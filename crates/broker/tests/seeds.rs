@@ -5,6 +5,8 @@
 #[path = "../../../fuzz/src/sql_filter.rs"]
 mod properties;
 
+// Where the fuzz target has the module.
+use oxmq_broker as sql;
 use std::{fs, path::Path};
 
 #[test]

@@ -108,6 +108,16 @@ pub struct StoreFiles {
     pub consume_queue_flush_thorough_interval_ms: u64,
     /// `maxMessageSize`: longest body, in bytes.
     pub max_message_bytes: u32,
+    /// `messageIndexEnable`: messages can be found by their keys.
+    pub index: bool,
+    /// `maxHashSlotNum`: slots in an index file.
+    pub index_slots: u32,
+    /// `maxIndexNum`: entries in an index file, and one.
+    pub index_entries: u32,
+    /// `maxMsgsNumBatch`: messages in one answer to those who look for a key.
+    pub key_query_max: u32,
+    /// `defaultQueryMaxNum`: the same for a unique key.
+    pub unique_query_max: u32,
     /// `checkCRCOnRecover`: compare bodies with their checksums after a crash.
     pub check_crc_on_recover: bool,
 }
@@ -155,6 +165,25 @@ pub struct Transactions {
     pub rejected: bool,
     /// `fileReservedTime`: how long the log keeps what is in it, in hours.
     pub reserved_hours: u64,
+}
+
+/// How messages are delayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delays {
+    /// `messageDelayLevel`: delays separated by blanks, each a number and one of `s m h d`.
+    pub levels: String,
+    /// `timerWheelEnable`: messages may name a time.
+    pub timer: bool,
+    /// `timerMaxDelaySec`: how far away that time may be, in seconds.
+    pub timer_max_delay_seconds: u64,
+    /// `timerPrecisionMs`: slots of Java's wheel, in milliseconds.
+    pub timer_precision_ms: u64,
+    /// `timerFlushIntervalMs`: milliseconds between two writes of how far delivery has come.
+    pub save_interval_ms: u64,
+    /// `recallMessageEnable`: messages that wait for a time can be recalled.
+    pub recall: bool,
+    /// `allowRecallWhenBrokerNotWriteable`.
+    pub recall_when_not_writable: bool,
 }
 
 /// How pulls are answered.
@@ -375,6 +404,11 @@ impl BrokerSettings {
             consume_queue_flush_least_pages: all.number("flushConsumeQueueLeastPages"),
             consume_queue_flush_thorough_interval_ms: all.number("flushConsumeQueueThoroughInterval"),
             max_message_bytes: all.number("maxMessageSize"),
+            index: all.flag("messageIndexEnable"),
+            index_slots: all.number("maxHashSlotNum"),
+            index_entries: all.number("maxIndexNum"),
+            key_query_max: all.number("maxMsgsNumBatch"),
+            unique_query_max: all.number("defaultQueryMaxNum"),
             check_crc_on_recover: all.flag("checkCRCOnRecover"),
         }
     }
@@ -415,6 +449,21 @@ impl BrokerSettings {
             checks_max: all.number("transactionCheckMax"),
             rejected: all.flag("rejectTransactionMessage"),
             reserved_hours: all.number("fileReservedTime"),
+        }
+    }
+
+    /// How messages are delayed.
+    #[must_use]
+    pub fn delays(&self) -> Delays {
+        let all = &self.0;
+        Delays {
+            levels: all.text("messageDelayLevel").to_owned(),
+            timer: all.flag("timerWheelEnable"),
+            timer_max_delay_seconds: all.number("timerMaxDelaySec"),
+            timer_precision_ms: all.number("timerPrecisionMs"),
+            save_interval_ms: all.number("timerFlushIntervalMs"),
+            recall: all.flag("recallMessageEnable"),
+            recall_when_not_writable: all.flag("allowRecallWhenBrokerNotWriteable"),
         }
     }
 

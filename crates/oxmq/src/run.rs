@@ -4,11 +4,12 @@
 use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
 use anyhow::Context;
 use oxmq_broker::{
-    AdminRules, Broker, PullRules, Registration, SendRules, Settings, TopicRules, TransactionRules,
+    AdminRules, Broker, DelayRules, Levels, PullRules, Registration, SendRules, Settings, TopicRules,
+    TransactionRules, dispatch_rule,
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
-use oxmq_store::{FlushMode, Store, StoreConfig, tags_of};
+use oxmq_store::{FlushMode, IndexConfig, Store, StoreConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,6 +22,12 @@ use tracing::{error, info, warn};
 
 /// Bytes of a consume queue unit, in which Java counts how much a pull may look at.
 const UNIT_BYTES: usize = 20;
+
+/// The share of the memory that may hold messages which are not on the disk yet: below that at which Linux stops whoever
+/// writes (`vm.dirty_ratio`, a fifth).
+const UNFLUSHED_SHARE: u64 = 8;
+/// So much may wait on the smallest machine.
+const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 
 /// Runs a name server until it is told to stop.
 pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
@@ -138,6 +145,11 @@ impl RunningBroker {
         config.commit_log_dir.clone_from(&files.commit_log_dir);
         config.segment_size_bytes = files.segment_bytes;
         config.consume_queue_file_size_bytes = files.consume_queue_file_bytes;
+        config.index = files.index.then(|| IndexConfig {
+            dir: files.root_dir.join("index"),
+            slots: files.index_slots,
+            entries: files.index_entries,
+        });
         config.flush = match files.flush_type {
             FlushType::Sync => FlushMode::Sync,
             FlushType::Async => FlushMode::Async {
@@ -147,7 +159,9 @@ impl RunningBroker {
             },
         };
         let consume_queue_dir = config.consume_queue_dir.clone();
-        let store = Store::open(config, Box::new(tags_of))?;
+        let delays = settings.delays();
+        let levels = Levels::parse(&delays.levels).context("messageDelayLevel: too many levels")?;
+        let store = Store::open(config, Box::new(dispatch_rule(levels.clone())))?;
 
         let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
         let transactions = settings.transactions();
@@ -175,6 +189,7 @@ impl RunningBroker {
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
                     waits_for_slave: identity.role == BrokerRole::SyncMaster,
+                    unflushed_max_bytes: (memory_bytes() / UNFLUSHED_SHARE).max(UNFLUSHED_MAX_LEAST_BYTES),
                     sync_flush_timeout,
                 },
                 pulls: PullRules {
@@ -199,10 +214,22 @@ impl RunningBroker {
                     sync_flush_timeout,
                     ..TransactionRules::new(identity.broker_name.clone(), store_host)
                 },
+                delays: DelayRules {
+                    levels,
+                    timer: delays.timer,
+                    timer_max_ms: milliseconds(delays.timer_max_delay_seconds.saturating_mul(1_000)),
+                    timer_precision_ms: milliseconds(delays.timer_precision_ms),
+                    save_period: Duration::from_millis(delays.save_interval_ms),
+                    recall: delays.recall,
+                    recall_when_not_writable: delays.recall_when_not_writable,
+                    broker: identity.broker_name.clone(),
+                },
                 admin: AdminRules {
                     address: format!("{ip1}:{port}"),
                     commit_log_dir: files.commit_log_dir.clone(),
                     consume_queue_dir,
+                    key_query_max: files.key_query_max as usize,
+                    unique_query_max: files.unique_query_max as usize,
                     server_side_reset: settings.consumers().server_side_reset,
                     accepts_sends_from_ms: sends.accept_from_ms,
                     configuration: Arc::new(LiveSettings::new(settings.clone(), config_file)),
@@ -248,6 +275,7 @@ impl RunningBroker {
         self.registering.abort();
         self.registration.withdraw(&self.client).await;
         self.server.close();
+        self.broker.stop();
         if let Err(error) = self.broker.save() {
             error!(%error, "configuration could not be written");
         }
@@ -270,6 +298,10 @@ fn advertised_address() -> anyhow::Result<IpAddr> {
         .collect();
     addresses.sort_by_key(|ip| ip.is_ipv6());
     Ok(addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+}
+
+fn milliseconds(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Memory of this machine, in bytes.

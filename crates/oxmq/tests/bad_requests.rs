@@ -248,21 +248,49 @@ fn a_broker_that_may_not_be_written_or_read() {
 }
 
 #[test]
-fn kinds_of_messages_that_are_not_there_yet() {
+fn delays_that_are_none() {
     let broker = Broker::start("");
     let mut wire = broker.connect();
-    for (properties, kind) in [
-        ("DELAY\u{1}3\u{2}", "delayed"),
-        ("TIMER_DELAY_SEC\u{1}3\u{2}", "delayed"),
-        ("TIMER_DELAY_MS\u{1}3\u{2}", "delayed"),
-        ("TIMER_DELIVER_MS\u{1}9999999999999\u{2}", "delayed"),
-        ("TRAN_MSG\u{1}true\u{2}", "transactional"),
+    wire.ask(&send("T", 0, "", "x")).is(0, "");
+    let timer = "timer message illegal, the delay time should not be bigger than the max delay 259200000ms; or if set \
+                 del msg, the delay time should be bigger than the current time";
+    for (property, code, remark) in [
+        ("DELAY=text", 1, "the delay level \"text\" is no number"),
+        ("DELAY=99999999999", 1, "the delay level \"99999999999\" is no number"),
+        ("TIMER_DELIVER_MS=x", 13, timer),
+        ("TIMER_DELAY_SEC=259201", 13, timer),
+        ("TIMER_DELAY_SEC=9223372036854775807", 13, timer),
+        ("TIMER_DELIVER_MS=9223372036854775807", 13, timer),
+        ("TIMER_DELIVER_MS=5 TIMER_DEL_UNIQKEY=T+k", 13, timer),
+        // It is delayed when it is committed; what cannot be delayed is refused at once.
+        ("TRAN_MSG=true DELAY=text", 1, "the delay level \"text\" is no number"),
+        ("TRAN_MSG=true TIMER_DELAY_SEC=259201", 13, timer),
     ] {
-        let refused = wire.ask(&send("T", 0, properties, "x"));
-        refused.is(13, &format!("{kind} messages are not supported by this version of the broker"));
+        let properties = property.replace('=', "\u{1}").replace(' ', "\u{2}") + "\u{2}";
+        wire.ask(&send("T", 0, &properties, "x")).is(code, remark);
     }
-    wire.ask(&send("T", 0, "DELAY\u{1}0\u{2}TRAN_MSG\u{1}false\u{2}", "x")).is(0, "");
     assert_eq!(offset_of(&mut wire, "T", 0), 1);
+    // As in Java, these are no delay: the message goes to its topic at once.
+    for property in ["DELAY=0", "DELAY=-1", "TIMER_DELIVER_MS=5", "TIMER_DELAY_SEC=-5", "TIMER_DELAY_SEC=0"] {
+        wire.ask(&send("T", 0, &(property.replace('=', "\u{1}") + "\u{2}"), "x")).is(0, "");
+    }
+    assert_eq!(offset_of(&mut wire, "T", 0), 6);
+    // Neither may stand in a batch, or on one.
+    for (inner, outer) in
+        [("DELAY\u{1}3\u{2}", ""), ("", "DELAY\u{1}3\u{2}"), ("TIMER_DELAY_SEC\u{1}3\u{2}", "")]
+    {
+        let mut batch = Vec::new();
+        let message = BatchMessage { flag: 0, body: b"one", properties: inner.as_bytes() };
+        encode_batch_message(&message, &mut batch);
+        let ask = Command { code: request::SEND_BATCH_MESSAGE, ..send("T", 0, outer, "") };
+        assert_eq!(wire.ask(&ask.with("m", true).with_body(batch)).code, 13);
+    }
+    assert_eq!(offset_of(&mut wire, "T", 0), 6);
+    // Above the highest level is the highest: its queue has one message then.
+    wire.ask(&send("T", 0, "DELAY\u{1}19\u{2}", "x")).is(0, "");
+    assert_eq!(offset_of(&mut wire, "SCHEDULE_TOPIC_XXXX", 17), 1);
+    let recall = Command::new(request::RECALL_MESSAGE).with("topic", "T").with("recallHandle", "x");
+    wire.ask(&recall).is(16, "recall failed, operation is forbidden");
 }
 
 /// Java 5.3.3 stores a batch with a negative body length inside, which no consumer can read.
@@ -358,6 +386,29 @@ fn a_consumer_that_never_reads() {
         stop.shutdown(std::net::Shutdown::Both).unwrap();
     });
     broker.connect().pull("T", 0, 0).is(0, "FOUND");
+}
+
+/// Each send wakes those who wait for it. If they are many, and take nothing of what they are given, that is theirs alone.
+#[test]
+fn a_consumer_that_waits_and_never_reads() {
+    let broker = Broker::start("");
+    let mut wire = broker.connect();
+    wire.ask(&send("T", 0, "", "x")).is(0, "");
+    let mut dead = broker.connect();
+    let held = pull("T", 0, 1).with("sysFlag", 6).with("suspendTimeoutMillis", 15_000);
+    let requests: Vec<u8> = (0..10_000).flat_map(|opaque| frame(dead.encoding, opaque, &held)).collect();
+    dead.stream.write_all(&requests).unwrap();
+    // It is answered behind all of them.
+    dead.ask(&send("Other", 0, "", "x")).is(0, "");
+    let mut longest = Duration::ZERO;
+    for _ in 0..500 {
+        let asked = Instant::now();
+        wire.ask(&send("T", 0, "", vec![1; 30_000])).is(0, "");
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(longest < Duration::from_secs(1), "a send waited {longest:?}");
+    let memory = broker.process.as_ref().unwrap().anonymous_memory();
+    assert!(memory < 64 << 20, "{memory} bytes");
 }
 
 /// What is refused leaves no trace among the topics.

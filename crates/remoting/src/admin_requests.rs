@@ -46,6 +46,16 @@ crate::request_headers! {
         group: Cow<'a, str> = b"group",
     }
 
+    /// UPDATE_AND_GET_GROUP_FORBIDDEN (353). Java: `UpdateGroupForbiddenRequestHeader`.
+    GroupForbidden<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// Group.
+        group: Cow<'a, str> = b"group",
+        /// Whether the group may read from the topic; absent to ask.
+        readable: Option<bool> = b"readable",
+    }
+
     /// DELETE_SUBSCRIPTIONGROUP (207). Java: `DeleteSubscriptionGroupRequestHeader`.
     DeleteGroup<'a> {
         /// Group.
@@ -80,6 +90,32 @@ crate::request_headers! {
     ViewMessage<'a> {
         /// Where its record starts in the commit log.
         offset: i64 = b"offset",
+    }
+
+    /// QUERY_MESSAGE (12). Java: `QueryMessageRequestHeader`, `MixAll.UNIQUE_MSG_QUERY_FLAG`.
+    QueryMessage<'a> {
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// A key of the message, or its unique key.
+        key: Cow<'a, str> = b"key",
+        /// Most messages wanted.
+        max_num: i32 = b"maxNum",
+        /// Earliest store time, in ms since 1970.
+        begin_timestamp: i64 = b"beginTimestamp",
+        /// Latest store time, in ms since 1970.
+        end_timestamp: i64 = b"endTimestamp",
+        /// True if the key is a unique key: how many are wanted is then the broker's choice.
+        unique_key: Option<bool> = b"_UNIQUE_KEY_QUERY",
+    }
+
+    /// QUERY_CORRECTION_OFFSET (308). Java: `QueryCorrectionOffsetHeader`.
+    CorrectionOffsetQuery<'a> {
+        /// Groups that do not count, separated by commas.
+        filter_groups: Option<Cow<'a, str>> = b"filterGroups",
+        /// Group whose offsets are compared with those of all.
+        compare_group: Cow<'a, str> = b"compareGroup",
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
     }
 
     /// QUERY_CONSUME_QUEUE (321). Java: `QueryConsumeQueueRequestHeader`.

@@ -220,6 +220,16 @@ request_headers! {
         message_id: Cow<'a, str> = b"msgId",
     }
 
+    /// RECALL_MESSAGE (370). Java: `RecallMessageRequestHeader`.
+    RecallMessage<'a> {
+        /// Producer group.
+        producer_group: Option<Cow<'a, str>> = b"producerGroup",
+        /// Topic.
+        topic: Cow<'a, str> = b"topic",
+        /// What the answer to the send called `recallHandle`.
+        handle: Cow<'a, str> = b"recallHandle",
+    }
+
     /// GET_MAX_OFFSET (30), GET_MIN_OFFSET (31), GET_EARLIEST_MSG_STORETIME (32).
     QueueQuery<'a> {
         /// Topic.

@@ -27,6 +27,19 @@ pub struct StoreConfig {
     /// How often consume queue files are made durable and the checkpoint is moved on, in ms. Recovery after a crash
     /// reads about so much of the log again.
     pub checkpoint_interval_ms: u64,
+    /// `messageIndexEnable`, and what belongs to it. `None`: keys of messages are not indexed.
+    pub index: Option<IndexConfig>,
+}
+
+/// Where the index lies and how large its files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexConfig {
+    /// Java: `index` under `storePathRootDir`.
+    pub dir: PathBuf,
+    /// `maxHashSlotNum`: slots in a file.
+    pub slots: u32,
+    /// `maxIndexNum`: one more than the entries that a file takes.
+    pub entries: u32,
 }
 
 /// When the commit log is made durable.
@@ -56,6 +69,7 @@ impl StoreConfig {
             commit_log_dir: root.join("commitlog"),
             consume_queue_dir: root.join("consumequeue"),
             checkpoint_file: root.join("checkpoint"),
+            index: Some(IndexConfig { dir: root.join("index"), slots: 5_000_000, entries: 20_000_000 }),
             root,
             segment_size_bytes: 1024 * 1024 * 1024,
             consume_queue_file_size_bytes: 6_000_000,

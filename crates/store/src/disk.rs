@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files as the store sees them. Production is [`real`]; tests use a disk in memory that forgets and fails.
 //!
-//! Two kinds: a [`File`] is read and written at positions (consume queues, checkpoint); a [`Segment`] has a fixed
-//! length, is written by copying into it and read without a copy (commit log).
+//! Three kinds: a [`File`] is read and written at positions (consume queues, checkpoint); a [`Segment`] has a fixed
+//! length, is written by copying into it and read without a copy (commit log); a [`Table`] has a fixed length and is
+//! read and changed in a few bytes here and there (index).
 
 #[cfg(unix)]
 mod mapped;
@@ -37,6 +38,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>>;
     /// Creates a segment of `length` zero bytes whose space is reserved; on failure nothing stays behind.
     fn create_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>>;
+    /// Opens the table at `path`, which is `length` bytes long.
+    fn open_table(&self, path: &Path, length: u64) -> io::Result<Box<dyn Table>>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes names created in or removed from `dir` durable.
@@ -71,4 +74,15 @@ pub(crate) trait Segment: Send + Sync {
     fn sync(&self, range: Range<usize>) -> io::Result<()>;
     /// Sets everything from `at` on to zero.
     fn zero_from(&self, at: usize) -> io::Result<()>;
+}
+
+/// A file of fixed length in which few bytes are read and changed at a time, without a system call each. It is sparse:
+/// where nothing was written it is zero and takes no space.
+pub(crate) trait Table: Send + Sync {
+    /// Copies the bytes from `at` on to `out`. Out of range is a bug and panics.
+    fn read(&self, at: usize, out: &mut [u8]);
+    /// Copies `bytes` to `at`, or nothing if there is no space. Out of range is a bug and panics.
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
 }

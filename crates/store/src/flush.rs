@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The three threads of a store, and how far each has come.
+//! The three threads of a store that make it durable, and how far each has come. The fourth builds the index.
 //!
 //! ```text
 //! 0 <= checkpoint's dispatched offset <= flushed <= published end
@@ -221,6 +221,9 @@ impl QueueFlusher {
         let known = |ms: i64| u64::try_from(ms).unwrap_or(0);
         self.checkpoint.flushed_timestamp_ms = known(timestamp_ms.max(self.dispatched_timestamp_ms));
         self.checkpoint.dispatched_timestamp_ms = known(self.dispatched_timestamp_ms);
+        if let Some(index) = &shared.index {
+            self.checkpoint.indexed_timestamp_ms = index.durable_timestamp_ms();
+        }
         self.checkpoint.mark = Some(Mark { clean, ..self.dispatched });
         let path = &shared.config.checkpoint_file;
         shared
@@ -255,6 +258,10 @@ pub(crate) fn queue_flusher(shared: &Shared) {
                 lock(&shared.writer).queues_due = true;
                 shared.queue_bell.wait_at_most(RETRY);
                 shared.queue_bell.ring();
+            }
+            // The index needs no bell of its own at the appends.
+            if let Some(index) = &shared.index {
+                index.ring();
             }
             checkpoint_due.get_or_insert_with(|| Instant::now() + checkpoint_interval);
         }

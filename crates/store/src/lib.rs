@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The store: commit log, consume queues, checkpoint, flush and recovery. The only code with message files.
+//! The store: commit log, consume queues, index, checkpoint, flush and recovery. The only code with message files.
 //!
 //! ```text
 //! ROOT/
@@ -8,6 +8,7 @@
 //!   checkpoint      how far everything is on the disk: `checkpoint`
 //!   commitlog/      00000000000000000000, ...: all records in their order: `log`
 //!   consumequeue/   TOPIC/QUEUE ID/00000000000000000000, ...: where each message lies: `queue`
+//!   index/          20261121055446115, ...: which messages have a key: `index`
 //! ```
 //! The files are those of a Java broker, 4.9 or 5.x with file queues, in both directions.
 //!
@@ -20,6 +21,7 @@ mod config;
 mod disk;
 mod error;
 mod flush;
+mod index;
 mod log;
 mod queue;
 mod recovery;
@@ -29,10 +31,11 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use config::{FlushMode, StoreConfig};
+pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
 pub use disk::memory::{Faults, MemoryDisk};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
+pub use index::{KeyMatches, KeyQuery};
 pub use queue::{Boundary, Queue, Unit};
 pub use recovery::TagsRule;
 pub use store::{Appended, DeleteError, Entry, Store, tags_of};

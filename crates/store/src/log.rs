@@ -232,6 +232,52 @@ impl CommitLog {
         Ok(at)
     }
 
+    /// Calls `each` for the published records from `from` on, which is where one starts, until about `bytes` of the log
+    /// were passed or it answers false; returns where the first record stands that was not taken. For those who follow
+    /// a log that is being written. Bodies are not looked at; damage is passed over as by [`Self::walk`].
+    pub(crate) fn follow<E>(
+        &self,
+        from: u64,
+        bytes: u64,
+        mut each: impl FnMut(&RecordView<'_>) -> Result<bool, E>,
+    ) -> Result<u64, E> {
+        let end = self.end();
+        let mut at = from.max(self.min());
+        let stop = at.saturating_add(bytes);
+        while at < end.min(stop) {
+            let in_segment = self.segment_size - at % self.segment_size;
+            let Some(published) = self.slice(at, in_segment.min(end - at)) else { break };
+            let mut rest = &published[..];
+            while !rest.is_empty() && at < stop {
+                match RecordView::parse(rest) {
+                    Ok(record) if record.physical_offset().0 == at => {
+                        if !each(&record)? {
+                            return Ok(at);
+                        }
+                        at += u64::from(record.size());
+                        rest = &rest[record.size() as usize..];
+                    }
+                    _ => {
+                        let filler = matches!(peek_size_and_magic(rest), Peeked::Blank { .. });
+                        let after = (at / self.segment_size + 1) * self.segment_size;
+                        let mut starts = (after..end).step_by(self.segment_size as usize);
+                        let next = starts.find(|&start| self.record_at(start).is_some()).unwrap_or(end);
+                        if !filler || next != after {
+                            tracing::warn!(
+                                offset = at,
+                                skipped_bytes = next - at,
+                                "passed over in the commit log"
+                            );
+                        }
+                        at = next;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(at)
+    }
+
     /// Makes `end` the end: zeroes what follows in its segment and removes later segments. Returns how many bytes
     /// were cut, counted to the last one that was not zero; where 16 MiB of zeros begin, counting stops.
     pub(crate) fn cut(&self, end: u64) -> io::Result<u64> {

@@ -24,6 +24,7 @@ use crate::{
     disk::{Disk, Locked},
     error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
     flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
+    index::{Index, KeyMatches, KeyQuery, Opening, index_builder},
     log::{CommitLog, LogSegment},
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
     recovery::{TagsRule, recover},
@@ -64,12 +65,12 @@ pub struct Entry<'a> {
     pub tags_code: TagsCode,
 }
 
-/// A store that is open. One thread flushes the commit log, one the consume queues, one prepares pages and segments;
-/// without appends all of them sleep.
+/// A store that is open. One thread flushes the commit log, one the consume queues, one prepares pages and segments,
+/// one builds the index; without appends all of them sleep.
 ///
 /// Dropping it without [`Store::close`] is like a crash of the process.
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovered: bool,
 }
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) queue_flusher: Mutex<QueueFlusher>,
     pub(crate) queue_bell: Bell,
     pub(crate) prepare_bell: Bell,
+    pub(crate) index: Option<Index>,
     /// The threads are to end.
     pub(crate) stop: AtomicBool,
     _lock: Box<dyn Locked>,
@@ -128,16 +130,18 @@ impl Store {
         Self::open_on(Arc::new(crate::disk::real::RealDisk), config, tags_rule)
     }
 
-    /// Opens a store on a disk in memory, for tests. The store that was open on it before must have been dropped.
+    /// Opens a store on a disk in memory, for tests; without an index, whose files would take all their length there.
+    /// The store that was open on it before must have been dropped.
     ///
     /// # Errors
     /// As [`Self::open`].
     #[cfg(any(test, feature = "memory-disk"))]
     pub fn open_in_memory(
         disk: &Arc<crate::MemoryDisk>,
-        config: StoreConfig,
+        mut config: StoreConfig,
         tags_rule: TagsRule,
     ) -> Result<Arc<Self>, OpenError> {
+        config.index = None;
         Self::open_on(Arc::clone(disk) as Arc<dyn Disk>, config, tags_rule)
     }
 
@@ -192,7 +196,14 @@ impl Store {
             poisoned: None,
             closed: false,
         };
+        let opening = Opening {
+            crashed,
+            log_end: found.end,
+            durable_ms: i64::try_from(checkpoint.indexed_timestamp_ms).unwrap_or(0),
+        };
+        let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
+            index,
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
             queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
             config,
@@ -231,6 +242,7 @@ impl Store {
             ("store-flush", log_flusher as fn(&Shared)),
             ("store-queues", queue_flusher),
             ("store-prepare", prepare),
+            ("store-index", index_builder),
         ] {
             let thread = spawn(name, body)?;
             lock(&store.threads).push(thread);
@@ -456,6 +468,17 @@ impl Store {
         Ok(unit.and_then(|unit| self.shared.log.store_timestamp(unit.physical.0)))
     }
 
+    /// The messages that have a key. What was stored before this call is found, unless the index is being built again
+    /// and has not come there yet. Nothing is found without an index.
+    ///
+    /// Reads files and may wait for a second.
+    /// Java: `DefaultMessageStore#queryMessage`, whose matches are those of the hash.
+    #[must_use]
+    pub fn query(&self, wanted: &KeyQuery<'_>) -> KeyMatches {
+        let index = self.shared.index.as_ref();
+        index.map(|index| index.query(&self.shared.log, wanted)).unwrap_or_default()
+    }
+
     /// Where the oldest segment starts.
     #[must_use]
     pub fn min_physical(&self) -> PhysicalOffset {
@@ -501,6 +524,11 @@ impl Store {
         flushed?;
         let shared = &*self.shared;
         lock(&shared.queue_flusher).flush(shared)?;
+        if let Some(index) = &shared.index {
+            index
+                .close(&shared.log)
+                .map_err(|error| CloseError::Io { path: error.path, source: error.source })?;
+        }
         let dir = &shared.config.commit_log_dir;
         shared.log.remove_spares().map_err(|source| CloseError::Io { path: dir.clone(), source })?;
         shared.checkpoint(true)?;
@@ -515,6 +543,9 @@ impl Store {
         shared.stop.store(true, Ordering::Release);
         for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell] {
             bell.ring();
+        }
+        if let Some(index) = &shared.index {
+            index.ring();
         }
         for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {
@@ -702,6 +733,17 @@ fn check(config: &mut StoreConfig) -> Result<(), OpenError> {
         return Err(OpenError::Setting { name: "mappedFileSizeConsumeQueue", value: queue, reason });
     }
     config.consume_queue_file_size_bytes = queue.next_multiple_of(UNIT_SIZE);
+    if let Some(index) = &config.index {
+        let setting =
+            |name, value: u32, reason| Err(OpenError::Setting { name, value: value.into(), reason });
+        if index.slots == 0 {
+            return setting("maxHashSlotNum", index.slots, "must be at least 1");
+        }
+        if index.entries < 2 || index.file_length() > FILE_SIZE_MAX {
+            let reason = "must be at least 2, and so small that an index file is shorter than 2 GiB";
+            return setting("maxIndexNum", index.entries, reason);
+        }
+    }
     Ok(())
 }
 

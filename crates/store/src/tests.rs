@@ -12,8 +12,8 @@ use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    AppendError, Appended, Boundary, Entry, FlushError, FlushMode, OpenError, Queue, Store, StoreConfig,
-    Unit,
+    AppendError, Appended, Boundary, Entry, FlushError, FlushMode, IndexConfig, OpenError, Queue, Store,
+    StoreConfig, Unit,
     disk::{Disk, memory::MemoryDisk},
     tags_of,
 };
@@ -28,6 +28,7 @@ fn config() -> StoreConfig {
         flush: FlushMode::Sync,
         queue_flush_interval_ms: 1,
         checkpoint_interval_ms: 5,
+        index: Some(IndexConfig { dir: "/store/index".into(), slots: 10, entries: 20 }),
         ..StoreConfig::new("/store")
     }
 }

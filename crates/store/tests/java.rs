@@ -3,12 +3,13 @@
 //!
 //! `tests/golden/java-VERSION-HOW/` holds every file without the zeros at its end; the test gives them their length
 //! back. `closed`: by the store of that version, segments of 2,048 bytes, queue files of 2,000. `killed`: the folder
-//! of a running 5.3.3 broker, segments of 4,096 bytes, queue files of 6,000,000.
+//! of a running 5.3.3 broker, segments of 4,096 bytes, queue files of 6,000,000. `index`: by a broker of that version
+//! that was stopped, with 15 messages in segments of 1 MiB and index files of 8 slots and 24 entries.
 
 use std::{fs, path::Path};
 
 use oxmq_record::{RecordView, properties};
-use oxmq_store::{Store, StoreConfig, Unit, tags_of};
+use oxmq_store::{IndexConfig, KeyQuery, Store, StoreConfig, Unit, tags_of};
 use oxmq_types::{QueueId, QueueOffset};
 
 fn copy(from: &Path, to: &Path, length_of: &dyn Fn(&Path) -> u64) {
@@ -26,6 +27,9 @@ fn copy(from: &Path, to: &Path, length_of: &dyn Fn(&Path) -> u64) {
     }
 }
 
+/// Header, 8 slots, 24 entries.
+const INDEX_FILE: u64 = 40 + 8 * 4 + 24 * 20;
+
 struct Folder {
     config: StoreConfig,
     _dir: tempfile::TempDir,
@@ -36,6 +40,7 @@ fn folder(name: &str, segment: u64, queue_file: u64) -> Folder {
     let config = StoreConfig {
         segment_size_bytes: segment,
         consume_queue_file_size_bytes: queue_file,
+        index: Some(IndexConfig { dir: dir.path().join("index"), slots: 8, entries: 24 }),
         ..StoreConfig::new(dir.path())
     };
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
@@ -46,6 +51,8 @@ fn folder(name: &str, segment: u64, queue_file: u64) -> Folder {
             queue_file
         } else if file == config.checkpoint_file {
             4096
+        } else if file.parent().is_some_and(|dir| dir.ends_with("index")) {
+            INDEX_FILE
         } else {
             0
         }
@@ -130,4 +137,69 @@ fn left_by_a_java_5_3_3_that_was_killed() {
         3285,
         &[("TopicTest", 0, 6), ("TopicTest", 1, 4), ("SCHEDULE_TOPIC_XXXX", 2, 1)],
     );
+}
+
+/// What the index files hold, in their order.
+fn index_bytes(folder: &Folder) -> Vec<Vec<u8>> {
+    let dir = &folder.config.index.as_ref().unwrap().dir;
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Finds all messages by key in the files as they are; then in files that were built from the log, which must have the
+/// same bytes; then goes on with each of the two.
+fn check_index(name: &str) {
+    let keys: Vec<_> = (0..15).map(|i| format!("m{i}")).collect();
+    let check = |store: &Store, key: &str, count: usize| {
+        let wanted = KeyQuery { topic: "orders", key, max: 10, begin_ms: 0, end_ms: i64::MAX };
+        let found = store.query(&wanted).records;
+        assert_eq!(found.len(), count, "{name} {key}");
+        for record in &found {
+            assert_eq!(RecordView::parse(record).unwrap().property(properties::KEYS), Some(key.as_bytes()));
+        }
+        found
+    };
+    let java = index_bytes(&folder(name, 1 << 20, 6_000_000));
+    assert_eq!(java.len(), 2);
+    for rebuilt in [false, true] {
+        let folder = folder(name, 1 << 20, 6_000_000);
+        if rebuilt {
+            fs::remove_dir_all(folder.config.root.join("index")).unwrap();
+        }
+        let store = Store::open(folder.config.clone(), Box::new(tags_of)).unwrap();
+        for key in &keys {
+            check(&store, key, 1);
+        }
+        check(&store, "m15", 0);
+        store.close().unwrap();
+        drop(store);
+        assert_eq!(index_bytes(&folder), java, "{name}");
+
+        let store = Store::open(folder.config.clone(), Box::new(tags_of)).unwrap();
+        let record = check(&store, "m7", 1).remove(0);
+        let queue = store.queue("orders", QueueId(0)).unwrap();
+        for _ in 0..9 {
+            store
+                .append(&queue, &mut record.to_vec(), tags_of(&RecordView::parse(&record).unwrap()))
+                .unwrap();
+        }
+        check(&store, "m7", 10);
+        assert_eq!(index_bytes(&folder).len(), 3, "{name}");
+        drop(store);
+        // As after a kill.
+        let store = Store::open(folder.config.clone(), Box::new(tags_of)).unwrap();
+        check(&store, "m7", 10);
+        check(&store, "m3", 1);
+    }
+}
+
+#[test]
+fn index_of_java_5_3_3() {
+    check_index("java-5.3.3-index");
+}
+
+#[test]
+fn index_of_java_4_9_7() {
+    check_index("java-4.9.7-index");
 }

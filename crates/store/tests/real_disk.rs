@@ -10,7 +10,7 @@ use std::{
 };
 
 use oxmq_record::{Draft, Encoder, RecordView};
-use oxmq_store::{FlushMode, OpenError, Store, StoreConfig, tags_of};
+use oxmq_store::{FlushMode, KeyQuery, OpenError, Store, StoreConfig, tags_of};
 use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 fn config(root: &Path) -> StoreConfig {
@@ -22,6 +22,10 @@ fn open(root: &Path) -> Result<Arc<Store>, OpenError> {
 }
 
 fn record(queue_id: u32, body: &[u8]) -> Vec<u8> {
+    record_with(queue_id, body, b"")
+}
+
+fn record_with(queue_id: u32, body: &[u8], properties: &[u8]) -> Vec<u8> {
     let host = "127.0.0.1:10911".parse().unwrap();
     let draft = Draft {
         topic: "TopicTest",
@@ -34,7 +38,7 @@ fn record(queue_id: u32, body: &[u8]) -> Vec<u8> {
         reconsume_times: 0,
         prepared_transaction_offset: 0,
         body,
-        properties: b"",
+        properties,
     };
     let mut out = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
@@ -56,6 +60,31 @@ fn a_folder_has_one_store() {
     // Not before: closing any handle of that file lets go of this process's lock on it.
     assert_eq!(fs::read(dir.path().join("lock")).unwrap(), b"lock");
     open(dir.path()).unwrap();
+}
+
+#[test]
+fn an_index_file_takes_the_space_that_it_uses() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let queue = store.queue("TopicTest", QueueId(0)).unwrap();
+    let find = |key: &str| {
+        let wanted = KeyQuery { topic: "TopicTest", key, max: 64, begin_ms: 0, end_ms: i64::MAX };
+        store.query(&wanted).records.len()
+    };
+    for i in 0..20 {
+        let properties = format!("KEYS\u{1}k{i} all\u{2}");
+        store.append(&queue, &mut record_with(0, b"x", properties.as_bytes()), TagsCode(0)).unwrap();
+    }
+    assert_eq!((find("k7"), find("all"), find("none")), (1, 20, 0));
+    store.close().unwrap();
+    let files: Vec<_> = fs::read_dir(dir.path().join("index")).unwrap().map(Result::unwrap).collect();
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].file_name().len(), 17);
+    let found = files[0].metadata().unwrap();
+    assert_eq!(found.len(), 420_000_040);
+    // Blocks of 64 KiB around the header, 21 slots and 40 entries.
+    assert!(found.blocks() * 512 < 3 << 20, "{} blocks", found.blocks());
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod names;
 mod perm;
 mod properties;
 
-pub use hash::{java_string_hash, tags_code};
+pub use hash::{java_string_hash, java_string_hash_after, tags_code};
 pub use ids::{BrokerId, PhysicalOffset, QueueId, QueueOffset, TagsCode};
 pub use names::{
     AUTO_CREATE_TOPIC, DLQ_GROUP_PREFIX, GROUP_NAME_MAX_LENGTH, NameError, RETRY_GROUP_PREFIX,

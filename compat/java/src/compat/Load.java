@@ -74,7 +74,7 @@ public final class Load {
         Runtime.getRuntime().halt(0);
     }
 
-    private static DefaultMQProducer producer(String namesrv) throws Exception {
+    static DefaultMQProducer producer(String namesrv) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer("compat_load");
         producer.setNamesrvAddr(namesrv);
         producer.setSendMsgTimeout(3000);
@@ -122,7 +122,7 @@ public final class Load {
         System.out.println("acknowledged " + acknowledged + " failed " + failed);
     }
 
-    private static void append(Path file, String text) throws IOException {
+    static void append(Path file, String text) throws IOException {
         Files.write(file, text.getBytes(StandardCharsets.UTF_8), StandardOpenOption.CREATE, StandardOpenOption.APPEND);
     }
 
@@ -139,7 +139,7 @@ public final class Load {
         return thread;
     }
 
-    private static DefaultMQPushConsumer consumer(String namesrv, String topic, String group, MessageListenerConcurrently listener) throws Exception {
+    static DefaultMQPushConsumer consumer(String namesrv, String topic, String group, MessageListenerConcurrently listener) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(namesrv);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);

@@ -50,6 +50,8 @@ public final class Main {
         Ordered.add(WAITING, TOGETHER);
         LookingBack.add(TOGETHER);
         Limits.add(TOGETHER);
+        Replies.add(TOGETHER);
+        Traces.add(TOGETHER);
         Filters.add(TOGETHER);
         Positions.add(TOGETHER);
         List<String> wanted = Arrays.asList(args).subList(2, args.length);

@@ -81,8 +81,13 @@ final class Scope implements AutoCloseable {
         return topic;
     }
 
+    /** Has {@code end} called at the end of the case. */
+    void atEnd(Runnable end) {
+        ends.add(end);
+    }
+
     /** Every client gets a connection of its own, as in processes of their own. */
-    private <C extends ClientConfig> C own(C client) {
+    <C extends ClientConfig> C own(C client) {
         client.setNamesrvAddr(namesrv);
         client.setInstanceName("compat" + INSTANCES.incrementAndGet());
         client.setVipChannelEnabled(false);

@@ -3,9 +3,9 @@
 
 use super::{Parts, answer, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
-use oxmq_remoting::{Command, bodies::SubscriptionGroupConfig};
+use oxmq_remoting::{Command, admin_requests::GroupForbidden, bodies::SubscriptionGroupConfig};
 use oxmq_types::validate_group;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{net::SocketAddr, sync::PoisonError};
 use tracing::info;
@@ -53,6 +53,14 @@ fn check(config: &SubscriptionGroupConfig) -> Result<(), Refusal> {
     }
 }
 
+/// Java: `GroupForbidden`.
+#[derive(Serialize)]
+struct Readable<'a> {
+    group: &'a str,
+    readable: bool,
+    topic: &'a str,
+}
+
 impl Parts {
     /// Makes or changes groups: all, or none if one of them is illegal.
     pub(super) fn put_groups(
@@ -88,5 +96,25 @@ impl Parts {
     pub(super) fn group(&self, name: &str) -> Result<Command, Refusal> {
         let config = self.groups.get_or_create(name).ok_or(Refusal::GroupUnknown)?;
         answer(&*config)
+    }
+
+    /// Lets a group read from a topic, or not, if the request says so. Java takes names of what is not there.
+    pub(super) fn set_readable(
+        &self,
+        header: &GroupForbidden<'_>,
+        peer: SocketAddr,
+    ) -> Result<Option<Ticket>, Refusal> {
+        let Some(readable) = header.readable else { return Ok(None) };
+        let GroupForbidden { group, topic, .. } = header;
+        self.groups.get(group).ok_or(Refusal::GroupUnknown)?;
+        self.topics.get(topic).ok_or_else(|| Refusal::TopicUnknown(topic.to_string()))?;
+        info!(%group, %topic, readable, %peer, "reading set by a tool");
+        Ok(Some(self.groups.set_forbidden(group, topic, !readable)))
+    }
+
+    /// Whether a group may read from a topic.
+    pub(super) fn readable(&self, header: &GroupForbidden<'_>) -> Result<Command, Refusal> {
+        let GroupForbidden { group, topic, .. } = header;
+        answer(&Readable { group, readable: !self.groups.is_forbidden(group, topic), topic })
     }
 }

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Single messages and consume queue units, for those who look for a lost one.
+//! Single messages, messages of a key, and consume queue units: for those who look for a lost one.
 
 use super::{Parts, answer};
 use crate::refusal::Refusal;
-use oxmq_remoting::{Command, admin_requests::ConsumeQueueQuery, bodies::SubscriptionData};
+use oxmq_remoting::{
+    Body, Command,
+    admin_requests::{ConsumeQueueQuery, QueryMessage},
+    bodies::SubscriptionData,
+};
+use oxmq_store::KeyQuery;
 use oxmq_types::{PhysicalOffset, QueueId, QueueOffset};
 use serde::Serialize;
 
@@ -28,6 +33,31 @@ impl Units {
             count: usize::try_from(header.count).unwrap_or(0).min(UNITS_MAX),
             group: header.consumer_group.clone().map(Into::into),
         }
+    }
+}
+
+/// Which messages are asked for.
+pub(super) struct WithKey {
+    topic: String,
+    key: String,
+    max: usize,
+    begin_ms: i64,
+    end_ms: i64,
+}
+
+impl Parts {
+    /// What `header` asks for, within the broker's limits.
+    pub(super) fn with_key(&self, header: &QueryMessage<'_>) -> Result<WithKey, Refusal> {
+        let wanted = usize::try_from(header.max_num)
+            .map_err(|_| Refusal::System(format!("maxNum[{}] is negative", header.max_num)))?;
+        let wanted = if header.unique_key == Some(true) { self.rules.unique_query_max } else { wanted };
+        Ok(WithKey {
+            topic: header.topic.clone().into_owned(),
+            key: header.key.clone().into_owned(),
+            max: wanted.min(self.rules.key_query_max),
+            begin_ms: header.begin_timestamp,
+            end_ms: header.end_timestamp,
+        })
     }
 }
 
@@ -60,6 +90,22 @@ impl Parts {
         let record = u64::try_from(offset).ok().and_then(|at| self.store.record_at(PhysicalOffset(at)));
         let missing = || Refusal::System(format!("can not find message by the offset, {offset}"));
         Ok(Command::success().with_body(record.ok_or_else(missing)?))
+    }
+
+    /// The records of all messages that have a key, oldest first; of too many the newest.
+    pub(super) fn messages(&self, wanted: &WithKey) -> Result<Command, Refusal> {
+        let WithKey { topic, key, max, begin_ms, end_ms } = wanted;
+        let (max, begin_ms, end_ms) = (*max, *begin_ms, *end_ms);
+        let found = self.store.query(&KeyQuery { topic, key, max, begin_ms, end_ms });
+        if found.records.is_empty() {
+            return Err(Refusal::NotFound("can not find message, maybe time range not correct".into()));
+        }
+        let mut body = Body::default();
+        found.records.into_iter().for_each(|record| body.push(record));
+        Ok(Command::success()
+            .with("indexLastUpdateTimestamp", found.indexed_timestamp_ms)
+            .with("indexLastUpdatePhyoffset", i64::try_from(found.indexed_physical).unwrap_or(i64::MAX))
+            .with_body(body))
     }
 
     pub(super) fn units(&self, wanted: &Units) -> Result<Command, Refusal> {

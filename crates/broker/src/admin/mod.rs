@@ -6,14 +6,15 @@
 //! - `topics` with `attributes`: UPDATE_AND_CREATE_TOPIC (17) and its list (18), DELETE_TOPIC_IN_BROKER (215),
 //!   GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_CONFIG (351), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305)
 //! - `groups`: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225), DELETE_SUBSCRIPTIONGROUP (207),
-//!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352)
+//!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352), UPDATE_AND_GET_GROUP_FORBIDDEN (353)
 //! - `progress`: GET_TOPIC_STATS_INFO (202), GET_CONSUME_STATS (208), GET_BROKER_CONSUME_STATS (317),
-//!   QUERY_CONSUME_TIME_SPAN (303), GET_ALL_CONSUMER_OFFSET (43), GET_ALL_DELAY_OFFSET (45)
+//!   QUERY_CONSUME_TIME_SPAN (303), QUERY_CORRECTION_OFFSET (308), GET_ALL_CONSUMER_OFFSET (43),
+//!   GET_ALL_DELAY_OFFSET (45), GET_TIMER_CHECK_POINT (60), GET_TIMER_METRICS (61)
 //! - `clients`: GET_CONSUMER_CONNECTION_LIST (203), GET_PRODUCER_CONNECTION_LIST (204), GET_ALL_PRODUCER_INFO (328),
 //!   QUERY_TOPIC_CONSUME_BY_WHO (300), QUERY_TOPICS_BY_CONSUMER (343), QUERY_SUBSCRIPTION_BY_CONSUMER (345), and what
 //!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
 //! - `reset`: INVOKE_BROKER_TO_RESET_OFFSET (222), CLONE_GROUP_OFFSET (314), INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223)
-//! - `messages`: VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
+//! - `messages`: QUERY_MESSAGE (12), VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
 //!
 //! A request is read where it came in; the work is done aside, on a few threads that may block, because most of it
 //! reads files. Where Java answers a missing field with the text of its exception, the remark names the field; what
@@ -35,6 +36,7 @@ pub use configuration::{Configuration, UpdateRefused};
 
 use crate::{
     clients::Clients,
+    delay::DelayThread,
     groups::{Groups, now_ms},
     offsets::Offsets,
     persist::Ticket,
@@ -47,8 +49,9 @@ use oxmq_net::{Answer, Request};
 use oxmq_remoting::{
     Command, RequestHeader,
     admin_requests::{
-        BrokerConsumeStatsQuery, ConsumeQueueQuery, ConsumeStatsQuery, CreateTopic, DeleteGroup, GroupQuery,
-        ProducerGroupQuery, StatsQuery, TopicOfGroup, TopicQuery, ViewMessage,
+        BrokerConsumeStatsQuery, ConsumeQueueQuery, ConsumeStatsQuery, CorrectionOffsetQuery, CreateTopic,
+        DeleteGroup, GroupForbidden, GroupQuery, ProducerGroupQuery, QueryMessage, StatsQuery, TopicOfGroup,
+        TopicQuery, ViewMessage,
     },
     bodies::DataVersion,
     code::request as codes,
@@ -78,6 +81,10 @@ pub struct AdminRules {
     pub commit_log_dir: PathBuf,
     /// Where the consume queues lie.
     pub consume_queue_dir: PathBuf,
+    /// `maxMsgsNumBatch`: messages in one answer to those who look for a key.
+    pub key_query_max: usize,
+    /// `defaultQueryMaxNum`: the same for a unique key.
+    pub unique_query_max: usize,
     /// `useServerSideResetOffset`: offsets are reset here, and not by the clients.
     pub server_side_reset: bool,
     /// `startAcceptSendRequestTimeStamp`.
@@ -100,6 +107,7 @@ struct Parts {
     store: Arc<Store>,
     stats: Arc<Stats>,
     rates: Rates,
+    delays: Arc<DelayThread>,
     rules: AdminRules,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
@@ -110,15 +118,26 @@ struct Parts {
 impl Admin {
     pub(crate) fn new(
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
-        (store, stats): (Arc<Store>, Arc<Stats>),
+        (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
         rules: AdminRules,
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
         configured.timestamp = rates.started_ms();
         let configured = Mutex::new(configured);
-        let parts =
-            Parts { topics, groups, offsets, clients, store, stats, rates, rules, changing, configured };
+        let parts = Parts {
+            topics,
+            groups,
+            offsets,
+            clients,
+            store,
+            stats,
+            rates,
+            delays,
+            rules,
+            changing,
+            configured,
+        };
         Self { parts: Arc::new(parts), working: Arc::new(Semaphore::new(WORKING_MAX)) }
     }
 
@@ -180,6 +199,18 @@ impl Admin {
                 let peer = request.peer.remote();
                 Ok(self.aside_until_saved(move |parts| parts.delete_group(&group, clean, peer)))
             }
+            codes::UPDATE_AND_GET_GROUP_FORBIDDEN => {
+                let header = GroupForbidden::from_fields(fields)?;
+                let changed = self.parts.set_readable(&header, request.peer.remote())?;
+                let answer = self.parts.readable(&header)?;
+                let Some(changed) = changed else { return Ok(Answer::Now(answer)) };
+                Ok(Answer::later(async move {
+                    match saved(changed).await {
+                        Command { code: 0, .. } => answer,
+                        unsaved => unsaved,
+                    }
+                }))
+            }
             codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => {
                 Ok(self.aside(|parts| Ok(Command::success().with_body(parts.groups.to_json()))))
             }
@@ -206,6 +237,11 @@ impl Admin {
                 let (topic, group) = (header.topic.into_owned(), header.group.into_owned());
                 Ok(self.aside(move |parts| parts.time_spans(&topic, &group)))
             }
+            codes::QUERY_CORRECTION_OFFSET => {
+                let header = CorrectionOffsetQuery::from_fields(fields)?;
+                let wanted = progress::Correction::new(&header);
+                Ok(self.aside(move |parts| parts.correction_offsets(&wanted)))
+            }
             codes::GET_ALL_CONSUMER_OFFSET => {
                 Ok(self.aside(|parts| Ok(Command::success().with_body(parts.offsets.to_json()))))
             }
@@ -218,7 +254,9 @@ impl Admin {
                 Ok(self.aside(move |parts| parts.clone_offsets(&wanted)))
             }
             codes::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => self.parts.statuses(request),
-            codes::GET_ALL_DELAY_OFFSET => progress::delay_offsets().map(Answer::Now),
+            codes::GET_ALL_DELAY_OFFSET => Ok(Answer::Now(self.parts.delays.delay_offsets())),
+            codes::GET_TIMER_CHECK_POINT => Ok(Answer::Now(self.parts.delays.timer_check())),
+            codes::GET_TIMER_METRICS => Ok(Answer::Now(self.parts.delays.timer_metrics())),
 
             codes::GET_CONSUMER_CONNECTION_LIST => self
                 .parts
@@ -245,6 +283,10 @@ impl Admin {
             codes::VIEW_MESSAGE_BY_ID => {
                 let offset = ViewMessage::from_fields(fields)?.offset;
                 Ok(self.aside(move |parts| parts.message(offset)))
+            }
+            codes::QUERY_MESSAGE => {
+                let wanted = self.parts.with_key(&QueryMessage::from_fields(fields)?)?;
+                Ok(self.aside(move |parts| parts.messages(&wanted)))
             }
             codes::QUERY_CONSUME_QUEUE => {
                 let wanted = messages::Units::new(&ConsumeQueueQuery::from_fields(fields)?);

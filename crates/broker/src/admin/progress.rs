@@ -5,7 +5,8 @@ use super::{Parts, answer};
 use crate::{groups::now_ms, refusal::Refusal};
 use oxmq_remoting::{
     Command,
-    bodies::{DataVersion, MessageQueue, TopicConfig},
+    admin_requests::CorrectionOffsetQuery,
+    bodies::{MessageQueue, TopicConfig},
     fastjson::structured_table,
 };
 use oxmq_store::{Queue, QueueError};
@@ -75,6 +76,32 @@ impl Wanted {
             _ => Self::All,
         }
     }
+}
+
+/// Whose offsets are compared, in which topic.
+pub(super) struct Correction {
+    topic: String,
+    /// These do not count.
+    without: Vec<String>,
+    with: String,
+}
+
+impl Correction {
+    pub(super) fn new(header: &CorrectionOffsetQuery<'_>) -> Self {
+        let without = header.filter_groups.as_deref().unwrap_or_default().split(',');
+        Self {
+            topic: header.topic.clone().into_owned(),
+            without: without.map(str::to_owned).collect(),
+            with: header.compare_group.clone().into_owned(),
+        }
+    }
+}
+
+/// Java: `QueryCorrectionOffsetBody`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CorrectionOffsets {
+    correction_offsets: BTreeMap<u32, i64>,
 }
 
 /// What a group consumed of some topics. Java: `ConsumeStats`.
@@ -231,6 +258,29 @@ impl Parts {
         Ok(())
     }
 
+    /// By queue, the lowest offset of all groups that is not below the queue's first message; or, where that is beyond
+    /// the offset of the group that is compared, the largest number.
+    pub(super) fn correction_offsets(&self, wanted: &Correction) -> Result<Command, Refusal> {
+        let Correction { topic, without, with } = wanted;
+        let mut lowest: BTreeMap<u32, i64> = BTreeMap::new();
+        let mut groups = self.offsets.groups_of(topic);
+        groups.retain(|group| !without.contains(group));
+        for (id, next) in groups.iter().flat_map(|group| self.offsets.queues(group, topic)) {
+            if next >= self.seen(topic, id)?.min {
+                let next = i64::try_from(next).unwrap_or(i64::MAX);
+                lowest.entry(id).and_modify(|known| *known = next.min(*known)).or_insert(next);
+            }
+        }
+        for (id, next) in self.offsets.queues(with, topic) {
+            if let Some(known) =
+                lowest.get_mut(&id).filter(|known| u64::try_from(**known).is_ok_and(|known| known > next))
+            {
+                *known = i64::MAX;
+            }
+        }
+        answer(&CorrectionOffsets { correction_offsets: lowest })
+    }
+
     pub(super) fn time_spans(&self, topic: &str, group: &str) -> Result<Command, Refusal> {
         let config = self.config(topic)?;
         let consumed = self.offsets.queues(group, topic);
@@ -255,17 +305,6 @@ impl Parts {
         }
         answer(&TimeSpans { consume_time_span_set: spans })
     }
-}
-
-/// How far the delay levels have been delivered: there are none yet. Java: `DelayOffsetSerializeWrapper`.
-pub(super) fn delay_offsets() -> Result<Command, Refusal> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct DelayOffsets {
-        data_version: DataVersion,
-        offset_table: BTreeMap<u32, u64>,
-    }
-    answer(&DelayOffsets { data_version: DataVersion::default(), offset_table: BTreeMap::new() })
 }
 
 fn unwritable(error: serde_json::Error) -> Refusal {

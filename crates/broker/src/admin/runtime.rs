@@ -11,15 +11,13 @@ use rustix::fs::statvfs;
 use std::{collections::BTreeMap, path::Path};
 
 /// Keys of what there is none of.
-const ZEROS: [&str; 25] = [
+const ZEROS: [&str; 23] = [
     "dispatchBehindBytes",
     "dispatchMaxBuffer",
     "pageCacheLockTimeMills",
     "putMessageEntireTimeMax",
     "getMessageEntireTimeMax",
     "timerReadBehind",
-    "timerOffsetBehind",
-    "timerCongestNum",
     "sendThreadPoolQueueSize",
     "sendThreadPoolQueueCapacity",
     "sendThreadPoolQueueHeadWaitTimeMills",
@@ -93,6 +91,16 @@ impl Parts {
         put("earliestMessageTimeStamp", self.store.store_timestamp(first).unwrap_or(-1).to_string());
         put("remainHowManyDataToFlush", readable(end.0.saturating_sub(self.store.flushed_to().0)));
         put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
+        let delays = self.delays.status();
+        put("timerOffsetBehind", delays.unread.to_string());
+        put("timerCongestNum", delays.pending.to_string());
+        put("delayedDelivered", delays.counts.delivered.to_string());
+        put("delayedRecalled", delays.counts.recalled.to_string());
+        put("delayedFailed", delays.counts.failed.to_string());
+        put("delayedLost", delays.counts.lost.to_string());
+        for (level, (next, end)) in delays.levels {
+            put(&format!("scheduleMessageOffset_{level}"), format!("{next},{end}"));
+        }
         put("timerEnqueueTps", "0.0".to_owned());
         put("timerDequeueTps", "0.0".to_owned());
         for (key, dir) in [

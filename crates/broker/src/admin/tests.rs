@@ -3,7 +3,7 @@
 //! comment says otherwise.
 
 use super::{AdminRules, Configuration, UpdateRefused};
-use crate::{Broker, PullRules, SendRules, Settings, TopicRules, TransactionRules};
+use crate::{Broker, DelayRules, PullRules, SendRules, Settings, TopicRules, TransactionRules};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes, fastjson};
 use oxmq_store::{Store, StoreConfig, tags_of};
@@ -80,6 +80,7 @@ impl Fixture {
                 permission: Perm::READ_WRITE,
                 body_max_bytes: 1 << 16,
                 waits_for_slave: false,
+                unflushed_max_bytes: 1 << 30,
                 sync_flush_timeout: None,
             },
             pulls: PullRules {
@@ -95,10 +96,13 @@ impl Fixture {
                 units_max: 800,
             },
             transactions: TransactionRules::new("B".into(), address.parse().unwrap()),
+            delays: DelayRules::default(),
             admin: AdminRules {
                 address: address.into(),
                 commit_log_dir,
                 consume_queue_dir,
+                key_query_max: 64,
+                unique_query_max: 32,
                 server_side_reset: true,
                 accepts_sends_from_ms: 0,
                 configuration: Arc::new(OneKey::default()),
@@ -522,6 +526,86 @@ async fn what_goes_on_to_a_client_comes_back_or_times_out() {
 }
 
 #[tokio::test]
+async fn messages_are_found_by_their_keys() {
+    let tools = Fixture::new();
+    let send = async |topic: &str, properties: &str| {
+        let fields = json!({"a": "P", "b": topic, "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": 1, "h": 0, "i": properties});
+        assert_eq!(tools.ask(codes::SEND_MESSAGE_V2, fields, b"hello").await.code, 0);
+    };
+    for i in 0..70 {
+        send("T", &format!("KEYS\u{1}Aa all\u{2}UNIQ_KEY\u{1}U{i}\u{2}")).await;
+    }
+    send("T", "KEYS\u{1}BB\u{2}UNIQ_KEY\u{1}U0\u{2}").await;
+    let query = |key: &str| json!({"topic": "T", "key": key, "maxNum": 5, "beginTimestamp": 0, "endTimestamp": i64::MAX});
+    let found = async |fields: Value| {
+        let answer = tools.ask(12, fields, b"").await;
+        assert_eq!((answer.code, answer.remark), (0, None));
+        let of = |piece: &[u8]| oxmq_record::RecordView::parse(piece).unwrap().queue_offset().0;
+        answer.body.pieces().iter().map(|piece| of(piece)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(query("all")).await, [65, 66, 67, 68, 69]);
+    assert_eq!(found(with(query("all"), "maxNum", 1000)).await, Vec::from_iter(6..70));
+    // The other key has the same hash.
+    assert_eq!(found(query("BB")).await, [70]);
+    assert_eq!(found(query("U69")).await, [69]);
+    let unique = with(with(query("U0"), "_UNIQUE_KEY_QUERY", "true"), "maxNum", 1);
+    assert_eq!(found(unique.clone()).await, [0, 70]);
+    assert_eq!(found(with(unique, "_UNIQUE_KEY_QUERY", "false")).await, [70]);
+
+    let answer = tools.ask(12, query("U0"), b"").await;
+    let last = tools.ask(12, query("BB"), b"").await.body.pieces()[0].clone();
+    let last = oxmq_record::RecordView::parse(&last).unwrap();
+    for (name, value) in [
+        ("indexLastUpdateTimestamp", last.store_timestamp_ms().to_string()),
+        ("indexLastUpdatePhyoffset", last.physical_offset().0.to_string()),
+    ] {
+        assert_eq!(answer.field(name).as_deref(), Some(&*value));
+    }
+
+    let nothing = (22, "can not find message, maybe time range not correct");
+    for fields in [
+        query("absent"),
+        query(""),
+        with(query("all"), "topic", "../T"),
+        with(query("all"), "maxNum", 0),
+        with(query("all"), "beginTimestamp", i64::MAX),
+        with(query("all"), "endTimestamp", 0),
+        with(query("all"), "endTimestamp", i64::MIN),
+    ] {
+        tools.refused(12, fields, b"", nothing).await;
+    }
+    tools.refused(12, with(query("all"), "maxNum", -1), b"", (1, "maxNum[-1] is negative")).await;
+    tools.refused(12, with(query("all"), "maxNum", "x"), b"", (1, "the custom field <maxNum> is not")).await;
+    tools.refused(12, json!({"topic": "T"}), b"", (1, "the custom field <")).await;
+}
+
+#[tokio::test]
+async fn offsets_are_corrected_by_those_of_other_groups() {
+    let tools = Fixture::new();
+    for (group, next) in [("G", 5), ("H", 3), ("I", 9)] {
+        tools.send("T", 0).await;
+        tools.commit(group, "T", 0, next).await;
+    }
+    tools.commit("I", "T", 1, 2).await;
+    for (without, compared, expected) in [
+        ("", "absent", json!({"0": 3, "1": 2})),
+        ("", "G", json!({"0": 3, "1": 2})),
+        ("H,I", "absent", json!({"0": 5})),
+        ("G,H", "G", json!({"0": i64::MAX, "1": 2})),
+        // What is left out here is not forgotten, as it is in Java.
+        ("", "G", json!({"0": 3, "1": 2})),
+    ] {
+        let fields = json!({"topic": "T", "compareGroup": compared, "filterGroups": without});
+        assert_eq!(
+            tools.json(308, fields).await,
+            json!({"correctionOffsets": expected}),
+            "{without} {compared}"
+        );
+    }
+    tools.refused(308, json!({"topic": "T"}), b"", (1, "the custom field <compareGroup> is null")).await;
+}
+
+#[tokio::test]
 async fn messages_and_units_are_found_where_they_are() {
     let tools = Fixture::new();
     tools.send("T", 0).await;
@@ -772,6 +856,34 @@ async fn the_status_of_nobody_is_refused() {
     tools.heartbeat("g", "T").await;
     let nobody = with(fields, "clientAddr", "nobody");
     assert_eq!(tools.text(223, nobody).await, r#"{"consumerTable":{},"messageQueueTable":{}}"#);
+}
+
+#[tokio::test]
+async fn a_group_is_kept_from_a_topic() {
+    let tools = Fixture::new();
+    tools.send("T", 0).await;
+    tools.commit("g", "T", 0, 0).await;
+    let forbid = |more: Value| {
+        let mut fields = json!({"group": "g", "topic": "T"});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        (codes::UPDATE_AND_GET_GROUP_FORBIDDEN, fields)
+    };
+    let ask = async |more: Value| {
+        let (code, fields) = forbid(more);
+        tools.json(code, fields).await["readable"].as_bool().unwrap()
+    };
+    let pull = json!({"consumerGroup": "g", "topic": "T", "queueId": 0, "queueOffset": 0, "maxMsgNums": 1,
+        "sysFlag": 4, "commitOffset": 0, "suspendTimeoutMillis": 0, "subVersion": 0, "subscription": "*"});
+    assert!(ask(json!({})).await);
+    assert!(!ask(json!({"readable": "false"})).await);
+    let remark = "the consumer group[g] is forbidden for topic[T]";
+    tools.refused(codes::PULL_MESSAGE, pull.clone(), b"", (16, remark)).await;
+    assert!(ask(json!({"readable": "true"})).await);
+    assert_eq!(tools.ask(codes::PULL_MESSAGE, pull, b"").await.code, 0);
+    let (code, fields) = forbid(json!({"topic": "nix", "readable": "false"}));
+    tools.refused(code, fields, b"", (17, "topic[nix] not exist")).await;
+    let (code, fields) = forbid(json!({"group": "nix", "readable": "false"}));
+    tools.refused(code, fields, b"", (26, "No group in this broker")).await;
 }
 
 /// After a crash the log may end before what was committed. Java starts there, and skips what takes these places.

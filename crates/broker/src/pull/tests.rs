@@ -4,9 +4,11 @@
 use super::{PullRules, Pulls};
 use crate::{
     clients::Clients,
+    delay::{DelayRules, Delays},
     groups::Groups,
     heartbeat::Heartbeats,
     offsets::Offsets,
+    overload::Admission,
     puts::Puts,
     refusal::Refusal,
     retry::Retries,
@@ -80,6 +82,7 @@ impl Fixture {
             permission: Perm::READ_WRITE,
             body_max_bytes: 1 << 16,
             waits_for_slave: false,
+            unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,
         };
         let pulls = PullRules {
@@ -94,17 +97,19 @@ impl Fixture {
             bytes_max: 1 << 18,
             units_max: 800,
         };
-        let puts = Puts::new(store.clone(), topics.clone(), stats.clone(), sends.body_max_bytes);
+        let delays = Delays::new(DelayRules::default());
+        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, sends.body_max_bytes);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
             TransactionRules::new("B".into(), sends.store_host),
         )
         .unwrap();
+        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         let fixture = Self {
-            sends: Sends::new(topics.clone(), puts, retries, transactions, sends),
+            sends: Sends::new(topics.clone(), puts, retries, transactions, admission, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),
             pulls: Pulls::new(
                 (store, topics.clone(), groups.clone()),

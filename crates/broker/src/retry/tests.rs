@@ -2,10 +2,15 @@
 //! Messages that come back, over a store in a temporary folder. What is expected was seen on Java 5.3.3, unless a
 //! comment says otherwise.
 
-use crate::fixture::{Fixture, answer};
+use crate::{
+    delay::Levels,
+    fixture::{Fixture, Stored, answer},
+    groups::now_ms,
+};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_types::Perm;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const KEY: &str = "0123456789ABCDEF0123456789ABCDEF";
 
@@ -202,4 +207,82 @@ async fn members_of_a_group_find_its_retry_topic() {
     }
     assert_eq!(broker.topic("%RETRY%g"), Some((2, 2, Perm::READ_WRITE.0, 0)));
     assert_eq!(broker.topic("%RETRY%u"), Some((1, 1, Perm::READ_WRITE.0, 2)));
+}
+
+/// A broker whose levels all take a second.
+fn quick() -> Fixture {
+    Fixture::with(|settings| settings.delays.levels = Levels::parse("1s 1s 1s 1s 1s 1s").unwrap())
+}
+
+/// The only message of a queue, as soon as there is one.
+async fn only(broker: &Fixture, topic: &str) -> Stored {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(message) = broker.stored(topic, 0).pop() {
+            return message;
+        }
+        assert!(Instant::now() < deadline, "nothing came to {topic}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_comes_back_until_it_is_dead() {
+    let broker = quick();
+    let offset = sent(&broker).await;
+    let origin = broker.stored("T", 0)[0].view().message_id().to_text();
+    // The second group names its level; Java takes the last one for those that are not there.
+    for (group, asked, level) in [("g", 0, "3"), ("h", 1, "1"), ("i", 99, "6")] {
+        let before = now_ms();
+        let fields = json!({"offset": offset, "group": group, "delayLevel": asked, "maxReconsumeTimes": 1});
+        assert_eq!(back(&broker, fields).await.code, 0);
+        let again = only(&broker, &format!("%RETRY%{group}")).await;
+        assert!(again.view().store_timestamp_ms() - before >= 1000, "it came early");
+        assert_eq!(again.property("DELAY").as_deref(), Some(level));
+        for (name, value) in
+            [("UNIQ_KEY", KEY), ("RETRY_TOPIC", "T"), ("ORIGIN_MESSAGE_ID", &origin), ("TAGS", "A")]
+        {
+            assert_eq!(again.property(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!((again.view().reconsume_times(), again.view().born_timestamp_ms()), (1, 77));
+
+        let again = again.view().physical_offset().0;
+        let fields = json!({"offset": again, "group": group, "maxReconsumeTimes": 1});
+        assert_eq!(back(&broker, fields).await.code, 0);
+        let letter = only(&broker, &format!("%DLQ%{group}")).await;
+        for (name, value) in
+            [("UNIQ_KEY", KEY), ("RETRY_TOPIC", "T"), ("ORIGIN_MESSAGE_ID", &origin), ("DELAY", "0")]
+        {
+            assert_eq!(letter.property(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(letter.view().reconsume_times(), 2);
+    }
+}
+
+/// Java 5.3.3 puts every other message where no consumer looks, from the moment at which `retryQueueNums` was raised.
+#[tokio::test]
+async fn no_message_goes_to_a_queue_that_the_retry_topic_does_not_have() {
+    let broker = quick();
+    let offset = sent(&broker).await;
+    set_group(&broker, json!({"groupName": "g", "retryQueueNums": 1})).await;
+    assert_eq!(back(&broker, json!({"offset": offset})).await.code, 0);
+    set_group(&broker, json!({"groupName": "g", "retryQueueNums": 8})).await;
+    for _ in 0..8 {
+        assert_eq!(back(&broker, json!({"offset": offset})).await.code, 0);
+    }
+    let waiting = broker.stored("SCHEDULE_TOPIC_XXXX", 2);
+    assert_eq!(waiting.len(), 9);
+    for message in waiting {
+        assert_eq!(message.property("REAL_QID").as_deref(), Some("0"));
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_back_as_an_ordinary_one_waits_as_well() {
+    let broker = quick();
+    let properties = [("DELAY", "3"), ("RETRY_TOPIC", "T"), ("UNIQ_KEY", KEY), ("TRAN_MSG", "true")];
+    assert_eq!(broker.send("%RETRY%g", &properties, json!({"j": 1, "f": 4})).await.code, 0);
+    let again = only(&broker, "%RETRY%g").await;
+    assert_eq!((again.view().reconsume_times(), again.view().sys_flag()), (1, 0));
+    assert_eq!(again.property("UNIQ_KEY").as_deref(), Some(KEY));
 }

@@ -193,7 +193,8 @@ impl Transactions {
         }
         if delay::is_delayed(draft.properties) {
             // It is delayed when it is committed; then it is too late to say that it cannot be.
-            delay::redirect(draft.topic, draft.queue_id, &mut draft.properties.to_vec())?;
+            let target = (draft.topic, draft.queue_id);
+            self.shared.puts.delays().redirect(target, &mut draft.properties.to_vec())?;
         }
         let (properties, group) = rewrite::half_properties(draft, producer_group)?;
         let facts = |appended: &Appended| {

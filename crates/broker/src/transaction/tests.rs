@@ -7,6 +7,7 @@ mod model;
 use super::*;
 use crate::{
     clients::Sender,
+    delay::{DelayRules, Delays},
     stats::Stats,
     topics::{TopicRules, Topics},
 };
@@ -96,7 +97,8 @@ impl World {
         let topics = Topics::open(path("topics.json"), topics, store.clone()).unwrap();
         let offsets = Offsets::open(path("consumerOffset.json")).unwrap();
         let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
-        let puts = Puts::new(store.clone(), topics.clone(), stats, 1 << 16);
+        let delays = Delays::new(DelayRules::default());
+        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, 1 << 16);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics),
             (offsets.clone(), clients.clone()),
@@ -266,6 +268,25 @@ fn a_transaction_ends_once() {
         assert!(code == 0 && remark.ends_with("nothing was changed"), "{remark}");
     }
     assert_eq!(world.parts().store.max_physical(), before);
+}
+
+/// The producer's own end and its answer to a check come over two connections.
+#[test]
+fn of_two_ends_at_once_one_wins() {
+    let world = World::new(|_| ());
+    for at in 0..200 {
+        let told = world.half("G", &at.to_string()).unwrap();
+        let end = |outcome, from_check| answered(world.end("G", told, outcome, from_check)).1.is_empty();
+        let [one, other] = std::thread::scope(|scope| {
+            let one = scope.spawn(|| end(COMMIT, false));
+            let other = end(if at % 2 == 0 { COMMIT } else { ROLLBACK }, true);
+            [one.join().unwrap(), other]
+        });
+        assert!(one ^ other);
+        let arrived = world.bodies("T", 3).iter().filter(|body| **body == at.to_string()).count();
+        assert_eq!(arrived, usize::from(one || at % 2 == 0), "{at}");
+    }
+    assert_eq!(world.bodies(OP_TOPIC, 0).len(), 200);
 }
 
 #[test]

@@ -307,6 +307,28 @@ impl Wire {
 
     /// The next answer; `None` if the connection ended.
     pub fn read(&mut self) -> Option<Received> {
+        // Requests of the server come between, such as that the members of a group changed.
+        loop {
+            let (is_answer, received) = self.read_any()?;
+            if is_answer {
+                return Some(received);
+            }
+        }
+    }
+
+    /// Waits for a request of the server.
+    #[track_caller]
+    pub fn read_request(&mut self, code: i32) -> Received {
+        loop {
+            let (is_answer, received) = self.read_any().expect("the connection was closed");
+            if !is_answer && received.code == code {
+                return received;
+            }
+        }
+    }
+
+    /// What comes next, and whether it is an answer.
+    fn read_any(&mut self) -> Option<(bool, Received)> {
         loop {
             if let Some(frame) = split_frame(&self.received, FRAME_MAX_BYTES).unwrap() {
                 let header = Header::parse(frame.encoding, frame.header).unwrap();
@@ -319,14 +341,10 @@ impl Wire {
                     fields: fields.map(|(name, value)| (name.into(), value.to_cow().into_owned())).collect(),
                     body: frame.body.to_vec(),
                 };
-                // Requests of the server come between, such as that the members of a group changed.
                 let is_answer = header.is_response();
                 let size = frame.size;
                 self.received.drain(..size);
-                if is_answer {
-                    return Some(received);
-                }
-                continue;
+                return Some((is_answer, received));
             }
             let mut buffer = [0; 64 * 1024];
             match self.stream.read(&mut buffer) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A segment that is mapped into memory: the only module with `unsafe`.
+//! Segments and tables that are mapped into memory: the only module with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::{fs, io, ops::Range, sync::Arc};
@@ -7,7 +7,7 @@ use std::{fs, io, ops::Range, sync::Arc};
 use bytes::Bytes;
 use memmap2::MmapRaw;
 
-use super::Segment;
+use super::{Segment, Table, real::reserve};
 
 pub(super) struct MappedSegment {
     map: Arc<MmapRaw>,
@@ -98,6 +98,59 @@ impl Segment for MappedSegment {
             }
             at = end;
         }
+        self.map.flush()
+    }
+}
+
+/// Space is reserved in blocks of so many bytes, when the first byte of one is written.
+const RESERVED_AT_ONCE: usize = 64 * 1024;
+
+pub(super) struct MappedTable {
+    map: MmapRaw,
+    file: fs::File,
+    /// By block: its space is reserved.
+    reserved: Vec<bool>,
+}
+
+impl MappedTable {
+    /// Maps `file`, which is `length` bytes long.
+    pub(super) fn new(file: fs::File, length: usize) -> io::Result<Self> {
+        let map = memmap2::MmapOptions::new().len(length).map_raw(&file)?;
+        Ok(Self { map, file, reserved: vec![false; length.div_ceil(RESERVED_AT_ONCE)] })
+    }
+
+    fn check(&self, at: usize, length: usize) {
+        assert!(length <= self.map.len() && at <= self.map.len() - length, "beyond the table");
+    }
+}
+
+impl Table for MappedTable {
+    fn read(&self, at: usize, out: &mut [u8]) {
+        self.check(at, out.len());
+        // SAFETY: the range was just checked to lie inside the mapping, which is readable, and `out`, an ordinary
+        // exclusive slice, does not overlap it. Nobody writes meanwhile: that takes `&mut self`, and the store's lock
+        // file keeps other processes off. Nothing shortens the file while it is mapped.
+        unsafe { std::ptr::copy_nonoverlapping(self.map.as_ptr().add(at), out.as_mut_ptr(), out.len()) }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.check(at, bytes.len());
+        let Some(last) = bytes.len().checked_sub(1) else { return Ok(()) };
+        for block in at / RESERVED_AT_ONCE..=(at + last) / RESERVED_AT_ONCE {
+            if !self.reserved[block] {
+                let from = block * RESERVED_AT_ONCE;
+                let length = RESERVED_AT_ONCE.min(self.map.len() - from);
+                reserve(&self.file, from as u64, length as u64)?;
+                self.reserved[block] = true;
+            }
+        }
+        // SAFETY: the range was just checked to lie inside the mapping, which is writable; `&mut self` keeps readers
+        // and other writers away; `bytes` is an ordinary slice, as nobody can get one of this mapping.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(at), bytes.len()) }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
         self.map.flush()
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Disk, Entry, File, Locked, Segment};
+use super::{Disk, Entry, File, Locked, Segment, Table};
 use crate::sync::lock;
 
 const PAGE: usize = 512;
@@ -34,13 +34,19 @@ pub struct MemoryDisk {
 pub struct Faults {
     /// Every fsync fails.
     pub fsync_fails: AtomicBool,
+    /// Every fsync waits until this is false again.
+    pub fsync_stalls: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { fsync_fails: AtomicBool::new(false), space: AtomicU64::new(u64::MAX) }
+        Self {
+            fsync_fails: AtomicBool::new(false),
+            fsync_stalls: AtomicBool::new(false),
+            space: AtomicU64::new(u64::MAX),
+        }
     }
 }
 
@@ -166,6 +172,10 @@ impl Disk for MemoryDisk {
         self.open_segment(path, length)
     }
 
+    fn open_table(&self, path: &Path, _length: u64) -> io::Result<Box<dyn Table>> {
+        Ok(Box::new(self.file(path)?))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
@@ -202,6 +212,9 @@ impl Drop for MemoryLock {
 
 impl MemoryFile {
     fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        while self.faults.fsync_stalls.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         if self.faults.fsync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("simulated fsync failure"));
         }
@@ -269,5 +282,23 @@ impl Segment for Arc<MemoryFile> {
     fn zero_from(&self, at: usize) -> io::Result<()> {
         lock(&self.content).now[at..].fill(0);
         self.sync_range(at..usize::MAX)
+    }
+}
+
+impl Table for Arc<MemoryFile> {
+    fn read(&self, at: usize, out: &mut [u8]) {
+        out.copy_from_slice(&lock(&self.content).now[at..at + out.len()]);
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        if self.faults.space.load(Ordering::SeqCst) == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        lock(&self.content).now[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_range(0..usize::MAX)
     }
 }

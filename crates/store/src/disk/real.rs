@@ -8,7 +8,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Disk, Entry, File, Locked, Segment, mapped::MappedSegment};
+use super::{
+    Disk, Entry, File, Locked, Segment, Table,
+    mapped::{MappedSegment, MappedTable},
+};
 
 pub(crate) struct RealDisk;
 
@@ -49,7 +52,8 @@ impl Disk for RealDisk {
 
     fn create_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let made = reserve(&file, length)
+        let made = reserve(&file, 0, length)
+            .and_then(|()| file.set_len(length))
             .and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("."))))
             .and_then(|()| MappedSegment::new(file, mappable(length)?));
         match made {
@@ -59,6 +63,11 @@ impl Disk for RealDisk {
                 Err(error)
             }
         }
+    }
+
+    fn open_table(&self, path: &Path, length: u64) -> io::Result<Box<dyn Table>> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(MappedTable::new(file, mappable(length)?)?))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -92,16 +101,17 @@ fn mappable(length: u64) -> io::Result<usize> {
     usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
 }
 
-/// Gives `file` its length and, where the file system can, its space: a full disk is then noticed here and not by a
-/// SIGBUS in the middle of a write to the mapping.
-fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
+/// Takes the space for `length` bytes of `file` at `at`, where the file system can: a full disk is then noticed here
+/// and not by a SIGBUS in the middle of a write to the mapping.
+pub(super) fn reserve(file: &fs::File, at: u64, length: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, at, length) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
         Err(error) => return Err(error.into()),
     }
-    file.set_len(length)
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, at, length);
+    Ok(())
 }
 
 struct RealFile(fs::File);

@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is sent, and what Java makes of it; and the engine with its files against a simple model, on a log and a clock
+//! that go as the test wants.
+
+use super::{
+    DelayRules, Levels, SCHEDULE_TOPIC, TIMER_TOPIC, Waiting, dispatch_rule,
+    engine::{Engine, Line, Next, World},
+    pending::Sizes,
+    progress::{Files, Version},
+    rewrite,
+};
+use crate::{
+    Broker,
+    fixture::{Fixture, Stored},
+    refusal::Refusal,
+};
+use bytes::Bytes;
+use oxmq_record::{Draft, Encoder, RecordView, properties, stamp};
+use oxmq_remoting::code::request as codes;
+use oxmq_store::Unit;
+use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
+use proptest::prelude::*;
+use serde_json::json;
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const NOW: i64 = 1_795_240_155_709;
+
+fn text(properties: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in properties {
+        properties::append(&mut out, name, value.as_bytes());
+    }
+    out
+}
+
+fn redirect(sent: &[(&str, &str)]) -> (Result<Option<Waiting>, Refusal>, String) {
+    let mut properties = text(sent);
+    let waiting = rewrite::redirect(&DelayRules::default(), ("T", QueueId(3)), &mut properties, NOW);
+    let after = String::from_utf8(properties).unwrap().replace('\u{1}', "=").replace('\u{2}', " ");
+    (waiting, after)
+}
+
+#[test]
+fn redirects_as_java_does() {
+    // Seen on Java 5.3.3: properties that the consumer got, slots, handles.
+    let check = |sent: &[(&str, &str)], waits: Option<(&str, u32, i64)>, after: &str| {
+        let (waiting, properties) = redirect(sent);
+        let waiting =
+            waiting.unwrap().map(|waiting| (waiting.topic, waiting.queue_id.0, waiting.due_ms - NOW));
+        assert_eq!(waiting, waits, "{sent:?}");
+        assert_eq!(properties, after, "{sent:?}");
+    };
+    let schedule = |level: u32, ms| Some((SCHEDULE_TOPIC, level - 1, ms));
+    let timer = |ms| Some((TIMER_TOPIC, 0, ms));
+    check(&[("DELAY", "1")], schedule(1, 1_000), "DELAY=1 REAL_TOPIC=T REAL_QID=3 ");
+    check(&[("DELAY", "+2"), ("TAGS", "A")], schedule(2, 5_000), "DELAY=+2 TAGS=A REAL_TOPIC=T REAL_QID=3 ");
+    check(&[("DELAY", "19")], schedule(18, 7_200_000), "DELAY=18 REAL_TOPIC=T REAL_QID=3 ");
+    check(&[("DELAY", "0")], None, "DELAY=0 ");
+    check(&[("DELAY", "-1")], None, "DELAY=-1 ");
+    check(
+        &[("TIMER_DELAY_SEC", "2"), ("DELAY", "2")],
+        schedule(2, 5_000),
+        "DELAY=2 REAL_TOPIC=T REAL_QID=3 ",
+    );
+    let out = "TIMER_OUT_MS=1795240157000 REAL_TOPIC=T REAL_QID=3 ";
+    check(&[("TIMER_DELAY_SEC", "2")], timer(2_000), &format!("TIMER_DELAY_SEC=2 {out}"));
+    check(&[("TIMER_DELAY_MS", "+1500")], timer(1_500), &format!("TIMER_DELAY_MS=+1500 {out}"));
+    check(
+        &[("TIMER_DELAY_SEC", "2"), ("DELAY", "0")],
+        timer(2_000),
+        &format!("TIMER_DELAY_SEC=2 DELAY=0 {out}"),
+    );
+    // Of several the first counts, the others need not even be numbers.
+    check(
+        &[("TIMER_DELIVER_MS", "x"), ("TIMER_DELAY_SEC", "2")],
+        timer(2_000),
+        &format!("TIMER_DELIVER_MS=x TIMER_DELAY_SEC=2 {out}"),
+    );
+    // On the edge of a slot, the slot before.
+    check(
+        &[("TIMER_DELIVER_MS", "1795240158000")],
+        timer(2_291),
+        &format!("TIMER_DELIVER_MS=1795240158000 {out}"),
+    );
+    // What the sender says of the target is replaced.
+    check(
+        &[("REAL_TOPIC", "SCHEDULE_TOPIC_XXXX"), ("REAL_QID", "x"), ("DELAY", "1")],
+        schedule(1, 1_000),
+        "DELAY=1 REAL_TOPIC=T REAL_QID=3 ",
+    );
+    // A time that has come is no delay; nor is one that was kept.
+    for (name, value) in
+        [("TIMER_DELIVER_MS", "1795240155709"), ("TIMER_DELAY_SEC", "-5"), ("TIMER_DELAY_MS", "0")]
+    {
+        check(&[(name, value)], None, &format!("{name}={value} "));
+    }
+    check(&[("TIMER_OUT_MS", "5"), ("TIMER_DELAY_SEC", "2")], None, "TIMER_OUT_MS=5 TIMER_DELAY_SEC=2 ");
+    check(&[], None, "");
+}
+
+#[test]
+fn refuses_what_is_no_delay() {
+    let check = |sent: &[(&str, &str)], code: i32, remark: &str| {
+        let refusal = redirect(sent).0.expect_err(remark);
+        assert_eq!(refusal.code(), code, "{sent:?}");
+        assert!(refusal.to_string().starts_with(remark), "{refusal}");
+    };
+    for level in ["text", " 3", "99999999999", "1.5"] {
+        check(&[("DELAY", level)], 1, &format!("the delay level \"{level}\" is no number"));
+    }
+    let illegal = "timer message illegal, the delay time should not be bigger than the max delay 259200000ms; or if set \
+                   del msg, the delay time should be bigger than the current time";
+    let past_end = (NOW + 3 * 86_400_000 + 1).to_string();
+    for (name, value) in [
+        ("TIMER_DELIVER_MS", "x"),
+        ("TIMER_DELAY_SEC", "1s"),
+        ("TIMER_DELAY_MS", ""),
+        ("TIMER_DELIVER_MS", &past_end),
+        ("TIMER_DELAY_SEC", "259201"),
+        ("TIMER_DELAY_SEC", "9223372036854775807"),
+        ("TIMER_DELAY_MS", "9223372036854775807"),
+    ] {
+        if !value.is_empty() {
+            check(&[(name, value)], 13, illegal);
+        }
+    }
+    check(&[("TIMER_DELIVER_MS", "5"), ("TIMER_DEL_UNIQKEY", "T+k")], 13, illegal);
+    let off = DelayRules { timer: false, ..DelayRules::default() };
+    let refusal =
+        rewrite::redirect(&off, ("T", QueueId(0)), &mut text(&[("TIMER_DELAY_SEC", "x")]), NOW).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::System("accurate timer message is not enabled, timerWheelEnable is false".into())
+    );
+}
+
+fn record(topic: &str, queue_id: u32, stored_ms: i64, properties: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let draft = Draft {
+        topic,
+        queue_id: QueueId(queue_id),
+        flag: 7,
+        sys_flag: 0,
+        born_timestamp_ms: 11,
+        born_host: ([10, 0, 0, 1], 1).into(),
+        store_host: ([10, 0, 0, 2], 2).into(),
+        reconsume_times: 4,
+        prepared_transaction_offset: 0,
+        body: b"body",
+        properties,
+    };
+    Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
+    stamp(&mut out, QueueOffset(0), PhysicalOffset(0), stored_ms);
+    out
+}
+
+#[test]
+fn reads_the_exact_time_of_records_of_java_and_of_its_own() {
+    let check = |properties: &[(&str, &str)], due_ms: Option<i64>| {
+        let record = record(TIMER_TOPIC, 0, 5_500, &text(properties));
+        let timed = rewrite::timed(&DelayRules::default(), &RecordView::parse(&record).unwrap());
+        assert_eq!(timed.map(|timed| timed.due_ms), due_ms, "{properties:?}");
+    };
+    check(&[("TIMER_DELAY_SEC", "10"), ("TIMER_OUT_MS", "15000")], Some(15_500));
+    check(&[("TIMER_DELAY_MS", "1"), ("TIMER_OUT_MS", "5000")], Some(5_501));
+    check(&[("TIMER_DELIVER_MS", "15001"), ("TIMER_OUT_MS", "15000")], Some(15_001));
+    // Moved on by Java: stored anew; never early then.
+    check(&[("TIMER_DELAY_SEC", "10"), ("TIMER_OUT_MS", "15000"), ("TIMER_ROLL_TIMES", "1")], Some(16_000));
+    check(&[("TIMER_DELAY_SEC", "99"), ("TIMER_OUT_MS", "15000")], Some(16_000));
+    check(&[("TIMER_OUT_MS", "15000")], Some(16_000));
+    // A recall comes before the messages of its slot.
+    check(
+        &[("TIMER_DELIVER_MS", "15001"), ("TIMER_OUT_MS", "15000"), ("TIMER_DEL_UNIQKEY", "T+k")],
+        Some(15_000),
+    );
+    check(&[("TIMER_DELAY_SEC", "10")], None);
+    check(&[("TIMER_OUT_MS", "x")], None);
+}
+
+#[test]
+fn recovery_gives_levels_their_time_back() {
+    let rule = dispatch_rule(Levels::default());
+    let check = |topic, properties: &[(&str, &str)], expected| {
+        let record = record(topic, 0, 5_000, &text(properties));
+        assert_eq!(rule(&RecordView::parse(&record).unwrap()), TagsCode(expected), "{properties:?}");
+    };
+    check(SCHEDULE_TOPIC, &[("DELAY", "2"), ("TAGS", "TagA")], 10_000);
+    check(SCHEDULE_TOPIC, &[("DELAY", "99")], 7_205_000);
+    for level in ["0", "-1", "x"] {
+        check(SCHEDULE_TOPIC, &[("DELAY", level), ("TAGS", "TagA")], 2_598_919);
+    }
+    check("T", &[("DELAY", "2"), ("TAGS", "TagA")], 2_598_919);
+}
+
+/// One thing in the log.
+#[derive(Debug, Clone)]
+enum Entry {
+    Waits { id: usize, line: Line, unit: Unit, record: Bytes },
+    Delivered { id: usize, at_ms: i64 },
+}
+
+/// How the next puts end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Unavailable,
+    Illegal,
+}
+
+/// A log and a clock.
+#[derive(Debug, Default)]
+struct FakeWorld {
+    now_ms: Cell<i64>,
+    log: RefCell<Vec<Entry>>,
+    trouble: Cell<Option<(Trouble, u8)>>,
+}
+
+impl FakeWorld {
+    fn waiting(&self, line: Line) -> Vec<Unit> {
+        let log = self.log.borrow();
+        let units = log.iter().filter_map(|entry| match entry {
+            Entry::Waits { line: of, unit, .. } if *of == line => Some(*unit),
+            _ => None,
+        });
+        units.collect()
+    }
+
+    /// Sends the message `id` with these properties. Says when it is due, if it waits.
+    fn send(&self, id: usize, mut properties: Vec<u8>, rules: &DelayRules) -> Option<Waiting> {
+        let now_ms = self.now_ms.get();
+        properties::append(&mut properties, "UNIQ_KEY", format!("k{id}").as_bytes());
+        let waiting = rewrite::redirect(rules, ("T", QueueId(0)), &mut properties, now_ms).unwrap()?;
+        let record: Bytes = record(waiting.topic, waiting.queue_id.0, now_ms, &properties).into();
+        let line = match waiting.topic {
+            TIMER_TOPIC => Line::Timer,
+            _ => Line::Level(waiting.queue_id.0 + 1),
+        };
+        let mut log = self.log.borrow_mut();
+        let unit = Unit {
+            physical: PhysicalOffset(log.len() as u64),
+            size: record.len() as u32,
+            tags_code: waiting.tags_code,
+        };
+        log.push(Entry::Waits { id, line, unit, record });
+        Some(waiting)
+    }
+}
+
+impl World for FakeWorld {
+    fn now_ms(&self) -> i64 {
+        self.now_ms.get()
+    }
+
+    fn range(&self, line: Line) -> (u64, u64) {
+        (0, self.waiting(line).len() as u64)
+    }
+
+    fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String> {
+        out.extend(self.waiting(line).into_iter().skip(from as usize).take(max));
+        Ok(())
+    }
+
+    fn record(&self, unit: &Unit) -> Option<Bytes> {
+        match self.log.borrow().get(unit.physical.0 as usize)? {
+            Entry::Waits { record, .. } => Some(record.clone()),
+            Entry::Delivered { .. } => None,
+        }
+    }
+
+    fn put(&self, draft: &Draft<'_>) -> Result<(), Refusal> {
+        if let Some((trouble, left)) = self.trouble.get() {
+            self.trouble.set((left > 1).then(|| (trouble, left - 1)));
+            return Err(match trouble {
+                Trouble::Unavailable => Refusal::ServiceNotAvailable("no".into()),
+                Trouble::Illegal => Refusal::MessageIllegal("no".into()),
+            });
+        }
+        assert_eq!((draft.topic, draft.queue_id, draft.flag), ("T", QueueId(0), 7));
+        assert_eq!((draft.born_timestamp_ms, draft.reconsume_times, draft.body), (11, 4, &b"body"[..]));
+        let key = properties::find(draft.properties, "UNIQ_KEY").unwrap();
+        let id = str::from_utf8(key).unwrap()[1..].parse().unwrap();
+        self.log.borrow_mut().push(Entry::Delivered { id, at_ms: self.now_ms.get() });
+        Ok(())
+    }
+}
+
+/// What a test does next.
+#[derive(Debug, Clone)]
+enum Step {
+    Level(u32),
+    After(i64),
+    /// The message that was sent so many messages ago.
+    Recall(usize),
+    Run,
+    Clock(i64),
+    SetBack(i64),
+    Trouble(Trouble, u8),
+    Save,
+    /// The power goes: of what was not saved, this part of 255 remains.
+    Crash(u8),
+    /// A run file is damaged, while it is open or before a start.
+    Damage(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1..4_u32).prop_map(Step::Level),
+        8 => (1..20_000_i64).prop_map(Step::After),
+        2 => (1..6_usize).prop_map(Step::Recall),
+        6 => Just(Step::Run),
+        5 => (0..4_000_i64).prop_map(Step::Clock),
+        1 => (1..5_000_i64).prop_map(Step::SetBack),
+        1 => (prop_oneof![Just(Trouble::Unavailable), Just(Trouble::Illegal)], 1..6_u8)
+            .prop_map(|(trouble, times)| Step::Trouble(trouble, times)),
+        2 => Just(Step::Save),
+        1 => any::<u8>().prop_map(Step::Crash),
+        1 => any::<bool>().prop_map(Step::Damage),
+    ]
+}
+
+/// What must come of a message.
+#[derive(Debug)]
+struct Sent {
+    due_ms: i64,
+    slot_ms: Option<i64>,
+    /// The message that recalled it before its slot began.
+    recall: Option<usize>,
+    /// Recalled when it may have been too late.
+    recalled_late: bool,
+}
+
+struct Bench<'a> {
+    rules: DelayRules,
+    files: Files,
+    dir: &'a Path,
+    world: FakeWorld,
+    engine: Engine,
+    version: Version,
+    /// Length of the log when it was saved last.
+    durable: usize,
+}
+
+const SIZES: Sizes = Sizes { table: 5, distance: 12 };
+
+impl<'a> Bench<'a> {
+    fn new(dir: &'a Path) -> Self {
+        let rules = DelayRules { levels: Levels::parse("1s 3s 10s").unwrap(), ..DelayRules::default() };
+        let (files, world) = (Files::new(dir), FakeWorld::default());
+        world.now_ms.set(NOW);
+        std::fs::create_dir_all(dir.join("config")).unwrap();
+        let (engine, version) = files.load(&rules, SIZES, 1..4, &world).unwrap();
+        Self { rules, files, dir, world, engine, version, durable: 0 }
+    }
+
+    fn run(&mut self) -> Next {
+        for _ in 0..10_000 {
+            match self.engine.step(&self.world) {
+                Next::Now => {}
+                next => return next,
+            }
+        }
+        panic!("the engine does not come to rest");
+    }
+
+    fn save(&mut self) {
+        self.durable = self.world.log.borrow().len();
+        let snapshot = Files::snapshot(&mut self.engine, &mut self.version, self.world.now_ms.get());
+        self.files.save(&snapshot).unwrap();
+    }
+
+    fn reopen(&mut self) {
+        (self.engine, self.version) = self.files.load(&self.rules, SIZES, 1..4, &self.world).unwrap();
+    }
+
+    fn crash(&mut self, part: u8) {
+        let mut log = self.world.log.borrow_mut();
+        let lost = (log.len() - self.durable) * usize::from(255 - part) / 255;
+        let length = log.len() - lost;
+        log.truncate(length);
+        drop(log);
+        self.reopen();
+    }
+
+    fn damage(&self) {
+        let runs = std::fs::read_dir(self.dir.join("delay")).unwrap().map(|entry| entry.unwrap().path());
+        if let Some(run) = runs.filter(|path| path.to_string_lossy().contains("run-")).min() {
+            let mut content = std::fs::read(&run).unwrap();
+            let at = content.len() / 2;
+            content[at] ^= 1;
+            std::fs::write(run, content).unwrap();
+        }
+    }
+}
+
+fn check_steps(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    let mut sent: BTreeMap<usize, Sent> = BTreeMap::new();
+    let (mut next_id, mut crashed, mut set_back, mut set_aside) = (0, false, false, false);
+    for step in steps {
+        match step {
+            Step::Level(_) | Step::After(_) => {
+                let properties = match step {
+                    Step::Level(level) => text(&[("DELAY", &level.to_string())]),
+                    Step::After(ms) => text(&[("TIMER_DELAY_MS", &ms.to_string())]),
+                    _ => unreachable!(),
+                };
+                let waiting = bench.world.send(next_id, properties, &bench.rules).unwrap();
+                let (due_ms, slot_ms) = (waiting.due_ms, waiting.recall_at_ms.map(|at| at - 1));
+                sent.insert(next_id, Sent { due_ms, slot_ms, recall: None, recalled_late: false });
+                next_id += 1;
+            }
+            Step::Recall(ago) => {
+                let now_ms = bench.world.now_ms.get();
+                let id = next_id.wrapping_sub(ago);
+                let Some(message) = sent.get_mut(&id) else { continue };
+                let Some(slot_ms) = message.slot_ms.filter(|slot| slot + 1 > now_ms) else { continue };
+                let (key, at) = (format!("T+k{id}"), (slot_ms + 1).to_string());
+                let recall = text(&[("TIMER_DEL_UNIQKEY", &key), ("TIMER_DELIVER_MS", &at)]);
+                bench.world.send(next_id, recall, &bench.rules).unwrap();
+                if slot_ms >= now_ms {
+                    message.recall = message.recall.or(Some(next_id));
+                } else {
+                    message.recalled_late = true;
+                }
+                next_id += 1;
+            }
+            Step::Run => drop(bench.run()),
+            Step::Clock(ms) => bench.world.now_ms.set(bench.world.now_ms.get() + ms),
+            Step::SetBack(ms) => {
+                set_back = true;
+                bench.world.now_ms.set(bench.world.now_ms.get() - ms);
+            }
+            Step::Trouble(trouble, times) => {
+                set_aside |= trouble == Trouble::Illegal;
+                bench.world.trouble.set(Some((trouble, times)));
+            }
+            Step::Save => bench.save(),
+            Step::Damage(start) => {
+                bench.damage();
+                if start {
+                    crashed = true;
+                    bench.reopen();
+                }
+            }
+            Step::Crash(part) => {
+                crashed = true;
+                bench.crash(part);
+            }
+        }
+    }
+    // Everything comes to its end, even if it takes a clock that was set back.
+    bench.world.trouble.set(None);
+    for _ in 0..50 {
+        bench.run();
+        bench.world.now_ms.set(bench.world.now_ms.get() + 1_000);
+    }
+    prop_assert_eq!(bench.run(), Next::Idle);
+    prop_assert!(bench.engine.aside().is_empty());
+    prop_assert_eq!((bench.engine.pending.len(), bench.engine.counts.lost), (0, 0));
+
+    let log = bench.world.log.borrow();
+    // What the log has after all crashes.
+    let kept = log.iter().filter_map(|entry| match entry {
+        Entry::Waits { id, .. } => Some(*id),
+        Entry::Delivered { .. } => None,
+    });
+    let kept: BTreeSet<usize> = kept.collect();
+    let (mut came, mut last_due) = (BTreeMap::<usize, u32>::new(), i64::MIN);
+    for entry in log.iter() {
+        let Entry::Delivered { id, at_ms } = entry else { continue };
+        let message = &sent[id];
+        *came.entry(*id).or_default() += 1;
+        // One that was set aside has been due once.
+        let early = *at_ms < message.due_ms && !(set_back && set_aside);
+        prop_assert!(!early, "message {} came {} ms early", id, message.due_ms - at_ms);
+        let recalled = message.recall.is_some_and(|recall| kept.contains(&recall));
+        prop_assert!(!recalled || set_back, "message {} was recalled", id);
+        if !(crashed || set_back || set_aside) {
+            prop_assert!(message.due_ms >= last_due, "message {} came after one that was due later", id);
+            last_due = message.due_ms;
+        }
+    }
+    for (id, message) in sent.iter().filter(|(id, _)| kept.contains(*id)) {
+        let times = came.get(id).copied().unwrap_or(0);
+        let recalled = message.recall.is_some() || message.recalled_late;
+        prop_assert!(times > 0 || recalled, "message {} never came", id);
+        prop_assert!(times <= 1 || crashed, "message {} came {} times", id, times);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// Each message is delivered, none early, in the order of their times; exactly once as long as nothing crashes.
+    #[test]
+    fn delivers_each_message_when_it_is_due(steps in proptest::collection::vec(step(), 1..120)) {
+        check_steps(steps)?;
+    }
+}
+
+/// Waits until queue 0 of `topic` has `count` messages; gives them.
+async fn arrived(fixture: &Fixture, topic: &str, count: usize) -> Vec<Stored> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let stored = fixture.stored(topic, 0);
+        if stored.len() >= count {
+            return stored;
+        }
+        assert!(Instant::now() < deadline, "{} of {count} messages came", stored.len());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
+    let mut kept = None;
+    let fixture = Fixture::with(|settings| {
+        settings.delays = DelayRules {
+            levels: Levels::parse("1s 2s").unwrap(),
+            timer_precision_ms: 100,
+            recall: true,
+            broker: "B".into(),
+            ..DelayRules::default()
+        };
+        kept = Some(settings.clone());
+    });
+    let settings = kept.unwrap();
+    fixture.send("T", &[], json!({})).await;
+    let level = fixture.send("T", &[("DELAY", "1"), ("TAGS", "TagA"), ("UNIQ_KEY", "L")], json!({})).await;
+    assert_eq!((level.field("queueOffset").as_deref(), level.field("recallHandle")), (Some("0"), None));
+    for (key, ms) in [("C", "700"), ("B", "300"), ("A", "100")] {
+        let sent = fixture.send("T", &[("TIMER_DELAY_MS", ms), ("UNIQ_KEY", key)], json!({})).await;
+        let handle = sent.field("recallHandle").unwrap().into_owned();
+        if key == "B" {
+            let recall = json!({"topic": "T", "recallHandle": handle});
+            let answer = fixture.ask(codes::RECALL_MESSAGE, recall, b"").await;
+            assert_eq!((answer.code, answer.field("msgId").as_deref()), (0, Some("B")), "{answer:?}");
+        }
+        let recall = json!({"topic": "U", "recallHandle": handle});
+        let refused = fixture.ask(codes::RECALL_MESSAGE, recall, b"").await;
+        Fixture::check_refused(&refused, (17, "recall failed, the topic[U] not exist"));
+    }
+    let stored = arrived(&fixture, "T", 4).await;
+    let found: Vec<_> = stored.iter().skip(1).map(|message| message.property("UNIQ_KEY").unwrap()).collect();
+    assert_eq!(found, ["A", "C", "L"]);
+    let waited = |at: usize, queue: &str, offset: usize| {
+        let waited = &fixture.stored(queue, 0)[offset];
+        stored[at].view().store_timestamp_ms() - waited.view().store_timestamp_ms()
+    };
+    assert!(waited(2, TIMER_TOPIC, 0) >= 700 && waited(3, SCHEDULE_TOPIC, 0) >= 1_000);
+    let last = &stored[3];
+    assert_eq!(
+        (last.property("REAL_TOPIC").as_deref(), last.property("DELAY").as_deref()),
+        (Some("T"), Some("1"))
+    );
+    assert_eq!(last.view().born_timestamp_ms(), 77);
+
+    // What waits when the broker ends comes when another one goes on.
+    fixture.send("T", &[("TIMER_DELAY_MS", "400"), ("UNIQ_KEY", "D")], json!({})).await;
+    fixture.broker.stop();
+    let offsets = std::fs::read(settings.root.join("config/delayOffset.json")).unwrap();
+    assert!(String::from_utf8(offsets).unwrap().contains("\"offsetTable\":{1:1}"));
+    let next = Broker::open(settings, fixture.store.clone()).unwrap();
+    let stored = arrived(&fixture, "T", 5).await;
+    assert_eq!(stored[4].property("UNIQ_KEY").as_deref(), Some("D"));
+    next.stop();
+    assert_eq!(fixture.stored("T", 0).len(), 5, "nothing came twice");
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Batches, and flags that contradict the properties. What Java 5.3.3 does is said where it differs.
+
+use crate::fixture::Fixture;
+use oxmq_record::{BatchMessage, encode_batch_message};
+use oxmq_remoting::{Command, code::request as codes};
+use serde_json::{Value, json};
+
+fn batch(messages: &[(&[u8], &str)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (content, properties) in messages {
+        let message = BatchMessage { flag: 3, body: content, properties: properties.as_bytes() };
+        encode_batch_message(&message, &mut body);
+    }
+    body
+}
+
+async fn send_batch(broker: &Fixture, more: Value, body: &[u8]) -> Command {
+    let mut fields =
+        json!({"a": "P", "b": "T", "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": 77, "h": 0, "m": "true"});
+    fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    broker.ask(codes::SEND_BATCH_MESSAGE, fields, body).await
+}
+
+#[tokio::test]
+async fn consumers_see_single_messages_with_their_own_ids() {
+    let broker = Fixture::new();
+    let body = batch(&[(b"a", "UNIQ_KEY\u{1}A\u{2}TAGS\u{1}x"), (b"b", "UNIQ_KEY\u{1}B\u{2}")]);
+    let sent = send_batch(&broker, json!({"i": "UNIQ_KEY\u{1}BATCH\u{2}K\u{1}v\u{2}"}), &body).await;
+    assert_eq!(sent.code, 0, "{sent:?}");
+    let stored = broker.stored("T", 0);
+    let ids: Vec<_> = stored.iter().map(|message| message.view().message_id().to_text()).collect();
+    assert_eq!(sent.field("msgId").unwrap(), ids.join(","));
+    assert_eq!(sent.field("queueOffset").as_deref(), Some("0"));
+    for (message, (content, key)) in stored.iter().zip([(b"a", "A"), (b"b", "B")]) {
+        assert_eq!((message.view().body(), message.view().flag()), (&content[..], 3));
+        assert_eq!(message.property("UNIQ_KEY").as_deref(), Some(key));
+        assert_eq!(message.property("K").as_deref(), Some("v"), "what the batch says belongs to each");
+    }
+    assert_eq!(stored[0].property("TAGS").as_deref(), Some("x"));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_more_than_a_batch_is_refused_and_nothing_of_it_stored() {
+    let broker = Fixture::new();
+    let plain = batch(&[(b"a", ""), (b"b", "")]);
+    let illegal = "a batch can be neither delayed nor transactional";
+    let of_one = "a message of a batch can be neither delayed nor transactional";
+    let long = format!("K\u{1}{}\u{2}", "x".repeat(32_700));
+    for (more, body, code, remark) in [
+        (json!({"i": "DELAY\u{1}3\u{2}"}), plain.clone(), 13, illegal),
+        (json!({"f": 4}), plain.clone(), 13, illegal),
+        (json!({"f": 8}), plain.clone(), 13, illegal),
+        (json!({"b": "%RETRY%g"}), plain.clone(), 13, "batch request does not support retry group %RETRY%g"),
+        // Java takes these. The timed ones it puts where nobody finds them.
+        (json!({"i": "TIMER_DELAY_SEC\u{1}3\u{2}"}), plain.clone(), 13, illegal),
+        (json!({"i": "TRAN_MSG\u{1}true\u{2}"}), plain.clone(), 13, illegal),
+        (json!({}), batch(&[(b"a", ""), (b"b", "DELAY\u{1}3\u{2}")]), 13, of_one),
+        (json!({}), batch(&[(b"a", ""), (b"b", "TRAN_MSG\u{1}true\u{2}")]), 13, of_one),
+        (json!({}), batch(&[(b"a", ""), (b"", "")]), 1, "the message body is empty"),
+        // Java answers SUCCESS, and the message cannot be read.
+        (
+            json!({"i": format!("Q\u{1}{}\u{2}", "y".repeat(200))}),
+            batch(&[(b"a", ""), (b"b", &long)]),
+            13,
+            "the message is illegal",
+        ),
+        // Java answers 1 and the text of an exception.
+        (json!({}), batch(&[(b"a", ""), (&[0; 1 << 16], "")]), 13, "the message is illegal"),
+        (json!({}), plain[..plain.len() - 2].to_vec(), 13, "message 1 of the batch: "),
+        (json!({}), Vec::new(), 13, "the batch is empty"),
+    ] {
+        Fixture::check_refused(&send_batch(&broker, more, &body).await, (code, remark));
+    }
+    assert!(broker.stored("T", 0).is_empty());
+    assert!(broker.topic("%RETRY%g").is_none());
+}
+
+/// Java 5.3.3 acknowledges such a message and gives it to nobody.
+#[tokio::test]
+async fn a_flag_of_a_transaction_without_one_is_refused() {
+    let broker = Fixture::new();
+    for flag in [4, 12] {
+        let refused = broker.send("T", &[], json!({"f": flag})).await;
+        Fixture::check_refused(&refused, (13, "the system flag is that of a transaction"));
+    }
+    assert_eq!(broker.send("T", &[], json!({"f": 8})).await.code, 0);
+    // What a client before 4.6.1 sends back of a transaction is found again.
+    let more = json!({"f": 4, "j": 1});
+    assert_eq!(broker.send("%RETRY%g", &[("TRAN_MSG", "true")], more).await.code, 0);
+    assert_eq!(broker.stored("%RETRY%g", 0).len(), 1);
+}
