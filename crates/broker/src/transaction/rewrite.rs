@@ -14,7 +14,7 @@
 //! check and loses the application's flag then; it stays here.
 
 use crate::refusal::Refusal;
-use oxmq_record::{Draft, RecordView, properties, sys_flag};
+use oxmq_record::{Draft, PROPERTIES_LENGTH_MAX, RecordView, properties, sys_flag};
 use oxmq_types::{QueueId, validate_group};
 use std::{borrow::Cow, net::SocketAddr};
 
@@ -83,9 +83,15 @@ pub(super) fn counted_properties(half: &RecordView<'_>, checks: u32) -> Vec<u8> 
     out
 }
 
+/// Writes the count if there is room for it: the table has it too, and a half without the count can be checked and put
+/// aside, while a record that is too large can be nothing.
 fn set_checks(properties: &mut Vec<u8>, checks: u32) {
     properties::remove(properties, CHECK_TIMES);
-    properties::append(properties, CHECK_TIMES, checks.to_string().as_bytes());
+    let checks = checks.to_string();
+    let separators = 3;
+    if properties.len() + CHECK_TIMES.len() + checks.len() + separators <= PROPERTIES_LENGTH_MAX {
+        properties::append(properties, CHECK_TIMES, checks.as_bytes());
+    }
 }
 
 /// The properties of `half`, which stood at `first` in the beginning, when it is stored anew after `checks` checks.

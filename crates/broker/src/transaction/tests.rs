@@ -11,6 +11,7 @@ use crate::{
     stats::Stats,
     topics::{TopicRules, Topics},
 };
+use oxmq_record::PROPERTIES_LENGTH_MAX;
 use oxmq_remoting::{Encoding, Header, Language};
 use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
 use oxmq_types::QueueId;
@@ -453,6 +454,34 @@ fn only_checks_that_were_sent_count() {
     assert_eq!(discarded.property("TRANSACTION_CHECK_TIMES"), Some("2"));
     world.round(601_000);
     assert_eq!(checks(immune), Some(1));
+}
+
+/// A half message that was just small enough was never asked about and never put aside, as its record had no room for
+/// the count of its checks. In Java it also stops the checks of all that follow.
+#[test]
+fn a_half_without_room_for_the_count_can_be_checked_and_discarded() {
+    for room in 0..64 {
+        let mut properties = Vec::new();
+        properties::append(&mut properties, "big", "x".repeat(PROPERTIES_LENGTH_MAX - 5 - room).as_bytes());
+        let draft = Draft {
+            topic: HALF_TOPIC,
+            queue_id: QUEUE,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp_ms: 0,
+            born_host: HOST.into(),
+            store_host: HOST.into(),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"m",
+            properties: &properties,
+        };
+        let mut record = Vec::new();
+        Encoder::new(usize::MAX).encode(&draft, &mut record).unwrap();
+        let counted = rewrite::counted_properties(&RecordView::parse(&record).unwrap(), 12);
+        assert!(counted.len() <= PROPERTIES_LENGTH_MAX && counted.starts_with(b"big"), "{room}");
+        assert_eq!(counted.len() > properties.len(), room > 27, "{room}");
+    }
 }
 
 #[test]
