@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Known defects of the Java broker. Each is provoked from outside on a Java broker of the last version that has it and can be
 # fetched, which must show it, and on OxMQ, which must not.
-#   run.sh [DEFECT...]
-# With TARGET=java only the Java half runs.
+#   run.sh [--ours] [DEFECT...]
+# With --ours only the half of OxMQ runs, with TARGET=java only that of Java.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-ours=$TARGET
+ours=$TARGET theirs=1
+if [ "${1:-}" = --ours ]; then
+  theirs=0
+  shift
+fi
 build_java 5.3.3
 
 # Prints what the server under NAME did, and returns 0: right, 3: it has the defect, else: the step failed.
@@ -76,11 +80,13 @@ shows() {
 }
 
 for defect in $defects; do
-  version=${shown_by[$defect]}
-  TARGET=java JAVA_VERSION=$version
-  start_namesrv "ns-java-$defect"
-  check "$defect: Java $version has it" shows "$defect" "java-$defect"
-  kill9 "ns-java-$defect"
+  if [ "$theirs" = 1 ]; then
+    version=${shown_by[$defect]}
+    TARGET=java JAVA_VERSION=$version
+    start_namesrv "ns-java-$defect"
+    check "$defect: Java $version has it" shows "$defect" "java-$defect"
+    kill9 "ns-java-$defect"
+  fi
   [ "$ours" = oxmq ] || continue
   TARGET=oxmq
   start_namesrv "ns-$defect"
