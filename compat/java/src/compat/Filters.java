@@ -27,7 +27,7 @@ final class Filters {
 
     static void add(Map<String, Main.Case> cases) {
         cases.put("filter.sql", Filters::push);
-        cases.put("filter.sql_members", Filters::members);
+        cases.put("defect.sql_members", Filters::members);
         cases.put("filter.sql_pull", Filters::pull);
         cases.put("filter.sql_refused", Filters::refused);
     }
