@@ -71,6 +71,10 @@ pub(crate) fn dev(data: &Path, namesrv_port: u16, broker_port: u16) -> Result<De
         ("listenPort", broker_port.to_string()),
         ("namesrvAddr", format!("127.0.0.1:{namesrv_port}")),
         ("storePathRootDir", under("store")),
+        // Java has these off. Here every sample is to run as it is.
+        ("enablePropertyFilter", "true".to_owned()),
+        ("traceTopicEnable", "true".to_owned()),
+        ("recallMessageEnable", "true".to_owned()),
     ];
     let (namesrv, _) =
         NamesrvSettings::load(&none, &namesrv.into_iter().collect(), &host).map_err(refused)?;
