@@ -194,8 +194,8 @@ final class Pulling {
         consumer.setPullBatchSize(10);
         consumer.start();
         Check.equal("queues", 2, consumer.fetchMessageQueues(topic).size());
+        // Without a seek: what the first pull brings while the client seeks would be taken, too.
         consumer.assign(Collections.singletonList(queue));
-        consumer.seekToBegin(queue);
         Check.equal("from the begin", names(0, 100), bodies(poll(consumer, 100)));
         consumer.seek(queue, 90);
         Check.equal("from 90", names(90, 100), bodies(poll(consumer, 10)));

@@ -22,6 +22,8 @@ import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.exception.RequestTimeoutException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.RequestCallback;
+import org.apache.rocketmq.client.impl.MQClientManager;
+import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.RequestResponseFuture;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
@@ -30,10 +32,12 @@ import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
 /** Requests whose answers come back through the broker. */
 final class Replies {
     private static final long TTL_MS = 20_000;
+    private static final int GET_PRODUCER_CONNECTION_LIST = 204;
 
     private Replies() {
     }
@@ -79,7 +83,7 @@ final class Replies {
     private static void everyRequesterGetsItsOwn(Scope scope) throws Exception {
         String topic = scope.topic("t", 2);
         AtomicReference<Object> last = replier(scope, topic, 1 << 20, request -> "re: " + Received.body(request));
-        DefaultMQProducer[] requesters = {scope.producer(), scope.producer(), scope.producer()};
+        DefaultMQProducer[] requesters = {known(scope, scope.producer(), topic), known(scope, scope.producer(), topic), known(scope, scope.producer(), topic)};
         List<Future<Message>> replies = new ArrayList<>();
         for (int i = 0; i < 60; i++) {
             replies.add(request(requesters[i % requesters.length], Scope.message(topic, "", "request " + i), TTL_MS));
@@ -111,7 +115,22 @@ final class Replies {
         }
         String topic = scope.topic("t", 2);
         replier(scope, topic, 1 << 20, request -> "re: " + Received.body(request));
-        Check.equal("reply", "re: sync", Received.body((MessageExt) scope.producer().request(Scope.message(topic, "", "sync"), TTL_MS)));
+        Check.equal("reply", "re: sync", Received.body((MessageExt) known(scope, scope.producer(), topic).request(Scope.message(topic, "", "sync"), TTL_MS)));
+    }
+
+    /**
+     * Has the broker know the requester before it asks. The client sends a heartbeat for that by itself, but not if another of its
+     * heartbeats, perhaps to nobody yet, is under way at that moment; then the next one comes 30 s later.
+     */
+    private static DefaultMQProducer known(Scope scope, DefaultMQProducer requester, String topic) throws Exception {
+        requester.fetchPublishMessageQueues(topic);
+        MQClientInstance client = MQClientManager.getInstance().getOrCreateMQClientInstance(requester);
+        Check.within(30, "the broker knows the requester", () -> {
+            client.sendHeartbeatToAllBrokerWithLock();
+            RemotingCommand connections = scope.call(GET_PRODUCER_CONNECTION_LIST, Scope.fields("producerGroup", requester.getProducerGroup()), null);
+            return connections.getBody() != null && new String(connections.getBody(), StandardCharsets.UTF_8).contains("\"" + client.getClientId() + "\"");
+        });
+        return requester;
     }
 
     /** Sends a request to the first queue. Without a queue, clients of all versions call back with nothing once it is sent. */
@@ -135,7 +154,7 @@ final class Replies {
         String topic = scope.topic("t", 2);
         String text = String.join("", Collections.nCopies(20_000, "回复 "));
         replier(scope, topic, 4096, request -> text);
-        Message reply = request(scope.producer(), Scope.message(topic, "", "x"), TTL_MS).get(30, TimeUnit.SECONDS);
+        Message reply = request(known(scope, scope.producer(), topic), Scope.message(topic, "", "x"), TTL_MS).get(30, TimeUnit.SECONDS);
         Check.equal("reply", text, Received.body((MessageExt) reply));
     }
 
