@@ -112,7 +112,10 @@ async fn a_batch_does_not_become_many_times_its_size() {
     let many = batch(&[(b"a", "")]).repeat((4 << 20) / 23);
     let long = format!("K\u{1}{}\u{2}", "x".repeat(32_000));
     let refused = send_batch(&broker, json!({"i": long}), &many).await;
-    Fixture::check_refused(&refused, (13, "the messages of the batch take more than 67108864 bytes in the log"));
+    Fixture::check_refused(
+        &refused,
+        (13, "the messages of the batch take more than 67108864 bytes in the log"),
+    );
     assert!(broker.stored("T", 0).is_empty());
     // What fits is taken.
     let sent = send_batch(&broker, json!({"i": long}), &many[..100 * 23]).await;
