@@ -25,6 +25,9 @@ use tracing::{info, warn};
 pub(crate) const CLIENT_EXPIRY: Duration = Duration::from_secs(120);
 /// Most groups that one connection may claim; a real client has a handful.
 const GROUPS_PER_PEER_MAX: usize = 10_000;
+/// Most bytes that the subscriptions of one connection may take in all its groups, see [`bytes_of`]: a hundred
+/// thousand short ones.
+const SUBSCRIPTIONS_PER_PEER_MAX_BYTES: usize = 64 << 20;
 
 /// All connected clients. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +50,8 @@ struct Tables {
 struct PeerGroups {
     producers: HashSet<String>,
     consumers: HashSet<String>,
+    /// What its subscriptions take, see [`bytes_of`].
+    subscription_bytes: usize,
 }
 
 /// One connection's membership in a group.
@@ -190,7 +195,14 @@ impl Clients {
         // Before the lock: compiling long expressions takes its time.
         let told = self.compiled(peer, data);
         let mut tables = self.tables();
-        if !tables.claim(peer, name, |groups| &mut groups.consumers) {
+        let before = tables.consumers.get(name).and_then(|group| group.members.get(&peer));
+        let before = before.map(|member| &member.subscriptions);
+        let subscriptions = match before {
+            Some(before) if without_subscriptions => before.clone(),
+            _ => told,
+        };
+        let bytes = (before.map_or(0, bytes_of), bytes_of(&subscriptions));
+        if !tables.claim(peer, name, |groups| &mut groups.consumers) || !tables.weigh(peer, bytes) {
             return false;
         }
         let group = tables.consumers.entry(name.to_owned()).or_default();
@@ -198,19 +210,18 @@ impl Clients {
         group.message_model.clone_from(&data.message_model);
         group.consume_from_where.clone_from(&data.consume_from_where);
         let before = group.members.get(&peer).map(|member| &member.subscriptions);
-        let subscriptions = match before {
-            Some(before) if without_subscriptions => before.clone(),
-            _ => told,
-        };
         let joined = before.is_none();
         let changed = before.is_none_or(|before| !same_subscriptions(before, &subscriptions));
+        let told_anew = before.is_none_or(|before| !same_data(before, &subscriptions));
         if joined {
             info!(group = name, client = sender.client_id, peer = %sender.peer.remote(), "consumer joined");
             warn_of_twin(group, name, sender);
         }
         warn_of_disagreement(group, name, sender, &subscriptions);
         group.members.insert(peer, sender.member(subscriptions));
-        group.refresh();
+        if told_anew {
+            group.refresh();
+        }
         if changed && notify {
             group.tell_changed(name);
         }
@@ -233,24 +244,35 @@ impl Clients {
 
     /// Forgets a producer.
     pub(crate) fn leaves_production(&self, peer: u64, group: &str) {
-        self.tables().remove_producer(peer, group);
+        let left = self.tables().remove_producer(peer, group);
+        left.iter().for_each(|member| log_producer_left(group, member));
     }
 
     /// Forgets a consumer and tells the others, if `notify`.
     pub(crate) fn leaves_consumption(&self, peer: u64, group: &str, notify: bool) {
-        self.tables().remove_consumer(peer, group, notify);
+        let left = self.tables().remove_consumer(peer, group, notify);
+        left.iter().for_each(|member| log_consumer_left(group, member));
     }
 
     /// Forgets a connection. `notify` says for a group whether its members are told of changes.
     pub(crate) fn gone(&self, peer: u64, notify: impl Fn(&str) -> bool) {
         let mut tables = self.tables();
         let Some(groups) = tables.groups.remove(&peer) else { return };
-        for group in &groups.producers {
-            tables.remove_producer(peer, group);
-        }
-        for group in &groups.consumers {
-            tables.remove_consumer(peer, group, notify(group));
-        }
+        let left = |(group, member): (String, Option<Member>)| member.map(|member| (group, member));
+        let producers = groups.producers.into_iter().map(|group| {
+            let member = tables.remove_producer(peer, &group);
+            (group, member)
+        });
+        let producers: Vec<_> = producers.filter_map(left).collect();
+        let consumers = groups.consumers.into_iter().map(|group| {
+            let member = tables.remove_consumer(peer, &group, notify(&group));
+            (group, member)
+        });
+        let consumers: Vec<_> = consumers.filter_map(left).collect();
+        // There may be thousands, and everybody else waits for this lock.
+        drop(tables);
+        producers.iter().for_each(|(group, member)| log_producer_left(group, member));
+        consumers.iter().for_each(|(group, member)| log_consumer_left(group, member));
     }
 
     /// Closes the connections of clients that sent no heartbeat for [`CLIENT_EXPIRY`].
@@ -365,19 +387,35 @@ impl Tables {
         groups.insert(group.to_owned())
     }
 
-    fn remove_producer(&mut self, peer: u64, name: &str) {
+    /// Notes that subscriptions of `peer` take `after` bytes in place of `before`; false if it has too many then.
+    fn weigh(&mut self, peer: u64, (before, after): (usize, usize)) -> bool {
+        let groups = self.groups.entry(peer).or_default();
+        let bytes = groups.subscription_bytes.saturating_sub(before) + after;
+        if bytes > SUBSCRIPTIONS_PER_PEER_MAX_BYTES {
+            warn!(
+                peer,
+                limit_bytes = SUBSCRIPTIONS_PER_PEER_MAX_BYTES,
+                "a connection has too many subscriptions, the rest is ignored"
+            );
+            return false;
+        }
+        groups.subscription_bytes = bytes;
+        true
+    }
+
+    fn remove_producer(&mut self, peer: u64, name: &str) -> Option<Member> {
         if let Some(groups) = self.groups.get_mut(&peer) {
             groups.producers.remove(name);
         }
-        let Some(members) = self.producers.get_mut(name) else { return };
+        let members = self.producers.get_mut(name)?;
         let left = members.remove(&peer);
         if members.is_empty() {
             self.producers.remove(name);
         }
-        if let Some(member) = left {
-            info!(group = name, client = member.client_id, peer = %member.peer.remote(), "producer left");
-            self.produces_no_more(&member, name);
+        if let Some(member) = &left {
+            self.produces_no_more(member, name);
         }
+        left
     }
 
     fn produces_no_more(&mut self, member: &Member, group: &str) {
@@ -388,22 +426,49 @@ impl Tables {
         }
     }
 
-    fn remove_consumer(&mut self, peer: u64, name: &str, notify: bool) {
+    fn remove_consumer(&mut self, peer: u64, name: &str, notify: bool) -> Option<Member> {
+        let group = self.consumers.get_mut(name);
+        let member = group.and_then(|group| group.members.remove(&peer));
         if let Some(groups) = self.groups.get_mut(&peer) {
             groups.consumers.remove(name);
+            let bytes = member.as_ref().map_or(0, |member| bytes_of(&member.subscriptions));
+            groups.subscription_bytes = groups.subscription_bytes.saturating_sub(bytes);
         }
-        let Some(group) = self.consumers.get_mut(name) else { return };
-        let Some(member) = group.members.remove(&peer) else { return };
-        info!(group = name, client = member.client_id, peer = %member.peer.remote(), "consumer left");
+        let (member, group) = (member?, self.consumers.get_mut(name)?);
         if group.members.is_empty() {
             self.consumers.remove(name);
-            return;
+            return Some(member);
         }
         group.refresh();
         if notify {
             group.tell_changed(name);
         }
+        Some(member)
     }
+}
+
+fn log_producer_left(group: &str, member: &Member) {
+    info!(group, client = member.client_id, peer = %member.peer.remote(), "producer left");
+}
+
+fn log_consumer_left(group: &str, member: &Member) {
+    info!(group, client = member.client_id, peer = %member.peer.remote(), "consumer left");
+}
+
+/// About what subscriptions take in memory, compiled filters included, which are several times their text.
+fn bytes_of(subscriptions: &HashMap<String, Arc<Subscription>>) -> usize {
+    let bytes = |data: &SubscriptionData| {
+        let tags = data.tags_set.iter().map(|tag| size_of::<String>() + tag.len()).sum::<usize>();
+        let texts = 2 * data.topic.len() + 8 * data.sub_string.len() + data.expression_type.len();
+        640 + texts + tags + size_of_val(data.code_set.as_slice())
+    };
+    subscriptions.values().map(|each| bytes(&each.data)).sum()
+}
+
+/// True if both say the same, versions included.
+fn same_data(one: &HashMap<String, Arc<Subscription>>, other: &HashMap<String, Arc<Subscription>>) -> bool {
+    one.len() == other.len()
+        && one.iter().all(|(topic, each)| other.get(topic).is_some_and(|other| other.data == each.data))
 }
 
 /// True if both say the same, whatever their versions: a restart of a client is no change of its subscriptions.
@@ -517,6 +582,46 @@ mod tests {
             true
         ));
         assert_eq!(expression(one.id()), "A");
+    }
+
+    #[test]
+    fn a_newer_version_of_the_same_counts() {
+        let (clients, one) = (Clients::default(), peer(1));
+        for version in [1, 2] {
+            clients.consumes(sender(&one, "a"), &data("t", "*", version), true, false);
+            let known = clients.consumer_group("g", |group| group.subscriptions["t"].data.sub_version);
+            assert_eq!(known, Some(version));
+        }
+    }
+
+    #[test]
+    fn the_subscriptions_of_a_connection_are_bounded() {
+        let (clients, one, two) = (Clients::default(), peer(1), peer(2));
+        let subscribe = |peer: &Arc<Peer>, group: &str, count: usize, expression: &str| {
+            let set = (0..count).map(|i| SubscriptionData {
+                topic: format!("t{i}"),
+                sub_string: expression.into(),
+                ..Default::default()
+            });
+            let data = ConsumerData {
+                group_name: group.into(),
+                subscription_data_set: set.collect(),
+                ..Default::default()
+            };
+            clients.consumes(sender(peer, "a"), &data, false, false);
+            clients
+                .consumer_group(group, |group| group.members.get(&peer.id()).map(|m| m.subscriptions.len()))
+        };
+        let half = SUBSCRIPTIONS_PER_PEER_MAX_BYTES / 1400;
+        assert_eq!(subscribe(&one, "g", half, "*"), Some(Some(half)));
+        assert_eq!(subscribe(&one, "g", half, "*"), Some(Some(half)), "again is not more");
+        assert_eq!(subscribe(&one, "h", half, "*"), Some(Some(half)));
+        assert_eq!(subscribe(&one, "i", half / 2, "*"), None);
+        assert_eq!(subscribe(&two, "i", half / 2, "*"), Some(Some(half / 2)), "others may");
+        clients.leaves_consumption(one.id(), "h", false);
+        let long = "x".repeat(60_000);
+        assert_eq!(subscribe(&one, "h", 200, &long), None);
+        assert_eq!(subscribe(&one, "h", 20, &long), Some(Some(20)));
     }
 
     #[test]

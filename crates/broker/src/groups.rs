@@ -9,7 +9,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 use tracing::info;
@@ -34,12 +37,14 @@ pub(crate) struct Groups {
     kept: Arc<ConfigFile>,
     auto_create: bool,
     file: Arc<Mutex<File>>,
+    /// False if nobody may be kept from any topic, so that pulls need not look.
+    any_forbidden: Arc<AtomicBool>,
     /// Writes the file.
     pub(crate) saver: Saver,
 }
 
 /// The file, and the answer to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
     data_version: DataVersion,
@@ -64,6 +69,7 @@ impl Groups {
         Ok(Self {
             kept: Arc::new(ConfigFile::new(path)),
             auto_create,
+            any_forbidden: Arc::new(AtomicBool::new(!file.forbidden_table.is_empty())),
             file: Arc::new(Mutex::new(file)),
             saver: Saver::default(),
         })
@@ -118,6 +124,9 @@ impl Groups {
     /// True if `group` may not read from `topic`.
     #[must_use]
     pub(crate) fn is_forbidden(&self, group: &str, topic: &str) -> bool {
+        if !self.any_forbidden.load(Ordering::Acquire) {
+            return false;
+        }
         let file = self.file();
         let bits = file.forbidden_table.get(group).and_then(|topics| topics.get(topic));
         bits.is_some_and(|bits| Perm(*bits).allows(Perm::READ))
@@ -137,6 +146,7 @@ impl Groups {
         if topics.is_empty() {
             file.forbidden_table.remove(group);
         }
+        self.any_forbidden.store(!file.forbidden_table.is_empty(), Ordering::Release);
         info!(group, topic, forbidden, "reading is forbidden or allowed");
         self.changed(&mut file)
     }
@@ -145,6 +155,7 @@ impl Groups {
     pub(crate) fn remove(&self, name: &str) -> Ticket {
         let mut file = self.file();
         file.forbidden_table.remove(name);
+        self.any_forbidden.store(!file.forbidden_table.is_empty(), Ordering::Release);
         if file.subscription_group_table.remove(name).is_none() {
             return self.saver.request();
         }
@@ -161,7 +172,12 @@ impl Groups {
     /// All settings as JSON, as other brokers and tools read them.
     #[must_use]
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(&*self.file()).unwrap_or_default()
+        serde_json::to_vec(&self.copy()).unwrap_or_default()
+    }
+
+    /// What is to be written. Pulls wait for the lock, so it is not held while a million groups are formatted.
+    fn copy(&self) -> File {
+        self.file().clone()
     }
 
     fn put_into(&self, file: &mut File, config: SubscriptionGroupConfig) -> Arc<SubscriptionGroupConfig> {
@@ -181,7 +197,7 @@ impl Groups {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn save(&self) -> io::Result<()> {
-        self.kept.replace(|| Ok(serde_json::to_vec_pretty(&*self.file())?))
+        self.kept.replace(|| Ok(serde_json::to_vec_pretty(&self.copy())?))
     }
 }
 

@@ -22,6 +22,9 @@ use serde::Deserialize;
 /// Longest heartbeat, in bytes. Its parts may take forty times as much memory; ten thousand subscriptions fit.
 const HEARTBEAT_MAX_BYTES: usize = 2 << 20;
 
+/// Longest client id, in bytes. Each membership in a group keeps it.
+const CLIENT_ID_MAX_BYTES: usize = 255;
+
 /// Serves the members of groups.
 #[derive(Debug)]
 pub(crate) struct Heartbeats {
@@ -50,6 +53,12 @@ impl Heartbeats {
         }
         let data: HeartbeatData =
             fastjson::from_slice(request.body).map_err(|error| Refusal::Body(error.to_string()))?;
+        if data.client_id.len() > CLIENT_ID_MAX_BYTES {
+            return Err(Refusal::Parameter(format!(
+                "the client id has {} bytes, {CLIENT_ID_MAX_BYTES} are allowed",
+                data.client_id.len()
+            )));
+        }
         let sender = Sender {
             peer: request.peer,
             client_id: &data.client_id,
@@ -130,4 +139,27 @@ impl Heartbeats {
 /// A body in JSON.
 pub(crate) fn json(body: &impl serde::Serialize) -> Result<Vec<u8>, Refusal> {
     serde_json::to_vec(body).map_err(|error| Refusal::System(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use oxmq_remoting::code::request as codes;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_client_id_that_is_too_long_joins_nothing() {
+        let broker = Fixture::new();
+        for (length, code) in [(CLIENT_ID_MAX_BYTES + 1, 29), (CLIENT_ID_MAX_BYTES, 0)] {
+            let client = "c".repeat(length);
+            let body = json!({"clientID": client, "producerDataSet": [{"groupName": "p"}],
+                "consumerDataSet": [{"groupName": "g", "subscriptionDataSet": []}]});
+            let answer = broker.ask(codes::HEART_BEAT, json!({}), body.to_string().as_bytes()).await;
+            assert_eq!(answer.code, code, "{answer:?}");
+            let listed =
+                broker.ask(codes::GET_CONSUMER_LIST_BY_GROUP, json!({"consumerGroup": "g"}), b"").await;
+            assert_eq!(listed.code == 0, code == 0, "{listed:?}");
+        }
+    }
 }

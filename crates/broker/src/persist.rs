@@ -68,8 +68,13 @@ impl ConfigFile {
     /// Replaces the content by what `text` gives then; what it had becomes its backup. A crash at any point leaves
     /// one of the two whole.
     pub(crate) fn replace(&self, text: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<()> {
+        self.replace_if(|| text().map(Some))
+    }
+
+    /// The same, unless there is no `text`, which is asked for when nobody else writes any more.
+    pub(crate) fn replace_if(&self, text: impl FnOnce() -> io::Result<Option<Vec<u8>>>) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        replace(&self.path, &text()?)
+        text()?.map_or(Ok(()), |text| replace(&self.path, &text))
     }
 }
 

@@ -63,6 +63,12 @@ mod sys_flag {
 /// Longest time that a pull is held, whatever it asks for.
 const HOLD_MAX: Duration = Duration::from_secs(300);
 
+/// Most units that one pull looks at because it asks for so many messages. Nobody gets more than `messages_max`.
+const UNITS_ASKED_MAX: usize = 4_096;
+
+/// A thread's buffer of more units than this is given back.
+const UNITS_KEPT_MAX: usize = 65_536;
+
 /// How long one look at a queue reads records that are not wanted, before others have their turn.
 const SEARCH_TIME_MAX: Duration = Duration::from_millis(20);
 
@@ -133,7 +139,10 @@ impl Pulls {
             bytes_max: header.max_bytes.map_or(self.rules.bytes_max, |bytes| {
                 usize::try_from(bytes).unwrap_or(0).max(100).min(self.rules.bytes_max)
             }),
-            units_max: self.rules.units_max.max(usize::try_from(header.max_messages).unwrap_or(0)),
+            units_max: usize::try_from(header.max_messages)
+                .unwrap_or(0)
+                .min(UNITS_ASKED_MAX)
+                .max(self.rules.units_max),
             broker_ids: if self.rules.slave_read {
                 (BrokerId(group.broker_id), BrokerId(group.which_broker_when_consume_slowly))
             } else {
@@ -142,7 +151,7 @@ impl Pulls {
             memory_bytes: self.memory_bytes,
             group,
         };
-        let first = pull.read(header.queue_offset);
+        let first = pull.read(header.queue_offset)?;
         if header.sys_flag & sys_flag::SUSPEND == 0 || first.status.code() != code::PULL_NOT_FOUND {
             return Ok(Answer::Now(pull.answer(first)));
         }
@@ -306,8 +315,8 @@ struct Read {
 }
 
 impl Pull {
-    /// Reads from `from` on.
-    fn read(&self, from: i64) -> Read {
+    /// Reads from `from` on. Refuses if the queue cannot be read: clients then wait a moment before they try again.
+    fn read(&self, from: i64) -> Result<Read, Refusal> {
         let stored = &self.queue.stored;
         let (min, max) = (stored.min_offset().0, stored.max_offset().0);
         let mut read =
@@ -317,13 +326,13 @@ impl Pull {
         if let Some(to) = self.offsets.redirected(group, self.topic.name(), self.queue_id, pull) {
             read.status = Status::Reset;
             read.next = to;
-            return read;
+            return Ok(read);
         }
         let Ok(from) = u64::try_from(from) else {
             // A negative offset is beyond the lower end.
             read.status = if max == 0 { Status::EmptyNow } else { Status::TooSmall };
             read.next = min;
-            return read;
+            return Ok(read);
         };
         read.status = match from {
             0 if max == 0 => Status::Empty,
@@ -335,18 +344,21 @@ impl Pull {
         };
         match read.status {
             Status::TooSmall => read.next = min,
-            Status::NoMatch => self.collect(from, &mut read),
+            Status::NoMatch => self.collect(from, &mut read)?,
             _ => {}
         }
-        read
+        Ok(read)
     }
 
-    fn collect(&self, from: u64, read: &mut Read) {
+    fn collect(&self, from: u64, read: &mut Read) -> Result<(), Refusal> {
         let mut units = UNITS.take();
         units.clear();
         let looked_at = if self.filter == Filter::All { self.messages_max } else { self.units_max };
         if let Err(error) = self.queue.stored.read_units(QueueOffset(from), looked_at.max(1), &mut units) {
             tracing::error!(%error, "a consume queue cannot be read");
+            if units.is_empty() {
+                return Err(Refusal::System(format!("the consume queue cannot be read: {error}")));
+            }
         }
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
@@ -382,10 +394,14 @@ impl Pull {
         let last = units.get((read.next - from).saturating_sub(1) as usize);
         let end = self.store.max_physical().0;
         read.slow = last.is_some_and(|unit| end.saturating_sub(unit.physical.0) > self.memory_bytes);
+        if units.capacity() > UNITS_KEPT_MAX {
+            units = Vec::new();
+        }
         UNITS.set(units);
         if messages > 0 {
             self.stats.found(messages as u64);
         }
+        Ok(())
     }
 
     fn answer(&self, read: Read) -> Command {
@@ -412,19 +428,23 @@ impl Pull {
             let mut arrived = pin!(self.queue.arrived.notified());
             // From here on no append is missed, so what came before is looked for now.
             arrived.as_mut().enable();
-            let read = self.read(from);
+            let read = match self.read(from) {
+                Ok(read) => read,
+                Err(refusal) => return refusal.into(),
+            };
+            let next = i64::try_from(read.next).unwrap_or(i64::MAX);
             match read.status {
                 Status::Empty | Status::EndOfQueue => {}
                 // What is not wanted is passed over while the pull is held.
-                Status::NoMatch if tokio::time::Instant::now() < deadline => {
-                    from = i64::try_from(read.next).unwrap_or(i64::MAX);
+                Status::NoMatch if next > from && tokio::time::Instant::now() < deadline => {
+                    from = next;
                     tokio::task::yield_now().await;
                     continue;
                 }
                 _ => return self.answer(read),
             }
             if tokio::time::timeout_at(deadline, arrived).await.is_err() {
-                return self.answer(self.read(from));
+                return self.read(from).map_or_else(Command::from, |read| self.answer(read));
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, MessageId, properties, sys_flag};
+use oxmq_record::{BatchMessages, Draft, MessageId, PROPERTIES_LENGTH_MAX, properties, sys_flag};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{Appended, Entry};
 use oxmq_types::{
@@ -175,6 +175,9 @@ impl Sends {
         if scratch.records.capacity() > BUFFER_MAX_BYTES {
             scratch.records = Vec::new();
         }
+        if scratch.properties.capacity() > BUFFER_MAX_BYTES {
+            scratch.properties = Vec::new();
+        }
         SCRATCH.set(scratch);
         Ok(self.answer(sent?, created))
     }
@@ -251,6 +254,10 @@ impl Sends {
         if let Some(text) = header.properties {
             text.write_to(properties);
         }
+        // Now, not when it is encoded: each of the steps in between goes through all of them.
+        if properties.len() > PROPERTIES_LENGTH_MAX {
+            return Err(self.puts.too_large());
+        }
         if let Some(fate) = resent {
             retry::adapt(properties, fate);
         }
@@ -318,6 +325,10 @@ impl Sends {
         if let Some(text) = header.properties {
             text.write_to(&mut common);
         }
+        if common.len() > PROPERTIES_LENGTH_MAX {
+            return Err(self.puts.too_large());
+        }
+        let records_max = BATCH_MAX_BYTES.max(self.rules.body_max_bytes.saturating_mul(BATCH_GROWTH_MAX));
         let batch_noted = note(&mut common);
         let transactional = header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
         if batch_noted.kind != Kind::Plain || transactional {
@@ -345,6 +356,12 @@ impl Sends {
             self.complete(&mut noted, properties);
             let (place, content) = ((header.topic.as_ref(), queue_id), (message.flag, message.body));
             let range = self.encode(header, request, place, content, properties, records)?;
+            if records.len() > records_max {
+                return Err(Refusal::MessageIllegal(format!(
+                    "the messages of the batch take more than {records_max} bytes in the log, each with the \
+                     properties of the batch: send fewer at once, or shorter properties"
+                )));
+            }
             entries.push(Entry { queue: &queue.stored, range, tags_code: noted.tags_code });
         }
         let appended = self.puts.append_all(queue, records, &entries)?;
@@ -444,6 +461,12 @@ impl Sends {
         })
     }
 }
+
+/// Most bytes that the records of a batch may take, if bodies have 4 MiB at most: each of its messages gets the
+/// properties of the whole. 4 MiB of the smallest messages become some 40 MB without such properties.
+const BATCH_MAX_BYTES: usize = 64 << 20;
+/// By how much a batch may grow where longer bodies are allowed.
+const BATCH_GROWTH_MAX: usize = 16;
 
 /// The sys flag of a topic of a unit. Java: `TopicSysFlag`.
 const UNIT: u32 = 1;

@@ -122,6 +122,11 @@ impl Topic {
         queues.iter().flatten().map(|queue| queue.sent.load(Ordering::Relaxed)).sum()
     }
 
+    /// One of its queues, if somebody has used it since the start.
+    pub(crate) fn used_queue(&self, id: QueueId) -> Option<Arc<TopicQueue>> {
+        self.queues.load().get(id.0 as usize)?.clone()
+    }
+
     /// One of its queues. The caller has checked the number against the settings.
     ///
     /// # Errors

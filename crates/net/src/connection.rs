@@ -229,10 +229,10 @@ impl Connection {
             inbox.waker = Some(context.waker().clone());
         }
         // Where too many wait, they are counted; in the outbox they are not.
-        if inbox.commands.is_empty() || self.outbox.len() >= UNSENT_MAX_BYTES {
+        if inbox.is_empty() || self.outbox.len() >= UNSENT_MAX_BYTES {
             return Ok(());
         }
-        let commands = std::mem::take(&mut inbox.commands);
+        let commands = inbox.take();
         drop(inbox);
         for (command, kind, opaque) in commands {
             self.outbox.push(command, self.encoding, kind, opaque, &mut spare.write);

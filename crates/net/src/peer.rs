@@ -2,7 +2,7 @@
 //! The other end of a connection, as the rest of the program sees it.
 
 use bytes::Bytes;
-use oxmq_remoting::{Command, Header, Kind, Text};
+use oxmq_remoting::{Command, FieldValue, Header, Kind, Text};
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 
 /// Most commands that may wait to be sent to one peer; a peer that lets more pile up is closed.
 const QUEUED_MAX: usize = 4096;
+/// As many bytes of bodies and texts may wait, and the command with which there are more.
+const QUEUED_MAX_BYTES: usize = 16 << 20;
 
 /// A connected peer. Commands can be sent to it from any thread.
 #[derive(Debug)]
@@ -33,7 +35,9 @@ pub struct Peer {
 /// What other threads left for the connection's loop, and how to wake it.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    pub(crate) commands: Vec<(Command, Kind, i32)>,
+    commands: Vec<(Command, Kind, i32)>,
+    /// Of those commands, see [`size`].
+    bytes: usize,
     pub(crate) close: Option<&'static str>,
     pub(crate) waker: Option<Waker>,
     /// Calls of ours that the peer has not answered, by opaque.
@@ -53,6 +57,19 @@ pub struct Reply {
     pub fields: Vec<(String, String)>,
     /// What followed the header.
     pub body: Bytes,
+}
+
+impl Inbox {
+    /// True if no command waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// All commands that wait, in their order.
+    pub(crate) fn take(&mut self) -> Vec<(Command, Kind, i32)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.commands)
+    }
 }
 
 impl Reply {
@@ -173,13 +190,14 @@ impl Peer {
         if self.is_closed() {
             return;
         }
-        if inbox.commands.len() >= QUEUED_MAX {
+        if inbox.commands.len() >= QUEUED_MAX || inbox.bytes > QUEUED_MAX_BYTES {
             inbox.close = Some("too many commands wait to be sent to it");
             return wake(inbox);
         }
         if let Some(answer) = answer {
             inbox.pending.insert(opaque, answer);
         }
+        inbox.bytes += size(&command);
         inbox.commands.push((command, kind, opaque));
         wake(inbox);
     }
@@ -203,6 +221,16 @@ impl Peer {
     }
 }
 
+/// Bytes in the body of a command and in the texts of its fields.
+fn size(command: &Command) -> usize {
+    let texts = command.fields.iter().map(|(_, value)| match value {
+        FieldValue::Text(text) => text.len(),
+        FieldValue::Shared(text) => text.len(),
+        FieldValue::Int(_) | FieldValue::Bool(_) => 0,
+    });
+    command.body.len() + texts.sum::<usize>()
+}
+
 fn wake(mut inbox: MutexGuard<'_, Inbox>) {
     let waker = inbox.waker.take();
     drop(inbox);
@@ -220,5 +248,34 @@ struct ForgetCall<'a> {
 impl Drop for ForgetCall<'_> {
     fn drop(&mut self) {
         self.peer.inbox().pending.remove(&self.opaque);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_by_number_and_by_bytes() {
+        let check = |command: Command, fit: usize| {
+            let peer = Peer::unconnected(([127, 0, 0, 1], 1).into());
+            let send = |times| (0..times).for_each(|_| peer.send(command.clone()));
+            // What was taken counts no more.
+            send(fit);
+            assert_eq!(peer.inbox().take().len(), fit);
+            send(fit);
+            let state = || {
+                let inbox = peer.inbox();
+                (inbox.commands.len(), inbox.close.is_some())
+            };
+            assert_eq!(state(), (fit, false));
+            send(1);
+            assert_eq!(state(), (fit, true));
+        };
+        check(Command::new(1), QUEUED_MAX);
+        let of = |bytes: usize| Command::new(1).with_body(vec![0; bytes]);
+        check(of(QUEUED_MAX_BYTES / 4), 5);
+        check(of(QUEUED_MAX_BYTES + 1), 1);
+        check(Command::new(1).with("properties", "x".repeat(QUEUED_MAX_BYTES / 4)), 5);
     }
 }

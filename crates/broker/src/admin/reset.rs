@@ -140,7 +140,10 @@ impl Parts {
             let from = self.offsets.get(group, name, QueueId(id)).map(|at| at.0);
             self.offsets.reset(group, name, QueueId(id), QueueOffset(to));
             info!(group, topic = name, queue = id, ?from, to, %by, "offset reset");
-            topic.queue(QueueId(id))?.arrived.notify_waiters();
+            // Who holds a pull uses the queue.
+            if let Some(queue) = topic.used_queue(QueueId(id)) {
+                queue.arrived.notify_waiters();
+            }
             table.push((self.named(name, id), to));
         }
         self.offsets.save().map_err(|error| Refusal::System(error.to_string()))?;

@@ -30,6 +30,10 @@ const REMOVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// An entry that was alive when the file was written has died so long before the start.
 const DEAD_BEFORE_START: Duration = Duration::from_secs(30);
 
+/// Most bytes of the entries, each counted with [`FilterData::bytes`]. Dead ones stay for a day, so whoever subscribes
+/// in one group after the other could fill the memory.
+const MAX_BYTES: usize = 64 << 20;
+
 /// The entries of the file. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ConsumerFilters {
@@ -113,9 +117,10 @@ impl File {
     /// `told`: what the groups with members subscribe to with more than tags, by the name of the group.
     fn update(&mut self, told: &[(String, Arc<Subscription>)], now: i64) {
         let mut alive: HashMap<(&str, &str), &Subscription> = HashMap::new();
+        let mut room = MAX_BYTES.saturating_sub(self.entries().map(|entry| entry.bytes()).sum());
         for (group, subscription) in told {
             alive.insert((&subscription.data.topic, group), subscription);
-            self.register(group, subscription, now);
+            self.register(group, subscription, now, &mut room);
         }
         for (name, topic) in &mut self.filter_data_by_topic {
             topic.group_filter_data.retain(|group, entry| {
@@ -128,7 +133,14 @@ impl File {
         self.filter_data_by_topic.retain(|_, topic| !topic.group_filter_data.is_empty());
     }
 
-    fn register(&mut self, group: &str, Subscription { data, filter }: &Subscription, now: i64) {
+    /// `room`: bytes that new entries may take. What is beyond is not kept: nothing here depends on it.
+    fn register(
+        &mut self,
+        group: &str,
+        Subscription { data, filter }: &Subscription,
+        now: i64,
+        room: &mut usize,
+    ) {
         let topic = self.filter_data_by_topic.entry(data.topic.clone()).or_default();
         topic.topic.clone_from(&data.topic);
         let known = topic.group_filter_data.get_mut(group);
@@ -163,6 +175,8 @@ impl File {
                     expression_type: data.expression_type.clone(),
                     topic: data.topic.clone(),
                 };
+                let Some(left) = room.checked_sub(entry.bytes()) else { return };
+                *room = left;
                 topic.group_filter_data.insert(group.to_owned(), entry);
             }
         }
@@ -170,6 +184,11 @@ impl File {
 }
 
 impl FilterData {
+    /// About what it takes in memory. What Java computed is short.
+    fn bytes(&self) -> usize {
+        640 + self.expression.len() + 2 * (self.topic.len() + self.consumer_group.len())
+    }
+
     fn is_dead(&self) -> bool {
         self.dead_time >= self.born_time
     }
@@ -286,6 +305,19 @@ mod tests {
         assert_eq!(entry(&mut file).dead_time, now + 7);
         file.update(&[], now + 7 + day);
         assert_eq!(file, File::default());
+    }
+
+    #[test]
+    fn entries_are_bounded() {
+        let mut file = File::default();
+        let expression = format!("a = '{}'", "x".repeat(60_000));
+        let (_, subscription) = told("T", &expression, 1);
+        let all: Vec<_> = (0..1200).map(|i| (format!("g{i}"), subscription.clone())).collect();
+        for _ in 0..2 {
+            file.update(&all, BORN);
+            let bytes: usize = file.entries().map(|entry| entry.bytes()).sum();
+            assert!((MAX_BYTES - 100_000..=MAX_BYTES).contains(&bytes), "{bytes}");
+        }
     }
 
     #[test]

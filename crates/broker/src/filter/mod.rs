@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub(crate) enum Filter {
     /// Everything.
     All,
-    /// Messages with one of these tags codes.
+    /// Messages with one of these tags codes. Sorted: there may be thousands, and each message is looked up.
     Tags(Arc<[TagsCode]>),
     /// Messages whose properties are wanted.
     Sql(Arc<Sql>),
@@ -63,15 +63,17 @@ impl Filter {
             return Err(Refusal::SubscriptionMalformed);
         }
         let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
-        let codes: Arc<[_]> = tags.map(|tag| tags_code(Some(tag))).collect();
-        if codes.is_empty() { Err(Refusal::SubscriptionMalformed) } else { Ok(Self::Tags(codes)) }
+        let mut codes: Vec<_> = tags.map(|tag| tags_code(Some(tag))).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        if codes.is_empty() { Err(Refusal::SubscriptionMalformed) } else { Ok(Self::Tags(codes.into())) }
     }
 
     /// False if a message with this tags code is not wanted, whatever its properties are.
     pub(crate) fn wants(&self, code: TagsCode) -> bool {
         match self {
             Self::All | Self::Sql(_) => true,
-            Self::Tags(codes) => codes.contains(&code),
+            Self::Tags(codes) => codes.binary_search(&code).is_ok(),
         }
     }
 

@@ -16,11 +16,12 @@ use position::Position;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     io,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -28,6 +29,15 @@ use tracing::warn;
 
 /// Between topic and group in the file; neither can contain it.
 const SEPARATOR: char = '@';
+
+/// Counts of resets that wait.
+const RESET_SLOTS: usize = 1024;
+
+fn slot_of(group: &str, topic: &str, queue: u32) -> usize {
+    let mut hasher = DefaultHasher::new();
+    (group, topic, queue).hash(&mut hasher);
+    hasher.finish() as usize % RESET_SLOTS
+}
 
 /// All committed offsets. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,10 +48,14 @@ pub(crate) struct Offsets {
 #[derive(Debug)]
 struct Shared {
     file: ConfigFile,
-    changed: AtomicBool,
+    /// Changes since the start.
+    changes: AtomicU64,
+    /// Those of them that are on disk.
+    saved: AtomicU64,
     table: Mutex<Table>,
-    /// Resets that wait to be followed: pulls look for them only if there are any.
-    resetting: AtomicUsize,
+    /// Resets that wait to be followed, by the hash of group, topic and queue: pulls look for them only if there are
+    /// any. Some are never followed, and should not have all pulls look.
+    resetting: [AtomicUsize; RESET_SLOTS],
     /// Commits that would have moved an offset backward.
     backward: AtomicU64,
 }
@@ -90,9 +104,10 @@ impl Offsets {
         }
         let shared = Shared {
             file: ConfigFile::new(path),
-            changed: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+            saved: AtomicU64::new(0),
             table: Mutex::new(table),
-            resetting: AtomicUsize::new(0),
+            resetting: [const { AtomicUsize::new(0) }; RESET_SLOTS],
             backward: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -133,12 +148,12 @@ impl Offsets {
                 let forward = commit.next.saturating_sub(before);
                 progress.consumed += forward;
                 *consumed += forward;
-                self.count_resets(resetting, position.is_resetting());
+                self.count_resets((group, topic, queue.0), resetting, position.is_resetting());
             }
             (verdict, position.next() != before)
         });
         if changed {
-            self.shared.changed.store(true, Ordering::Relaxed);
+            self.changed();
         }
         if matches!(verdict, Verdict::Backward(..)) {
             self.shared.backward.fetch_add(1, Ordering::Relaxed);
@@ -154,9 +169,9 @@ impl Offsets {
             let position = positions.entry(queue.0).or_default();
             let resetting = position.is_resetting();
             position.reset(to.0);
-            self.count_resets(resetting, position.is_resetting());
+            self.count_resets((group, topic, queue.0), resetting, position.is_resetting());
         });
-        self.shared.changed.store(true, Ordering::Relaxed);
+        self.changed();
     }
 
     /// Where a pull of the connection `peer` from `from` on has to go on instead, if a reset says so.
@@ -167,23 +182,23 @@ impl Offsets {
         queue: QueueId,
         (peer, from): (u64, i64),
     ) -> Option<u64> {
-        if self.shared.resetting.load(Ordering::Relaxed) == 0 {
+        if self.shared.resetting[slot_of(group, topic, queue.0)].load(Ordering::Relaxed) == 0 {
             return None;
         }
         self.with(|table| {
             let position = table.groups.get_mut(group)?.get_mut(topic)?.positions.get_mut(&queue.0)?;
             let resetting = position.is_resetting();
             let to = position.pulled(peer, from, Instant::now());
-            self.count_resets(resetting, position.is_resetting());
+            self.count_resets((group, topic, queue.0), resetting, position.is_resetting());
             to
         })
     }
 
-    fn count_resets(&self, before: bool, after: bool) {
-        match (before, after) {
-            (false, true) => drop(self.shared.resetting.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(self.shared.resetting.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
+    fn count_resets(&self, (group, topic, queue): (&str, &str, u32), before: bool, after: bool) {
+        if before != after {
+            let count = &self.shared.resetting[slot_of(group, topic, queue)];
+            // Wraps around, as minus one.
+            count.fetch_add(if after { 1 } else { usize::MAX }, Ordering::Relaxed);
         }
     }
 
@@ -196,15 +211,17 @@ impl Offsets {
                 next?.map(|(queue, position)| (*queue, Position::at(position.next()))).collect();
             let target = table.groups.entry(to.to_owned()).or_default().entry(topic.to_owned()).or_default();
             let replaced = std::mem::replace(&mut target.positions, positions);
-            self.forget_resets(replaced.values());
+            self.forget_resets(to, topic, &replaced);
             Some(())
         });
-        self.shared.changed.store(true, Ordering::Relaxed);
+        self.changed();
         cloned.is_some()
     }
 
-    fn forget_resets<'a>(&self, positions: impl Iterator<Item = &'a Position>) {
-        positions.for_each(|position| self.count_resets(position.is_resetting(), false));
+    fn forget_resets(&self, group: &str, topic: &str, positions: &BTreeMap<u32, Position>) {
+        for (queue, position) in positions {
+            self.count_resets((group, topic, *queue), position.is_resetting(), false);
+        }
     }
 
     /// Cuts all offsets to the ends of their queues; `end` gives that of a topic and queue. After a crash the log may
@@ -232,7 +249,7 @@ impl Offsets {
             }
         });
         if changed {
-            self.shared.changed.store(true, Ordering::Relaxed);
+            self.changed();
         }
     }
 
@@ -276,18 +293,23 @@ impl Offsets {
     pub(crate) fn remove_group(&self, group: &str) {
         self.with(|table| {
             let removed = table.groups.remove(group).unwrap_or_default();
-            self.forget_resets(removed.values().flat_map(|progress| progress.positions.values()));
+            for (topic, progress) in &removed {
+                self.forget_resets(group, topic, &progress.positions);
+            }
         });
-        self.shared.changed.store(true, Ordering::Relaxed);
+        self.changed();
     }
 
     /// Forgets the offsets in `topic`, of all groups.
     pub(crate) fn remove_topic(&self, topic: &str) {
         self.with(|table| {
-            let removed = table.groups.values_mut().filter_map(|topics| topics.remove(topic));
-            removed.for_each(|progress| self.forget_resets(progress.positions.values()));
+            for (group, topics) in &mut table.groups {
+                if let Some(progress) = topics.remove(topic) {
+                    self.forget_resets(group, topic, &progress.positions);
+                }
+            }
         });
-        self.shared.changed.store(true, Ordering::Relaxed);
+        self.changed();
     }
 
     /// Messages that all groups consumed since the start.
@@ -312,16 +334,27 @@ impl Offsets {
         serde_json::to_vec(&self.file()).unwrap_or_default()
     }
 
-    /// Writes the file if anything changed.
+    fn changed(&self) {
+        self.shared.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Writes the file if anything changed. What was changed before the call is on disk when it returns.
     ///
     /// # Errors
     /// If it cannot be written; the change is then still to be written.
     pub(crate) fn save(&self) -> io::Result<()> {
-        if !self.shared.changed.swap(false, Ordering::Relaxed) {
-            return Ok(());
-        }
-        let replaced = self.shared.file.replace(|| Ok(serde_json::to_vec_pretty(&self.file())?));
-        replaced.inspect_err(|_| self.shared.changed.store(true, Ordering::Relaxed))
+        let Shared { file, changes, saved, .. } = &*self.shared;
+        let mut writing = 0;
+        // Looked at when no other call writes any more, which may fail.
+        file.replace_if(|| {
+            writing = changes.load(Ordering::Acquire);
+            if writing == saved.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            Ok(Some(serde_json::to_vec_pretty(&self.file())?))
+        })?;
+        saved.fetch_max(writing, Ordering::Release);
+        Ok(())
     }
 
     fn file(&self) -> File {
@@ -386,7 +419,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let offsets = Offsets::open(folder.path().join("consumerOffset.json")).unwrap();
         let pull = |group, from| offsets.redirected(group, "t", QueueId(0), (1, from));
-        let open = || offsets.shared.resetting.load(Ordering::Relaxed);
+        let open =
+            || offsets.shared.resetting.iter().map(|count| count.load(Ordering::Relaxed)).sum::<usize>();
         commit(&offsets, "g", "t", 0, 9);
         offsets.reset("g", "t", QueueId(0), QueueOffset(4));
         offsets.reset("g", "t", QueueId(0), QueueOffset(3));
@@ -402,6 +436,26 @@ mod tests {
         assert_eq!(open(), 1);
         offsets.remove_topic("t");
         assert_eq!((open(), pull("g", 9)), (0, None));
+    }
+
+    #[test]
+    fn what_is_not_written_is_still_to_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config");
+        let path = config.join("consumerOffset.json");
+        let offsets = Offsets::open(path.clone()).unwrap();
+        offsets.save().unwrap();
+        assert!(!path.exists(), "nothing changed");
+        commit(&offsets, "g", "t", 0, 5);
+        std::fs::write(&config, "no folder").unwrap();
+        assert!(offsets.save().is_err());
+        assert!(offsets.save().is_err());
+        std::fs::remove_file(&config).unwrap();
+        offsets.save().unwrap();
+        assert_eq!(Offsets::open(path.clone()).unwrap().queues("g", "t"), BTreeMap::from([(0, 5)]));
+        std::fs::remove_file(&path).unwrap();
+        offsets.save().unwrap();
+        assert!(!path.exists(), "nothing new");
     }
 
     #[test]

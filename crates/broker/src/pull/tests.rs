@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Held pulls, turn by turn, on a clock that only goes on when everybody waits.
 
-use super::{PullRules, Pulls};
+use super::{PullRules, Pulls, UNITS_ASKED_MAX};
 use crate::{
     clients::Clients,
     delay::{DelayRules, Delays},
@@ -47,8 +47,9 @@ struct Fixture {
     heartbeats: Heartbeats,
     offsets: Offsets,
     groups: Groups,
+    store: Arc<Store>,
     peer: Arc<Peer>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -112,7 +113,7 @@ impl Fixture {
             sends: Sends::new(topics.clone(), puts, retries, transactions, admission, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),
             pulls: Pulls::new(
-                (store, topics.clone(), groups.clone()),
+                (store.clone(), topics.clone(), groups.clone()),
                 (clients, offsets.clone(), stats),
                 pulls,
                 memory_bytes,
@@ -120,8 +121,9 @@ impl Fixture {
             offsets,
             groups,
             topics,
+            store,
             peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()),
-            _folder: folder,
+            folder,
         };
         fixture.send("before");
         fixture
@@ -571,4 +573,31 @@ async fn expressions_that_cannot_be_read_are_refused() {
         let refused = broker.pull_with(&broker.peer, 0, 0, fields);
         assert!(matches!(refused, Err(Refusal::NoPropertyFilter(_))));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cannot_be_read_is_said_and_nobody_spins() {
+    let broker = Fixture::new(true);
+    let mut held = held(broker.pull(0, 1, "*"));
+    broker.send("A");
+    // Now all units are in the file, and readers may go on.
+    broker.store.close().unwrap();
+    let file = broker.folder.path().join("consumequeue/T/0/00000000000000000000");
+    std::fs::File::options().write(true).open(file).unwrap().set_len(0).unwrap();
+    let refused = broker.pull_with(&broker.peer, 0, 0, json!({"sysFlag": "6", "subscription": "*"})).err();
+    assert!(matches!(refused, Some(Refusal::System(_))), "{refused:?}");
+    let answer = held.turns().await.expect("it is answered");
+    assert_eq!(answer.code, code::SYSTEM_ERROR, "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_all_messages_looks_at_no_more_than_others() {
+    let broker = Fixture::new(true);
+    for _ in 0..UNITS_ASKED_MAX + 10 {
+        broker.send("A");
+    }
+    let all = json!({"sysFlag": "4", "subscription": "B", "maxMsgNums": i32::MAX.to_string()});
+    let answer = at_once(broker.pull_with(&broker.peer, 0, 0, all).unwrap());
+    assert_eq!(answer.code, code::PULL_RETRY_IMMEDIATELY);
+    assert_eq!(number(&answer, "nextBeginOffset"), UNITS_ASKED_MAX as i64);
 }

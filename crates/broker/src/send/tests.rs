@@ -5,6 +5,7 @@ use crate::fixture::Fixture;
 use oxmq_record::{BatchMessage, encode_batch_message};
 use oxmq_remoting::{Command, code::request as codes};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 fn batch(messages: &[(&[u8], &str)]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -89,4 +90,34 @@ async fn a_flag_of_a_transaction_without_one_is_refused() {
     let more = json!({"f": 4, "j": 1});
     assert_eq!(broker.send("%RETRY%g", &[("TRAN_MSG", "true")], more).await.code, 0);
     assert_eq!(broker.stored("%RETRY%g", 0).len(), 1);
+}
+
+/// Java 5.3.3 answers the same for what is a little too long; what is much too long must not be worked on.
+#[tokio::test]
+async fn properties_that_no_record_can_have_are_refused_at_once() {
+    let broker = Fixture::new();
+    let repeated = "DELAY\u{1}3\u{2}".repeat(15 << 17);
+    let begin = Instant::now();
+    let refused = broker.send("T", &[], json!({"i": repeated})).await;
+    Fixture::check_refused(&refused, (13, "the message is illegal"));
+    let refused = send_batch(&broker, json!({"i": repeated}), &batch(&[(b"a", "")])).await;
+    Fixture::check_refused(&refused, (13, "the message is illegal"));
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(broker.stored("T", 0).is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_does_not_become_many_times_its_size() {
+    let broker = Fixture::with(|settings| settings.sends.body_max_bytes = 4 << 20);
+    let many = batch(&[(b"a", "")]).repeat((4 << 20) / 23);
+    let long = format!("K\u{1}{}\u{2}", "x".repeat(32_000));
+    let refused = send_batch(&broker, json!({"i": long}), &many).await;
+    Fixture::check_refused(
+        &refused,
+        (13, "the messages of the batch take more than 67108864 bytes in the log"),
+    );
+    assert!(broker.stored("T", 0).is_empty());
+    // What fits is taken.
+    let sent = send_batch(&broker, json!({"i": long}), &many[..100 * 23]).await;
+    assert_eq!((sent.code, broker.stored("T", 0).len()), (0, 100), "{sent:?}");
 }

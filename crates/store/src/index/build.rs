@@ -8,7 +8,7 @@
 use std::{
     convert::Infallible,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, RwLock, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -50,8 +50,11 @@ pub(super) struct Builder {
     /// The topic of the last record with keys, and its hash: neighbours often have the same.
     topic: String,
     topic_hash: i32,
-    /// Makes the last file that is full durable.
-    syncing: Option<JoinHandle<()>>,
+    /// Makes the last file that is full durable, whose path this is.
+    syncing: Option<(PathBuf, JoinHandle<io::Result<()>>)>,
+    /// Why a full file is not durable. The kernel tells of a failed fsync once, so no later one proves that it is:
+    /// the index time stays where it is until the store is opened again, and the start looks at all files behind it.
+    not_durable: Option<IndexError>,
 }
 
 /// All before is in the index.
@@ -97,6 +100,9 @@ impl Index {
         let mut builder = lock(&self.builder);
         while builder.step(self, log)? && Instant::now() < deadline {}
         builder.finish_syncing();
+        if let Some(error) = builder.not_durable.take() {
+            return Err(error);
+        }
         let Some(last) = read(&self.files).last().cloned() else { return Ok(()) };
         let last = read(&last);
         last.sync().map_err(failed(&last.path))
@@ -111,6 +117,7 @@ impl Builder {
             topic: String::new(),
             topic_hash: topic_hash(""),
             syncing: None,
+            not_durable: None,
         }
     }
 
@@ -192,26 +199,36 @@ impl Builder {
     /// Makes a full file durable, on a thread of its own: it may have some 400 MB to write.
     fn sync_full(&mut self, index: &Index, file: &SharedFile) {
         self.finish_syncing();
+        if self.not_durable.is_some() {
+            return;
+        }
+        let path = read(file).path.clone();
         let (file, durable_ms) = (Arc::clone(file), Arc::clone(&index.durable_ms));
         let thread = std::thread::Builder::new().name("store-index-sync".to_owned()).spawn(move || {
             let file = read(&file);
-            match file.sync() {
-                Ok(()) => durable_ms.store(file.header.end_ms, Ordering::Release),
-                Err(error) => {
-                    tracing::warn!(file = %file.path.display(), %error, "cannot sync an index file")
-                }
-            }
+            file.sync().map(|()| durable_ms.store(file.header.end_ms, Ordering::Release))
         });
-        // Without a thread it stays as it is: a start after a crash looks at it more closely, that is all.
-        self.syncing = thread.ok();
+        match thread {
+            Ok(thread) => self.syncing = Some((path, thread)),
+            Err(error) => self.sync_failed(&path, error),
+        }
     }
 
     fn finish_syncing(&mut self) {
-        if let Some(thread) = self.syncing.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that syncs index files panicked");
+        let Some((path, thread)) = self.syncing.take() else { return };
+        let synced =
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs it panicked")));
+        if let Err(error) = synced {
+            self.sync_failed(&path, error);
         }
+    }
+
+    fn sync_failed(&mut self, path: &Path, error: io::Error) {
+        tracing::error!(
+            file = %path.display(), %error,
+            "cannot sync an index file; the next start looks at it and at all that follow"
+        );
+        self.not_durable = Some(failed(path)(error));
     }
 
     /// Opens the files that are right, removes the others, and finds where to go on.

@@ -290,6 +290,50 @@ fn a_full_disk_is_waited_for() {
     assert_eq!(entries(&store), 5);
 }
 
+/// The kernel tells of a failed fsync once: one of the next file that succeeds says nothing about this one.
+#[test]
+fn what_could_not_be_synced_never_counts_as_durable() {
+    let disk = Arc::new(MemoryDisk::default());
+    let never_ms = 3_600_000;
+    let config = StoreConfig {
+        segment_size_bytes: 1 << 20,
+        // Nobody else syncs meanwhile.
+        flush: FlushMode::Async {
+            interval_ms: never_ms,
+            least_pages: 1 << 20,
+            thorough_interval_ms: never_ms,
+        },
+        queue_flush_interval_ms: 1,
+        checkpoint_interval_ms: never_ms,
+        index: Some(IndexConfig { dir: "/store/index".into(), slots: 8, entries: 50 }),
+        ..StoreConfig::new("/store")
+    };
+    let open =
+        || Store::open_on(Arc::clone(&disk) as Arc<dyn Disk>, config.clone(), Box::new(tags_of)).unwrap();
+    let store = open();
+    let fill_to = |count: usize| {
+        let started = Instant::now();
+        while files(&disk).len() < count {
+            append(&store, "T", 0, None, "k");
+            query(&store, "T", "k", 1);
+            assert!(started.elapsed() < Duration::from_secs(20));
+        }
+    };
+    let durable_ms = || store.shared.index.as_ref().unwrap().durable_timestamp_ms();
+    disk.faults().fsync_fails.store(true, Ordering::SeqCst);
+    // When the third is made, the sync of the first is over.
+    fill_to(3);
+    disk.faults().fsync_fails.store(false, Ordering::SeqCst);
+    fill_to(6);
+    assert_eq!(durable_ms(), 0);
+    assert!(store.close().is_err(), "the next start must be as after a crash");
+    drop(store);
+    let store = open();
+    assert!(store.was_recovered());
+    let found = query(&store, "T", "k", 1000).len();
+    assert!(found > 200, "{found}");
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Append {
