@@ -257,25 +257,33 @@ struct Broker {
     store: Arc<Store>,
     puts: Puts,
     /// Those that were there when they were asked for: asking makes none.
-    queues: RefCell<BTreeMap<Line, Arc<Queue>>>,
+    /// `None` for one that could not be opened the last time.
+    queues: RefCell<BTreeMap<Line, Option<Arc<Queue>>>>,
 }
 
 impl Broker {
-    fn queue(&self, line: Line) -> Option<Arc<Queue>> {
+    fn queue(&self, line: Line) -> Result<Option<Arc<Queue>>, String> {
         let mut queues = self.queues.borrow_mut();
-        if let Some(queue) = queues.get(&line) {
-            return Some(Arc::clone(queue));
+        if let Some(Some(queue)) = queues.get(&line) {
+            return Ok(Some(Arc::clone(queue)));
         }
         let (topic, id) = match line {
             Line::Level(level) => (SCHEDULE_TOPIC, level - 1),
             Line::Timer => (TIMER_TOPIC, 0),
         };
-        let queue = self.store.existing_queue(topic, QueueId(id)).unwrap_or_else(|error| {
-            error!(%error, "messages of a queue cannot be delivered");
-            None
-        })?;
-        queues.insert(line, Arc::clone(&queue));
-        Some(queue)
+        match self.store.existing_queue(topic, QueueId(id)) {
+            Ok(Some(queue)) => {
+                queues.insert(line, Some(Arc::clone(&queue)));
+                Ok(Some(queue))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                if queues.insert(line, None).is_none() {
+                    error!(%error, topic, id, "delayed messages cannot be delivered, tried again");
+                }
+                Err(error.to_string())
+            }
+        }
     }
 }
 
@@ -285,11 +293,12 @@ impl World for Broker {
     }
 
     fn range(&self, line: Line) -> (u64, u64) {
-        self.queue(line).map_or((0, 0), |queue| (queue.min_offset().0, queue.max_offset().0))
+        let queue = self.queue(line).ok().flatten();
+        queue.map_or((0, 0), |queue| (queue.min_offset().0, queue.max_offset().0))
     }
 
     fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String> {
-        let Some(queue) = self.queue(line) else { return Ok(()) };
+        let Some(queue) = self.queue(line)? else { return Ok(()) };
         queue.read_units(QueueOffset(from), max, out).map_err(|error| error.to_string())
     }
 
@@ -298,6 +307,6 @@ impl World for Broker {
     }
 
     fn put(&self, draft: &Draft<'_>) -> Result<(), Refusal> {
-        self.puts.put_as_is(draft).map(drop)
+        self.puts.put_waited(draft).map(drop)
     }
 }
