@@ -213,6 +213,7 @@ enum Entry {
 enum Trouble {
     Unavailable,
     Illegal,
+    NoQueue,
 }
 
 /// A log and a clock.
@@ -223,6 +224,8 @@ struct FakeWorld {
     trouble: Cell<Option<(Trouble, u8)>>,
     /// So many times queues cannot be read beyond the next unit.
     unreadable: Cell<u8>,
+    /// So many messages of the timer's queue are too old to be there.
+    gone: Cell<u64>,
 }
 
 impl FakeWorld {
@@ -236,10 +239,20 @@ impl FakeWorld {
     }
 
     /// Sends the message `id` with these properties. Says when it is due, if it waits.
-    fn send(&self, id: usize, mut properties: Vec<u8>, rules: &DelayRules) -> Option<Waiting> {
+    fn send(&self, id: usize, properties: Vec<u8>, rules: &DelayRules) -> Option<Waiting> {
+        self.send_to("T", id, properties, rules)
+    }
+
+    fn send_to(
+        &self,
+        topic: &str,
+        id: usize,
+        mut properties: Vec<u8>,
+        rules: &DelayRules,
+    ) -> Option<Waiting> {
         let now_ms = self.now_ms.get();
         properties::append(&mut properties, "UNIQ_KEY", format!("k{id}").as_bytes());
-        let waiting = rewrite::redirect(rules, ("T", QueueId(0)), &mut properties, now_ms).unwrap()?;
+        let waiting = rewrite::redirect(rules, (topic, QueueId(0)), &mut properties, now_ms).unwrap()?;
         let record: Bytes = record(waiting.topic, waiting.queue_id.0, now_ms, &properties).into();
         let line = match waiting.topic {
             TIMER_TOPIC => Line::Timer,
@@ -262,7 +275,8 @@ impl World for FakeWorld {
     }
 
     fn range(&self, line: Line) -> (u64, u64) {
-        (0, self.waiting(line).len() as u64)
+        let gone = if line == Line::Timer { self.gone.get() } else { 0 };
+        (gone, self.waiting(line).len() as u64)
     }
 
     fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String> {
@@ -289,6 +303,7 @@ impl World for FakeWorld {
             return Err(match trouble {
                 Trouble::Unavailable => Refusal::ServiceNotAvailable("no".into()),
                 Trouble::Illegal => Refusal::MessageIllegal("no".into()),
+                Trouble::NoQueue => Refusal::Parameter("no".into()),
             });
         }
         assert_eq!((draft.topic, draft.queue_id, draft.flag), ("T", QueueId(0), 7));
@@ -780,4 +795,95 @@ async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
     assert_eq!(stored[4].property("UNIQ_KEY").as_deref(), Some("D"));
     next.stop();
     assert_eq!(fixture.stored("T", 0).len(), 5, "nothing came twice");
+}
+
+#[tokio::test]
+async fn nobody_sends_to_the_timer_by_himself() {
+    // A message that said so was delivered anywhere, and a delayed one to the timer itself again and again.
+    let fixture = Fixture::new();
+    let forged = [("TIMER_OUT_MS", "5"), ("REAL_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"), ("REAL_QID", "0")];
+    for properties in [&forged[..], &[("TIMER_DELAY_SEC", "1")], &[("DELAY", "1")], &[]] {
+        let refused = fixture.send(TIMER_TOPIC, properties, json!({})).await;
+        Fixture::check_refused(&refused, (16, "Sending message to topic[rmq_sys_wheel_timer] is forbidden."));
+    }
+    assert!(fixture.stored(TIMER_TOPIC, 0).is_empty() && fixture.stored(SCHEDULE_TOPIC, 0).is_empty());
+}
+
+#[test]
+fn what_cannot_be_delivered_anywhere_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    for topic in [TIMER_TOPIC, SCHEDULE_TOPIC, "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"] {
+        bench.world.send_to(topic, 0, text(&[("DELAY", "1")]), &bench.rules).unwrap();
+        bench.world.send_to(topic, 0, text(&[("TIMER_DELAY_SEC", "1")]), &bench.rules).unwrap();
+    }
+    bench.world.send(1, text(&[("DELAY", "1")]), &bench.rules).unwrap();
+    bench.world.now_ms.set(NOW + 2_000);
+    bench.world.trouble.set(Some((Trouble::NoQueue, 1)));
+    assert_eq!(bench.run(), Next::Idle);
+    assert_eq!((bench.engine.counts.lost, bench.engine.counts.delivered), (9, 0));
+}
+
+#[test]
+fn what_expires_unread_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    for id in 0..3 {
+        bench.world.send(id, text(&[("TIMER_DELAY_SEC", "1")]), &bench.rules).unwrap();
+    }
+    bench.world.gone.set(2);
+    bench.world.now_ms.set(NOW + 1_000);
+    assert_eq!(bench.run(), Next::Idle);
+    assert_eq!((bench.engine.counts.lost, bench.engine.counts.delivered), (2, 1));
+}
+
+#[test]
+fn what_is_set_aside_is_tried_though_more_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    bench.world.send(0, text(&[("TIMER_DELAY_MS", "10")]), &bench.rules).unwrap();
+    bench.world.send(1, text(&[("TIMER_DELAY_MS", "60")]), &bench.rules).unwrap();
+    bench.world.trouble.set(Some((Trouble::Illegal, 2)));
+    bench.world.now_ms.set(NOW + 10);
+    assert_eq!(bench.run(), Next::At(NOW + 60));
+    bench.world.now_ms.set(NOW + 60);
+    assert_eq!(bench.run(), Next::At(NOW + 110));
+    assert_eq!(bench.engine.aside().len(), 2);
+    bench.world.now_ms.set(NOW + 110);
+    assert_eq!(bench.run(), Next::Idle);
+}
+
+#[tokio::test]
+async fn tools_are_told_of_arrivals_that_wake_nobody() {
+    let fixture = Fixture::new();
+    for property in [("DELAY", "18"), ("TIMER_DELAY_SEC", "3600")] {
+        fixture.send("T", &[property], json!({})).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = fixture.broker.delay_thread.status();
+        if status.levels == BTreeMap::from([(18, (0, 1))]) && status.unread + status.pending == 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lowered_limit_keeps_nothing_that_waits() {
+    let mut kept = None;
+    let fixture = Fixture::with(|settings| {
+        settings.delays.levels = Levels::parse("1s").unwrap();
+        kept = Some(settings.clone());
+    });
+    let mut settings = kept.unwrap();
+    for property in [("DELAY", "1"), ("TIMER_DELAY_MS", "1000")] {
+        assert_eq!(fixture.send("T", &[property], json!({})).await.code, 0);
+    }
+    fixture.broker.stop();
+    settings.sends.body_max_bytes = 3;
+    let next = Broker::open(settings, fixture.store.clone()).unwrap();
+    arrived(&fixture, "T", 2).await;
+    next.stop();
 }
