@@ -184,15 +184,18 @@ impl Work {
     }
 }
 
-/// How long delivery rests after it failed as a whole.
+/// How long delivery rests after it failed as a whole; doubled each time that it fails soon again.
 const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(640);
 
 /// Calls `attempt` until it ends well, or `pause` says that all is to end.
 ///
 /// A panic of the engine is a bug, but one that must not keep messages until somebody notices. Nothing that it left half
 /// done is used again: an attempt begins with what was saved, so messages may be delivered again, and none is lost.
 fn again(mut attempt: impl FnMut() -> Result<(), Box<dyn Error>>, mut pause: impl FnMut(Duration) -> bool) {
+    let mut rest = PAUSE;
     loop {
+        let begun = Instant::now();
         let why = match panic::catch_unwind(AssertUnwindSafe(&mut attempt)) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
@@ -202,14 +205,19 @@ fn again(mut attempt: impl FnMut() -> Result<(), Box<dyn Error>>, mut pause: imp
                 format!("panicked: {}", text.unwrap_or_default())
             }
         };
+        if begun.elapsed() > PAUSE_MAX {
+            rest = PAUSE;
+        }
         error!(
             why,
-            "delayed messages are not delivered; it begins again in {PAUSE:?} where progress was saved, so some may come \
-             twice; if this comes again, report it, and look at the folder delay/ of the store"
+            "delayed messages are not delivered; it begins again in {rest:?} where progress was saved, so some may come \
+             twice; if this comes again, report it, and restart the broker without the folder delay/ of its store"
         );
-        if !pause(PAUSE) {
+        if !pause(rest) {
             return;
         }
+        // Each attempt may deliver the same messages again before it fails.
+        rest = (rest * 2).min(PAUSE_MAX);
     }
 }
 
@@ -406,7 +414,7 @@ mod tests {
 
     #[test]
     fn delivery_begins_again_after_a_panic() {
-        let (mut attempts, mut pauses) = (0, 0);
+        let (mut attempts, mut pauses) = (0, Vec::new());
         let attempt = || {
             attempts += 1;
             match attempts {
@@ -415,11 +423,11 @@ mod tests {
                 _ => Ok(()),
             }
         };
-        again(attempt, |_| {
-            pauses += 1;
+        again(attempt, |pause| {
+            pauses.push(pause);
             true
         });
-        assert_eq!((attempts, pauses), (3, 2));
+        assert_eq!((attempts, pauses), (3, vec![PAUSE, PAUSE * 2]));
         again(|| panic!("the broker ends"), |_| false);
     }
 }
