@@ -4,7 +4,7 @@
 //! Java: `MessageStore#putMessage` with its `PutMessageHook`s.
 
 use crate::{
-    delay::{self, Delays},
+    delay::{self, Delays, Waiting},
     refusal::Refusal,
     stats::Stats,
     topics::{TopicQueue, Topics},
@@ -33,6 +33,8 @@ struct Shared {
     stats: Arc<Stats>,
     delays: Delays,
     encoder: Encoder,
+    /// For what the log has already: a limit that was lowered since must not keep it.
+    unlimited: Encoder,
     body_max_bytes: usize,
 }
 
@@ -51,8 +53,8 @@ impl Puts {
         delays: Delays,
         body_max_bytes: usize,
     ) -> Self {
-        let encoder = Encoder::new(body_max_bytes);
-        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, body_max_bytes }) }
+        let (encoder, unlimited) = (Encoder::new(body_max_bytes), Encoder::new(usize::MAX));
+        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, unlimited, body_max_bytes }) }
     }
 
     /// What makes messages wait for their time.
@@ -76,9 +78,25 @@ impl Puts {
         };
         let draft =
             Draft { topic: waiting.topic, queue_id: waiting.queue_id, properties: &properties, ..*draft };
-        let appended = self.put_coded(&draft, waiting.tags_code)?;
+        self.put_waiting(&draft, &waiting)
+    }
+
+    /// Stores a message where it waits: `draft` is what the [`Delays`] made of it when they said `waiting`.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the store takes it not.
+    pub(crate) fn put_waiting(&self, draft: &Draft<'_>, waiting: &Waiting) -> Result<Appended, Refusal> {
+        let appended = self.put_coded(&self.shared.encoder, draft, waiting.tags_code)?;
         self.shared.delays.arrived(waiting.due_ms, appended.queue_offset.0);
         Ok(appended)
+    }
+
+    /// Stores a message that has waited, as [`Self::put_as_is`] does, however large it is.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the store takes it not.
+    pub(crate) fn put_waited(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
+        self.put_coded(&self.shared.unlimited, draft, properties::tags_code(draft.properties))
     }
 
     /// Stores a message exactly where it says, whatever its properties say, even in a topic that has no settings any
@@ -87,7 +105,7 @@ impl Puts {
     /// # Errors
     /// [`Refusal`] if the store takes it not.
     pub(crate) fn put_as_is(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
-        self.put_coded(draft, properties::tags_code(draft.properties))
+        self.put_coded(&self.shared.encoder, draft, properties::tags_code(draft.properties))
     }
 
     /// Stores a message as [`Self::put`] does, and `behind` directly behind it in the log: both or none.
@@ -142,13 +160,18 @@ impl Puts {
         Ok([appended[0], appended[1]])
     }
 
-    fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {
+    fn put_coded(
+        &self,
+        encoder: &Encoder,
+        draft: &Draft<'_>,
+        tags_code: TagsCode,
+    ) -> Result<Appended, Refusal> {
         let queue = self.queue(draft.topic, draft.queue_id)?;
         // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
         let mut record = RECORD.take();
         record.clear();
         let appended = self
-            .encode(draft, &mut record)
+            .encode_by(encoder, draft, &mut record)
             .and_then(|range| self.append(&queue, &mut record[range], tags_code));
         if record.capacity() > BUFFER_MAX_BYTES {
             record = Vec::new();
@@ -171,7 +194,16 @@ impl Puts {
 
     /// Encodes a message behind what `records` holds, and says where.
     pub(crate) fn encode(&self, draft: &Draft<'_>, records: &mut Vec<u8>) -> Result<Range<usize>, Refusal> {
-        self.shared.encoder.encode(draft, records).map_err(|error| match error {
+        self.encode_by(&self.shared.encoder, draft, records)
+    }
+
+    fn encode_by(
+        &self,
+        encoder: &Encoder,
+        draft: &Draft<'_>,
+        records: &mut Vec<u8>,
+    ) -> Result<Range<usize>, Refusal> {
+        encoder.encode(draft, records).map_err(|error| match error {
             EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
             other => Refusal::MessageIllegal(other.to_string()),
         })

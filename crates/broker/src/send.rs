@@ -195,7 +195,8 @@ impl Sends {
         {
             return Err(Refusal::BrokerNotWritable(self.rules.store_host.ip().to_string()));
         }
-        if is_send_forbidden(name) {
+        // What is sent to the timer's topic would be delivered wherever it says.
+        if is_send_forbidden(name) || name == delay::TIMER_TOPIC {
             return Err(Refusal::SendForbidden(name.to_owned()));
         }
         if let Some(topic) = known {
@@ -283,15 +284,10 @@ impl Sends {
             self.transactions.half(&draft, header.producer_group.to_cow())?
         } else if let Some(waiting) = waiting {
             let place = (waiting.topic, waiting.queue_id);
-            let range = self.encode(header, request, place, content, properties, records)?;
-            let queue = self.topics.get(place.0).ok_or_else(|| Refusal::NoTopic(place.0.to_owned()))?;
-            let record = &mut records[range];
-            let appended = self.puts.append(&*queue.queue(place.1)?, record, waiting.tags_code)?;
-            let delays = self.puts.delays();
-            delays.arrived(waiting.due_ms, appended.queue_offset.0);
-            recall_handle =
-                delay::recall_handle(&delays.rules().broker, &header.topic, &waiting, &transaction_id);
-            appended
+            let draft = self.draft(header, request, place, content, properties)?;
+            let broker = &self.puts.delays().rules().broker;
+            recall_handle = delay::recall_handle(broker, &header.topic, &waiting, &transaction_id);
+            self.puts.put_waiting(&draft, &waiting)?
         } else {
             // Not delayed, or its time has come.
             let range = self.encode(header, request, place, content, properties, records)?;

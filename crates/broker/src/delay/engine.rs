@@ -10,11 +10,12 @@
 //!
 //! Time and everything outside come through [`World`], so that tests control them.
 
-use super::{DelayRules, SCHEDULE_TOPIC, marks::Key, pending::Pending, rewrite};
+use super::{DelayRules, TIMER_TOPIC, marks::Key, pending::Pending, rewrite};
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use oxmq_record::{Draft, RecordView};
 use oxmq_store::Unit;
+use oxmq_types::is_send_forbidden;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -37,7 +38,7 @@ pub(crate) trait World {
     fn now_ms(&self) -> i64;
     /// The first offset that a queue still has, and that of its next message.
     fn range(&self, line: Line) -> (u64, u64);
-    /// Appends to `out` up to `max` units from the offset `from` on.
+    /// Appends to `out` up to `max` units from the offset `from` on; before an error, those that could be read.
     fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String>;
     /// A record. `None` if the log has it no more.
     fn record(&self, unit: &Unit) -> Option<Bytes>;
@@ -74,6 +75,8 @@ struct Level {
     next: u64,
     /// Units from there on.
     ahead: VecDeque<Unit>,
+    /// Reading them failed the last time.
+    stuck: bool,
 }
 
 /// A message whose delivery alone was refused.
@@ -88,9 +91,9 @@ pub(crate) struct Aside {
 enum Outcome {
     /// It is done with.
     Done,
-    /// The store takes it not.
+    /// The store takes it not, or cannot read it.
     SetAside,
-    /// The store takes nothing, or cannot be read.
+    /// The store takes nothing.
     Blocked,
 }
 
@@ -141,7 +144,7 @@ impl Engine {
             if corrected != next {
                 error!(level = number, from = next, to = corrected, "offset of a delay level corrected");
             }
-            Level { number, next: corrected, ahead: VecDeque::new() }
+            Level { number, next: corrected, ahead: VecDeque::new(), stuck: false }
         });
         let mut engine = Self {
             levels: levels.collect(),
@@ -190,13 +193,13 @@ impl Engine {
         &self.aside
     }
 
-    /// True if a queue has messages that were not looked at.
+    /// True if a queue has messages that were not looked at, and could be.
     pub(crate) fn has_news(&self, world: &impl World) -> bool {
-        world.range(Line::Timer).1 > self.pending.next()
-            || self
-                .levels
-                .iter()
-                .any(|level| level.ahead.is_empty() && world.range(Line::Level(level.number)).1 > level.next)
+        let unread = |line, next| world.range(line).1 > next;
+        (!self.stuck && unread(Line::Timer, self.pending.next()))
+            || self.levels.iter().any(|level| {
+                level.ahead.is_empty() && !level.stuck && unread(Line::Level(level.number), level.next)
+            })
     }
 
     /// Does a bounded amount of what is to be done.
@@ -213,12 +216,11 @@ impl Engine {
         }
         self.retry_aside(world, now_ms);
         for _ in 0..DELIVERED_PER_STEP {
-            let Some((due_ms, level)) = self.first(now_ms, read_all, world) else {
-                return if !read_all { Next::Now } else { self.or_aside(Next::Idle) };
+            let first = self.first(now_ms, read_all && self.is_whole(), world);
+            let Some((_, level)) = first.filter(|(due_ms, _)| *due_ms <= now_ms) else {
+                let due_ms = first.map(|(due_ms, _)| due_ms);
+                return if read_all { self.rest(due_ms, now_ms) } else { Next::Now };
             };
-            if due_ms > now_ms {
-                return if !read_all { Next::Now } else { self.or_aside(Next::At(due_ms)) };
-            }
             let (line, offset, unit) = match level {
                 Some(at) => {
                     let level = &self.levels[at];
@@ -229,8 +231,11 @@ impl Engine {
             match self.deliver(line, offset, unit, world, now_ms) {
                 Outcome::Done => {}
                 Outcome::SetAside if self.aside.len() < ASIDE_MAX => {
+                    if self.aside.is_empty() {
+                        // Else those that wait would never be tried while more of them come.
+                        self.aside_retry_at_ms = now_ms + self.aside_wait_ms;
+                    }
                     self.aside.push(Aside { line, offset });
-                    self.aside_retry_at_ms = now_ms + self.aside_wait_ms;
                 }
                 Outcome::SetAside | Outcome::Blocked => {
                     let until = now_ms + self.blocked_wait_ms;
@@ -263,14 +268,20 @@ impl Engine {
         levels.chain(timer).min()
     }
 
-    fn or_aside(&self, next: Next) -> Next {
-        if self.aside.is_empty() {
-            return next;
-        }
-        Next::At(match next {
-            Next::At(at) => at.min(self.aside_retry_at_ms),
-            _ => self.aside_retry_at_ms,
-        })
+    /// False while messages of the timer's queue are read again.
+    ///
+    /// INVARIANT: nothing of that queue is delivered then. Messages that are still missing may come before it, and the
+    /// marks would call them delivered.
+    fn is_whole(&self) -> bool {
+        self.pending.next() >= self.pending.marks().known()
+    }
+
+    /// Until when there is nothing to do, if the next message is due at `due_ms`.
+    fn rest(&self, due_ms: Option<i64>, now_ms: i64) -> Next {
+        let stuck = self.stuck || !self.is_whole() || self.levels.iter().any(|level| level.stuck);
+        let read_ms = stuck.then_some(now_ms + RETRY_MS);
+        let aside_ms = (!self.aside.is_empty()).then_some(self.aside_retry_at_ms);
+        [due_ms, read_ms, aside_ms].into_iter().flatten().min().map_or(Next::Idle, Next::At)
     }
 
     /// Moves past a message that is done with or set aside.
@@ -315,11 +326,19 @@ impl Engine {
                 self.changed = true;
             }
             self.units.clear();
-            if let Err(error) = world.units(line, level.next, UNITS_AHEAD, &mut self.units) {
-                error!(level = level.number, error, "consume queue cannot be read");
-                continue;
-            }
+            let result = world.units(line, level.next, UNITS_AHEAD, &mut self.units);
             level.ahead.extend(self.units.drain(..));
+            let was_stuck = std::mem::replace(&mut level.stuck, result.is_err());
+            match result {
+                Err(error) if !was_stuck => {
+                    error!(
+                        level = level.number,
+                        error, "the queue of a level cannot be read on, tried again"
+                    );
+                }
+                Ok(()) if was_stuck => info!(level = level.number, "the queue of a level is read again"),
+                _ => {}
+            }
         }
     }
 
@@ -327,7 +346,7 @@ impl Engine {
     fn read_timer_queue(&mut self, world: &impl World) -> bool {
         let (min, max) = world.range(Line::Timer);
         if self.pending.next() < min {
-            self.pending.pass_to(min);
+            self.expired(min);
         }
         let (mut left, mut units) = (READ_PER_STEP, std::mem::take(&mut self.units));
         let mut stuck = false;
@@ -356,6 +375,22 @@ impl Engine {
         self.units = units;
         self.stuck &= stuck;
         stuck || self.pending.next() >= max
+    }
+
+    /// What the timer's queue had before `min` is gone, and was not read.
+    fn expired(&mut self, min: u64) {
+        let (next, known) = (self.pending.next(), self.pending.marks().known());
+        if next < known {
+            // They have been read before, but which of them were delivered cannot be told any more.
+            warn!(from = next, to = min.min(known), "messages expired that may have waited for their time");
+        }
+        let from = next.max(known);
+        if from < min {
+            error!(from, to = min, "timed messages expired before they were delivered");
+            self.counts.lost += min - from;
+        }
+        self.pending.pass_to(min);
+        self.changed = true;
     }
 
     fn stuck(&mut self, why: &dyn std::fmt::Display) {
@@ -429,7 +464,7 @@ impl Engine {
                 Ok(record) => record,
                 Err(error) => {
                     self.failed(line, offset, &error);
-                    return Outcome::Blocked;
+                    return Outcome::SetAside;
                 }
             },
         };
@@ -456,8 +491,8 @@ impl Engine {
         let Some((topic, queue_id)) = rewrite::target(&view) else {
             return self.lost(line, offset, "it does not say where to");
         };
-        if topic == HALF_TOPIC || topic == SCHEDULE_TOPIC {
-            // Only a Java broker lets such in, and discards them.
+        if topic == TIMER_TOPIC || is_send_forbidden(topic) {
+            // Only a Java broker lets such in. In the timer's topic a message would come back for ever.
             return self.lost(line, offset, "it belongs to the system");
         }
         let put = world.put(&Draft {
@@ -478,6 +513,8 @@ impl Engine {
                 self.counts.delivered += 1;
                 Outcome::Done
             }
+            // There is no such queue, and never will be.
+            Err(Refusal::Parameter(why)) => self.lost(line, offset, &why),
             Err(refusal) => {
                 self.failed(line, offset, &refusal);
                 match refusal {
@@ -519,6 +556,3 @@ fn look_up(line: Line, offset: u64, world: &impl World) -> Result<Option<Bytes>,
     world.units(line, offset, 1, &mut units)?;
     Ok(units.first().filter(|unit| !unit.is_filler()).and_then(|unit| world.record(unit)))
 }
-
-/// Where half messages wait. Java's name.
-const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";

@@ -203,6 +203,13 @@ impl Bell {
         self.condvar.notify_one();
     }
 
+    /// Sleeps for `pause`, whatever rings. False if the engine is to end.
+    fn pause(&self, pause: Duration) -> bool {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.condvar.wait_timeout_while(rung, pause, |rung| !rung.stop);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+
     /// Sleeps until the bell rings, `timeout` at most. False if the engine is to end.
     fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;

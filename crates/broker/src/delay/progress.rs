@@ -116,18 +116,21 @@ struct Checkpoint {
     recalls: Vec<u64>,
     aside: Vec<Aside>,
     timer_check: TimerCheck,
+    /// `delayOffset.json` as it was written next. As long as it is that, `levels` say more: how far the levels are
+    /// delivered but for what is set aside.
+    delay_offsets: DelayOffsets,
+    levels: BTreeMap<u32, u64>,
 }
 
 /// What is to be saved.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     checkpoint: Checkpoint,
-    delay_offsets: DelayOffsets,
 }
 
 impl Snapshot {
     pub(crate) fn delay_offsets(&self) -> &DelayOffsets {
-        &self.delay_offsets
+        &self.checkpoint.delay_offsets
     }
     pub(crate) fn timer_check(&self) -> TimerCheck {
         self.checkpoint.timer_check
@@ -185,7 +188,7 @@ impl Files {
         let path = self.root.join("config/delayOffset.json");
         let offsets = persist::load::<DelayOffsets>(&path)?.unwrap_or_default();
         let mut next: BTreeMap<u32, u64> = levels.map(|level| (level, 0)).collect();
-        for (level, offset) in offsets.offset_table {
+        for (&level, &offset) in &offsets.offset_table {
             if !(1..=LEVELS_MAX).contains(&level) {
                 warn!(level, "delayOffset.json has a level that cannot be");
                 continue;
@@ -198,13 +201,18 @@ impl Files {
             warn!(%error, "messages may be delivered again");
             None
         });
+        if let Some(ours) = ours.as_ref().filter(|ours| ours.delay_offsets == offsets) {
+            next.extend(&ours.levels);
+        }
+        // Even if the rest does not count: nothing else knows of them but Java's offsets, which its broker moves on.
+        let aside = ours.as_ref().map_or_else(Vec::new, |ours| ours.aside.clone());
         let same = |ours: &Checkpoint| {
             java.is_none_or(|java| {
                 (java.version_ms, java.changes) == (ours.timer_check.version_ms, ours.timer_check.changes)
             })
         };
         let (first, end) = world.range(Line::Timer);
-        let (pending, recalls, aside) = match ours.filter(|ours| ours.marks.is_sound()) {
+        let (pending, recalls) = match ours.filter(|ours| ours.marks.is_sound()) {
             Some(ours) if same(&ours) => {
                 let whole = ours.marks.known() <= end && ours.cut <= ours.marks.known();
                 let runs = (&ours.runs[..], ours.next_run);
@@ -218,7 +226,7 @@ impl Files {
                     marks.truncate(end);
                     Pending::unread(&dir, sizes, marks, first, ours.next_run)
                 });
-                (pending, ours.recalls, ours.aside)
+                (pending, ours.recalls)
             }
             ours => {
                 let next_run = ours.map_or(0, |ours| ours.next_run);
@@ -232,7 +240,7 @@ impl Files {
                         "pending messages are read from their queue"
                     );
                 }
-                (Pending::unread(&dir, sizes, marks, first, next_run), Vec::new(), Vec::new())
+                (Pending::unread(&dir, sizes, marks, first, next_run), Vec::new())
             }
         };
         let engine = Engine::new(rules.clone(), &next, pending, (&recalls, aside), world);
@@ -245,12 +253,23 @@ impl Files {
         version.delay_offsets.advance(now_ms);
         let pending = &engine.pending;
         let precision_ms = engine.rules().timer_precision_ms;
+        // A message that is set aside is not delivered, so what Java is told ends before it.
+        let before_aside = |line, next: u64| {
+            let aside = engine.aside().iter().filter(|aside| aside.line == line);
+            aside.map(|aside| aside.offset).fold(next, u64::min)
+        };
         let timer_check = TimerCheck {
             read_ms: pending.marks().least().due_ms.max(0) / precision_ms * precision_ms,
             // From there on a Java broker reads the queue again.
-            queue_offset: pending.least_offset() as i64,
+            queue_offset: before_aside(Line::Timer, pending.least_offset()) as i64,
             ..version.timer_check
         };
+        let levels = engine.progress();
+        let begun = levels.iter().filter(|(_, next)| **next > 0);
+        let offset_table =
+            begun.map(|(&level, &next)| (level, before_aside(Line::Level(level), next) as i64));
+        let delay_offsets =
+            DelayOffsets { data_version: version.delay_offsets, offset_table: offset_table.collect() };
         let checkpoint = Checkpoint {
             marks: pending.marks().clone(),
             cut: pending.cut_at(),
@@ -259,13 +278,10 @@ impl Files {
             aside: engine.aside().to_vec(),
             recalls: engine.recalls(),
             timer_check,
+            delay_offsets,
+            levels,
         };
-        let begun = engine.progress().into_iter().filter(|(_, next)| *next > 0);
-        let offset_table = begun.map(|(level, next)| (level, next as i64)).collect();
-        Snapshot {
-            checkpoint,
-            delay_offsets: DelayOffsets { data_version: version.delay_offsets, offset_table },
-        }
+        Snapshot { checkpoint }
     }
 
     /// Writes a snapshot. All messages that it calls delivered must be durable.
@@ -274,13 +290,13 @@ impl Files {
     /// If a file cannot be written: the last snapshot, or part of this one, counts then.
     pub(crate) fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
         let dir = self.dir();
-        let Snapshot { checkpoint, delay_offsets } = snapshot;
+        let Snapshot { checkpoint } = snapshot;
         for run in &checkpoint.runs {
             File::open(run.path(&dir))?.sync_data()?;
         }
         File::open(&dir)?.sync_all()?;
         self.checkpoint.replace(|| Ok(serde_json::to_vec(checkpoint)?))?;
-        self.delay_offsets.replace(|| Ok(delay_offsets.to_json()))?;
+        self.delay_offsets.replace(|| Ok(checkpoint.delay_offsets.to_json()))?;
         // Written in place, as Java does: an empty file would make it deliver everything again.
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.timer_check())?;
         file.set_len(TIMER_CHECK_FILE)?;

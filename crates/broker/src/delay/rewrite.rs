@@ -168,17 +168,13 @@ pub(crate) fn timed<'a>(rules: &DelayRules, record: &RecordView<'a>) -> Option<T
     } else if properties::find(properties, TIMER_ROLL_TIMES).is_some() {
         slot_end_ms
     } else {
-        // Asked before it was stored, so this is never early; by a clock that was set meanwhile it could be anything.
+        // Asked before it was stored, so this is never early. It has no upper bound but the slot, whose length may have
+        // been another when the message was sent; before the slot it is only if the clock was set back meanwhile.
         let asked = asked_time(properties, record.store_timestamp_ms()).flatten();
-        asked
-            .filter(|asked| (out_ms..=slot_end_ms.saturating_add(STORE_MS_MAX)).contains(asked))
-            .unwrap_or(slot_end_ms)
+        asked.filter(|asked| *asked >= out_ms).unwrap_or(slot_end_ms)
     };
     Some(Timed { due_ms, recalls })
 }
-
-/// Longest time between the look at the clock in [`redirect`] and the append that is believed.
-const STORE_MS_MAX: i64 = 10_000;
 
 /// The topic `+` unique key by which a recall names a message that waits for a time.
 pub(crate) fn recall_key(properties: &[u8]) -> Option<Vec<u8>> {

@@ -171,7 +171,11 @@ fn reads_the_exact_time_of_records_of_java_and_of_its_own() {
     check(&[("TIMER_DELIVER_MS", "15001"), ("TIMER_OUT_MS", "15000")], Some(15_001));
     // Moved on by Java: stored anew; never early then.
     check(&[("TIMER_DELAY_SEC", "10"), ("TIMER_OUT_MS", "15000"), ("TIMER_ROLL_TIMES", "1")], Some(16_000));
-    check(&[("TIMER_DELAY_SEC", "99"), ("TIMER_OUT_MS", "15000")], Some(16_000));
+    // Sent when slots were longer: not early.
+    check(&[("TIMER_DELAY_SEC", "49"), ("TIMER_OUT_MS", "0")], Some(54_500));
+    check(&[("TIMER_DELIVER_MS", "60000"), ("TIMER_OUT_MS", "0")], Some(60_000));
+    // The clock was set back before it was stored.
+    check(&[("TIMER_DELAY_SEC", "1"), ("TIMER_OUT_MS", "15000")], Some(16_000));
     check(&[("TIMER_OUT_MS", "15000")], Some(16_000));
     // A recall comes before the messages of its slot.
     check(
@@ -209,6 +213,7 @@ enum Entry {
 enum Trouble {
     Unavailable,
     Illegal,
+    NoQueue,
 }
 
 /// A log and a clock.
@@ -217,6 +222,10 @@ struct FakeWorld {
     now_ms: Cell<i64>,
     log: RefCell<Vec<Entry>>,
     trouble: Cell<Option<(Trouble, u8)>>,
+    /// So many times queues cannot be read beyond the next unit.
+    unreadable: Cell<u8>,
+    /// So many messages of the timer's queue are too old to be there.
+    gone: Cell<u64>,
 }
 
 impl FakeWorld {
@@ -230,10 +239,20 @@ impl FakeWorld {
     }
 
     /// Sends the message `id` with these properties. Says when it is due, if it waits.
-    fn send(&self, id: usize, mut properties: Vec<u8>, rules: &DelayRules) -> Option<Waiting> {
+    fn send(&self, id: usize, properties: Vec<u8>, rules: &DelayRules) -> Option<Waiting> {
+        self.send_to("T", id, properties, rules)
+    }
+
+    fn send_to(
+        &self,
+        topic: &str,
+        id: usize,
+        mut properties: Vec<u8>,
+        rules: &DelayRules,
+    ) -> Option<Waiting> {
         let now_ms = self.now_ms.get();
         properties::append(&mut properties, "UNIQ_KEY", format!("k{id}").as_bytes());
-        let waiting = rewrite::redirect(rules, ("T", QueueId(0)), &mut properties, now_ms).unwrap()?;
+        let waiting = rewrite::redirect(rules, (topic, QueueId(0)), &mut properties, now_ms).unwrap()?;
         let record: Bytes = record(waiting.topic, waiting.queue_id.0, now_ms, &properties).into();
         let line = match waiting.topic {
             TIMER_TOPIC => Line::Timer,
@@ -256,11 +275,18 @@ impl World for FakeWorld {
     }
 
     fn range(&self, line: Line) -> (u64, u64) {
-        (0, self.waiting(line).len() as u64)
+        let gone = if line == Line::Timer { self.gone.get() } else { 0 };
+        (gone, self.waiting(line).len() as u64)
     }
 
     fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String> {
-        out.extend(self.waiting(line).into_iter().skip(from as usize).take(max));
+        let units = self.waiting(line).into_iter().skip(from as usize);
+        if let Some(left) = self.unreadable.get().checked_sub(1) {
+            self.unreadable.set(left);
+            out.extend(units.take(max - 1).take(1));
+            return Err("torn".into());
+        }
+        out.extend(units.take(max));
         Ok(())
     }
 
@@ -277,6 +303,7 @@ impl World for FakeWorld {
             return Err(match trouble {
                 Trouble::Unavailable => Refusal::ServiceNotAvailable("no".into()),
                 Trouble::Illegal => Refusal::MessageIllegal("no".into()),
+                Trouble::NoQueue => Refusal::Parameter("no".into()),
             });
         }
         assert_eq!((draft.topic, draft.queue_id, draft.flag), ("T", QueueId(0), 7));
@@ -373,16 +400,26 @@ fn files_that_are_lost_or_damaged_lose_no_message() {
     let check = |what: &str, damage: &dyn Fn(&Path), twice: bool| {
         let dir = tempfile::tempdir().unwrap();
         let mut bench = Bench::new(dir.path());
+        for (id, name, value) in [(40, "TIMER_DELAY_MS", "100"), (41, "DELAY", "1"), (42, "DELAY", "1")] {
+            bench.world.send(id, text(&[(name, value)]), &bench.rules).unwrap();
+        }
+        // Two are set aside, and others behind them delivered.
+        bench.world.now_ms.set(NOW + 1_000);
+        bench.world.trouble.set(Some((Trouble::Illegal, 2)));
+        bench.run();
+        assert_eq!(bench.engine.aside().len(), 2);
         for id in 0..40 {
             let delay = if id % 2 == 0 { "1500" } else { "9000" };
             bench.world.send(id, text(&[("TIMER_DELAY_MS", delay)]), &bench.rules).unwrap();
         }
-        bench.world.now_ms.set(NOW + 2_000);
+        bench.world.now_ms.set(NOW + 2_600);
+        bench.world.trouble.set(Some((Trouble::Illegal, 2)));
         bench.run();
+        assert_eq!(bench.engine.aside().len(), 2);
         bench.save();
         damage(&dir.path().join("delay"));
         bench.reopen();
-        bench.world.now_ms.set(NOW + 10_000);
+        bench.world.now_ms.set(NOW + 12_000);
         bench.run();
         let mut came = BTreeMap::<usize, u32>::new();
         for entry in bench.world.log.borrow().iter() {
@@ -390,7 +427,7 @@ fn files_that_are_lost_or_damaged_lose_no_message() {
                 *came.entry(*id).or_default() += 1;
             }
         }
-        assert_eq!(came.len(), 40, "{what}");
+        assert_eq!(came.len(), 43, "{what}");
         assert_eq!(came.values().any(|times| *times > 1), twice, "{what}: {came:?}");
     };
     let each_run = |folder: &Path, change: &dyn Fn(&Path)| {
@@ -404,6 +441,13 @@ fn files_that_are_lost_or_damaged_lose_no_message() {
     check("no runs", &|folder| each_run(folder, &|run| std::fs::remove_file(run).unwrap()), false);
     check("empty runs", &|folder| each_run(folder, &|run| std::fs::write(run, "").unwrap()), false);
     check("zeros", &|folder| each_run(folder, &|run| std::fs::write(run, [0; 4096]).unwrap()), false);
+    let of_java = |folder: &Path| {
+        let file = folder.parent().unwrap().join("config/timercheck");
+        let mut check = std::fs::read(&file).unwrap();
+        check[55] += 1;
+        std::fs::write(file, check).unwrap();
+    };
+    check("a Java broker was here", &of_java, true);
     // Then Java's file tells: from the oldest message that waits on, they come again.
     check("no folder", &|folder| std::fs::remove_dir_all(folder).unwrap(), true);
     check(
@@ -432,6 +476,13 @@ enum Step {
     Crash(u8),
     /// A run file is damaged, while it is open or before a start.
     Damage(bool),
+    Reopen,
+    /// Our own checkpoint is lost.
+    Forget,
+    /// Queues cannot be read, so many times.
+    Unreadable(u8),
+    /// Run files cannot be written, from now on or not any more.
+    Full(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -447,6 +498,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Save),
         1 => any::<u8>().prop_map(Step::Crash),
         1 => any::<bool>().prop_map(Step::Damage),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Forget),
+        1 => (1..9_u8).prop_map(Step::Unreadable),
+        1 => any::<bool>().prop_map(Step::Full),
     ]
 }
 
@@ -513,9 +568,31 @@ impl<'a> Bench<'a> {
         self.reopen();
     }
 
+    /// Has a folder stand where the next run is to be written, or not.
+    fn full(&self, full: bool) {
+        let folder = self.dir.join("delay");
+        for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                std::fs::remove_dir(entry.path()).unwrap();
+            }
+        }
+        let next = folder.join(format!("run-{}", self.engine.pending.next_run()));
+        if full && !next.exists() {
+            std::fs::create_dir(next).unwrap();
+        }
+    }
+
+    fn forget(&mut self) {
+        for name in ["checkpoint", "checkpoint.bak"] {
+            let _ = std::fs::remove_file(self.dir.join("delay").join(name));
+        }
+        self.reopen();
+    }
+
     fn damage(&self) {
         let runs = std::fs::read_dir(self.dir.join("delay")).unwrap().map(|entry| entry.unwrap().path());
-        if let Some(run) = runs.filter(|path| path.to_string_lossy().contains("run-")).min() {
+        let runs = runs.filter(|path| path.is_file() && path.to_string_lossy().contains("run-"));
+        if let Some(run) = runs.min() {
             let mut content = std::fs::read(&run).unwrap();
             let at = content.len() / 2;
             content[at] ^= 1;
@@ -529,6 +606,8 @@ fn check_steps(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut bench = Bench::new(dir.path());
     let mut sent: BTreeMap<usize, Sent> = BTreeMap::new();
     let (mut next_id, mut crashed, mut set_back, mut set_aside) = (0, false, false, false);
+    // A recall that was not read, or is forgotten, comes too late.
+    let (mut unread, mut forgot) = (false, false);
     for step in steps {
         match step {
             Step::Level(_) | Step::After(_) => {
@@ -568,6 +647,23 @@ fn check_steps(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 bench.world.trouble.set(Some((trouble, times)));
             }
             Step::Save => bench.save(),
+            Step::Reopen => {
+                bench.save();
+                bench.reopen();
+            }
+            Step::Forget => {
+                (crashed, forgot) = (true, true);
+                bench.save();
+                bench.forget();
+            }
+            Step::Unreadable(times) => {
+                (set_aside, unread) = (true, true);
+                bench.world.unreadable.set(times);
+            }
+            Step::Full(full) => {
+                unread |= full;
+                bench.full(full);
+            }
             Step::Damage(start) => {
                 bench.damage();
                 if start {
@@ -583,6 +679,8 @@ fn check_steps(steps: Vec<Step>) -> Result<(), TestCaseError> {
     }
     // Everything comes to its end, even if it takes a clock that was set back.
     bench.world.trouble.set(None);
+    bench.world.unreadable.set(0);
+    bench.full(false);
     for _ in 0..50 {
         bench.run();
         bench.world.now_ms.set(bench.world.now_ms.get() + 1_000);
@@ -607,8 +705,8 @@ fn check_steps(steps: Vec<Step>) -> Result<(), TestCaseError> {
         let early = *at_ms < message.due_ms && !(set_back && set_aside);
         prop_assert!(!early, "message {} came {} ms early", id, message.due_ms - at_ms);
         let recalled = message.recall.is_some_and(|recall| kept.contains(&recall));
-        prop_assert!(!recalled || set_back, "message {} was recalled", id);
-        if !(crashed || set_back || set_aside) {
+        prop_assert!(!recalled || set_back || unread || forgot, "message {} was recalled", id);
+        if !(crashed || set_back || set_aside || unread) {
             prop_assert!(message.due_ms >= last_due, "message {} came after one that was due later", id);
             last_due = message.due_ms;
         }
@@ -623,7 +721,7 @@ fn check_steps(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     /// Each message is delivered, none early, in the order of their times; exactly once as long as nothing crashes.
     #[test]
@@ -650,7 +748,7 @@ async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
     let mut kept = None;
     let fixture = Fixture::with(|settings| {
         settings.delays = DelayRules {
-            levels: Levels::parse("1s 2s").unwrap(),
+            levels: Levels::parse("3s 4s").unwrap(),
             timer_precision_ms: 100,
             recall: true,
             broker: "B".into(),
@@ -663,7 +761,7 @@ async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
     let start_ms = crate::groups::now_ms();
     let level = fixture.send("T", &[("DELAY", "1"), ("TAGS", "TagA"), ("UNIQ_KEY", "L")], json!({})).await;
     assert_eq!((level.field("queueOffset").as_deref(), level.field("recallHandle")), (Some("0"), None));
-    for (key, ms) in [("C", "700"), ("B", "300"), ("A", "100")] {
+    for (key, ms) in [("C", "1500"), ("B", "60000"), ("A", "100")] {
         let sent = fixture.send("T", &[("TIMER_DELAY_MS", ms), ("UNIQ_KEY", key)], json!({})).await;
         let handle = sent.field("recallHandle").unwrap().into_owned();
         if key == "B" {
@@ -679,7 +777,7 @@ async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
     let found: Vec<_> = stored.iter().skip(1).map(|message| message.property("UNIQ_KEY").unwrap()).collect();
     assert_eq!(found, ["A", "C", "L"]);
     let waited = |at: usize| stored[at].view().store_timestamp_ms() - start_ms;
-    assert!(waited(2) >= 700 && waited(3) >= 1_000);
+    assert!(waited(2) >= 1_500 && waited(3) >= 3_000);
     let last = &stored[3];
     assert_eq!(
         (last.property("REAL_TOPIC").as_deref(), last.property("DELAY").as_deref()),
@@ -697,4 +795,95 @@ async fn the_broker_delivers_levels_and_times_and_takes_recalls() {
     assert_eq!(stored[4].property("UNIQ_KEY").as_deref(), Some("D"));
     next.stop();
     assert_eq!(fixture.stored("T", 0).len(), 5, "nothing came twice");
+}
+
+#[tokio::test]
+async fn nobody_sends_to_the_timer_by_himself() {
+    // A message that said so was delivered anywhere, and a delayed one to the timer itself again and again.
+    let fixture = Fixture::new();
+    let forged = [("TIMER_OUT_MS", "5"), ("REAL_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"), ("REAL_QID", "0")];
+    for properties in [&forged[..], &[("TIMER_DELAY_SEC", "1")], &[("DELAY", "1")], &[]] {
+        let refused = fixture.send(TIMER_TOPIC, properties, json!({})).await;
+        Fixture::check_refused(&refused, (16, "Sending message to topic[rmq_sys_wheel_timer] is forbidden."));
+    }
+    assert!(fixture.stored(TIMER_TOPIC, 0).is_empty() && fixture.stored(SCHEDULE_TOPIC, 0).is_empty());
+}
+
+#[test]
+fn what_cannot_be_delivered_anywhere_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    for topic in [TIMER_TOPIC, SCHEDULE_TOPIC, "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC"] {
+        bench.world.send_to(topic, 0, text(&[("DELAY", "1")]), &bench.rules).unwrap();
+        bench.world.send_to(topic, 0, text(&[("TIMER_DELAY_SEC", "1")]), &bench.rules).unwrap();
+    }
+    bench.world.send(1, text(&[("DELAY", "1")]), &bench.rules).unwrap();
+    bench.world.now_ms.set(NOW + 2_000);
+    bench.world.trouble.set(Some((Trouble::NoQueue, 1)));
+    assert_eq!(bench.run(), Next::Idle);
+    assert_eq!((bench.engine.counts.lost, bench.engine.counts.delivered), (9, 0));
+}
+
+#[test]
+fn what_expires_unread_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    for id in 0..3 {
+        bench.world.send(id, text(&[("TIMER_DELAY_SEC", "1")]), &bench.rules).unwrap();
+    }
+    bench.world.gone.set(2);
+    bench.world.now_ms.set(NOW + 1_000);
+    assert_eq!(bench.run(), Next::Idle);
+    assert_eq!((bench.engine.counts.lost, bench.engine.counts.delivered), (2, 1));
+}
+
+#[test]
+fn what_is_set_aside_is_tried_though_more_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    bench.world.send(0, text(&[("TIMER_DELAY_MS", "10")]), &bench.rules).unwrap();
+    bench.world.send(1, text(&[("TIMER_DELAY_MS", "60")]), &bench.rules).unwrap();
+    bench.world.trouble.set(Some((Trouble::Illegal, 2)));
+    bench.world.now_ms.set(NOW + 10);
+    assert_eq!(bench.run(), Next::At(NOW + 60));
+    bench.world.now_ms.set(NOW + 60);
+    assert_eq!(bench.run(), Next::At(NOW + 110));
+    assert_eq!(bench.engine.aside().len(), 2);
+    bench.world.now_ms.set(NOW + 110);
+    assert_eq!(bench.run(), Next::Idle);
+}
+
+#[tokio::test]
+async fn tools_are_told_of_arrivals_that_wake_nobody() {
+    let fixture = Fixture::new();
+    for property in [("DELAY", "18"), ("TIMER_DELAY_SEC", "3600")] {
+        fixture.send("T", &[property], json!({})).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = fixture.broker.delay_thread.status();
+        if status.levels == BTreeMap::from([(18, (0, 1))]) && status.unread + status.pending == 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lowered_limit_keeps_nothing_that_waits() {
+    let mut kept = None;
+    let fixture = Fixture::with(|settings| {
+        settings.delays.levels = Levels::parse("1s").unwrap();
+        kept = Some(settings.clone());
+    });
+    let mut settings = kept.unwrap();
+    for property in [("DELAY", "1"), ("TIMER_DELAY_MS", "1000")] {
+        assert_eq!(fixture.send("T", &[property], json!({})).await.code, 0);
+    }
+    fixture.broker.stop();
+    settings.sends.body_max_bytes = 3;
+    let next = Broker::open(settings, fixture.store.clone()).unwrap();
+    arrived(&fixture, "T", 2).await;
+    next.stop();
 }

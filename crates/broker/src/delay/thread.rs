@@ -16,11 +16,13 @@ use oxmq_types::{QueueId, QueueOffset};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    error::Error,
+    panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -41,6 +43,8 @@ pub(crate) struct Status {
     pub(crate) levels: BTreeMap<u32, (u64, u64)>,
     /// Messages that wait for a time.
     pub(crate) pending: u64,
+    /// How far the timer's queue is read.
+    read: u64,
     /// Messages of the timer's queue that have not been read.
     pub(crate) unread: u64,
     pub(crate) counts: Counts,
@@ -49,9 +53,8 @@ pub(crate) struct Status {
 /// The engine at work, until [`Self::stop`].
 #[derive(Debug)]
 pub(crate) struct DelayThread {
-    delays: Delays,
-    status: Arc<Mutex<Status>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    work: Arc<Work>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl DelayThread {
@@ -66,7 +69,6 @@ impl DelayThread {
         delays: Delays,
     ) -> Result<Self, LoadError> {
         let failed = |reason: String| LoadError { path: root.to_owned(), reason };
-        let files = Files::new(root);
         let known: Vec<_> = store
             .queues()
             .into_iter()
@@ -78,33 +80,36 @@ impl DelayThread {
         }
         // Levels that are not configured any more may have messages that wait.
         let levels = known.iter().filter(|(topic, _)| &**topic == SCHEDULE_TOPIC).map(|(_, id)| id.0 + 1);
-        let levels = (1..=delays.rules().levels.max()).chain(levels);
-        let world = Broker { store: store.clone(), puts, queues: RefCell::default() };
-        let (engine, version) = files.load(delays.rules(), Sizes::default(), levels, &world)?;
-        let status = Arc::new(Mutex::default());
-        // None waits while another is written: it would be old before its turn.
-        let (sender, receiver) = sync_channel(0);
-        let save = move || save(&files, &store, &receiver);
-        let run = Run {
-            engine,
-            world,
-            version,
-            delays: delays.clone(),
-            status: Arc::clone(&status),
-            sender,
-            save_at: Instant::now(),
+        let levels = (1..=delays.rules().levels.max()).chain(levels).collect();
+        let status = Mutex::default();
+        let work = Arc::new(Work { files: Files::new(root), levels, store, puts, delays, status });
+        let mut first = Some(work.load()?);
+        let body = {
+            let work = Arc::clone(&work);
+            move || {
+                let attempt = || work.deliver(first.take().map_or_else(|| work.load(), Ok)?);
+                again(attempt, |pause| work.delays.shared.bell.pause(pause));
+            }
         };
-        let spawn =
-            |name: &str, body: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.into()).spawn(body);
-        let spawned = [spawn("delay-save", Box::new(save)), spawn("delay-deliver", Box::new(|| run.run()))];
-        let threads: Result<Vec<_>, _> = spawned.into_iter().collect();
-        let threads = Mutex::new(threads.map_err(|error| failed(error.to_string()))?);
-        Ok(Self { delays, status, threads })
+        let thread = thread::Builder::new().name("delay-deliver".into()).spawn(body);
+        let thread = Mutex::new(Some(thread.map_err(|error| failed(error.to_string()))?));
+        Ok(Self { work, thread })
     }
 
     /// What tools are told.
     pub(crate) fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut status = self.work.status().clone();
+        // The engine sleeps through arrivals that are not due soon, so it does not know the ends.
+        let end = |topic, id| {
+            let queue = self.work.store.existing_queue(topic, QueueId(id)).ok().flatten();
+            queue.map_or(0, |queue| queue.max_offset().0)
+        };
+        for (level, (_, of_queue)) in &mut status.levels {
+            *of_queue = end(SCHEDULE_TOPIC, level - 1);
+        }
+        status.levels.retain(|_, (_, end)| *end > 0);
+        status.unread = end(TIMER_TOPIC, 0).saturating_sub(status.read);
+        status
     }
 
     /// Answers GET_ALL_DELAY_OFFSET (45).
@@ -126,11 +131,10 @@ impl DelayThread {
 
     /// Ends the engine and saves how far it came. The store must still be open. A second call does nothing.
     pub(crate) fn stop(&self) {
-        self.delays.shared.bell.stop();
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..).rev() {
-            if thread.join().is_err() {
-                error!("a thread of the delayed messages panicked");
-            }
+        self.work.delays.shared.bell.stop();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("the thread of the delayed messages panicked");
         }
     }
 }
@@ -141,20 +145,101 @@ impl Drop for DelayThread {
     }
 }
 
-struct Run {
+/// What the threads work with.
+#[derive(Debug)]
+struct Work {
+    files: Files,
+    /// Numbers of the levels that have a queue, or are configured.
+    levels: Vec<u32>,
+    store: Arc<Store>,
+    puts: Puts,
+    delays: Delays,
+    status: Mutex<Status>,
+}
+
+impl Work {
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Result<Loaded, LoadError> {
+        let world = Broker { store: self.store.clone(), puts: self.puts.clone(), queues: RefCell::default() };
+        let levels = self.levels.iter().copied();
+        let (mut engine, version) = self.files.load(self.delays.rules(), Sizes::default(), levels, &world)?;
+        engine.counts = self.status().counts;
+        Ok(Loaded { engine, world, version })
+    }
+
+    /// Delivers until the broker ends.
+    fn deliver(&self, loaded: Loaded) -> Result<(), Box<dyn Error>> {
+        // None waits while another is written: it would be old before its turn.
+        let (sender, receiver) = sync_channel(0);
+        thread::scope(|scope| {
+            let save = move || save(&self.files, &self.store, &receiver);
+            thread::Builder::new().name("delay-save".into()).spawn_scoped(scope, save)?;
+            let Loaded { engine, world, version } = loaded;
+            Run { work: self, engine, world, version, sender, save_at: Instant::now() }.run();
+            Ok(())
+        })
+    }
+}
+
+/// How long delivery rests after it failed as a whole; doubled each time that it fails soon again.
+const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(640);
+
+/// Calls `attempt` until it ends well, or `pause` says that all is to end.
+///
+/// A panic of the engine is a bug, but one that must not keep messages until somebody notices. Nothing that it left half
+/// done is used again: an attempt begins with what was saved, so messages may be delivered again, and none is lost.
+fn again(mut attempt: impl FnMut() -> Result<(), Box<dyn Error>>, mut pause: impl FnMut(Duration) -> bool) {
+    let mut rest = PAUSE;
+    loop {
+        let begun = Instant::now();
+        let why = match panic::catch_unwind(AssertUnwindSafe(&mut attempt)) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                format!("panicked: {}", text.unwrap_or_default())
+            }
+        };
+        if begun.elapsed() > PAUSE_MAX {
+            rest = PAUSE;
+        }
+        error!(
+            why,
+            "delayed messages are not delivered; it begins again in {rest:?} where progress was saved, so some may come \
+             twice; if this comes again, report it, and restart the broker without the folder delay/ of its store"
+        );
+        if !pause(rest) {
+            return;
+        }
+        // Each attempt may deliver the same messages again before it fails.
+        rest = (rest * 2).min(PAUSE_MAX);
+    }
+}
+
+/// What an attempt begins with.
+struct Loaded {
     engine: Engine,
     world: Broker,
     version: Version,
-    delays: Delays,
-    status: Arc<Mutex<Status>>,
+}
+
+struct Run<'a> {
+    work: &'a Work,
+    engine: Engine,
+    world: Broker,
+    version: Version,
     sender: SyncSender<Snapshot>,
     save_at: Instant,
 }
 
-impl Run {
+impl Run<'_> {
     fn run(mut self) {
-        let delays = self.delays.clone();
-        let bell = &delays.shared.bell;
+        let bell = &self.work.delays.shared.bell;
         let looks_at = |at_ms| bell.looks_at_ms.store(at_ms, Ordering::SeqCst);
         loop {
             looks_at(now_ms() + GRAIN_MS);
@@ -164,7 +249,8 @@ impl Run {
                 Next::At(at_ms) => Duration::from_millis((at_ms - now_ms()).max(0) as u64).min(SLEEP_MAX),
                 Next::Idle => Duration::MAX,
             };
-            let unsaved = self.offer_snapshot();
+            self.tell();
+            let Ok(unsaved) = self.offer_snapshot() else { return };
             match next {
                 Next::Now => {}
                 Next::At(at_ms) => looks_at(at_ms),
@@ -188,39 +274,50 @@ impl Run {
         drop(self.sender.send(snapshot));
     }
 
+    /// Notes for tools how things stand.
+    fn tell(&self) {
+        let engine = &self.engine;
+        let mut status = self.work.status();
+        status.levels = engine.progress().into_iter().map(|(level, next)| (level, (next, 0))).collect();
+        status.pending = engine.pending.len();
+        status.read = engine.pending.next();
+        status.counts = engine.counts;
+    }
+
     /// Has what changed saved, if it is time. Says when it will be.
-    fn offer_snapshot(&mut self) -> Option<Duration> {
+    ///
+    /// # Errors
+    /// If the thread that saves is gone.
+    fn offer_snapshot(&mut self) -> Result<Option<Duration>, Gone> {
         if !self.engine.changed {
-            return None;
+            return Ok(None);
         }
         let left = self.save_at.saturating_duration_since(Instant::now());
         if !left.is_zero() {
-            return Some(left);
+            return Ok(Some(left));
         }
         let snapshot = Files::snapshot(&mut self.engine, &mut self.version, now_ms());
-        let levels = self
-            .engine
-            .progress()
-            .into_iter()
-            .map(|(level, next)| (level, (next, self.world.range(Line::Level(level)).1)));
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Status {
-            delay_offsets: snapshot.delay_offsets().clone(),
-            timer_check: snapshot.timer_check(),
-            levels: levels.filter(|(_, (_, end))| *end > 0).collect(),
-            pending: self.engine.pending.len(),
-            unread: self.world.range(Line::Timer).1.saturating_sub(self.engine.pending.next()),
-            counts: self.engine.counts,
-        };
-        let period = self.delays.rules().save_period;
-        self.save_at = Instant::now() + period;
-        if self.sender.try_send(snapshot).is_err() {
-            // The last one is still being written.
-            return Some(period);
+        {
+            let mut status = self.work.status();
+            status.delay_offsets = snapshot.delay_offsets().clone();
+            status.timer_check = snapshot.timer_check();
         }
-        self.engine.changed = false;
-        None
+        let period = self.work.delays.rules().save_period;
+        self.save_at = Instant::now() + period;
+        match self.sender.try_send(snapshot) {
+            Ok(()) => {
+                self.engine.changed = false;
+                Ok(None)
+            }
+            // The last one is still being written.
+            Err(TrySendError::Full(_)) => Ok(Some(period)),
+            Err(TrySendError::Disconnected(_)) => Err(Gone),
+        }
     }
 }
+
+/// The thread that saves panicked, which is told when both have ended.
+struct Gone;
 
 /// Nothing wakes the engine for longer.
 const SLEEP_IDLE: Duration = Duration::from_secs(86_400);
@@ -257,25 +354,33 @@ struct Broker {
     store: Arc<Store>,
     puts: Puts,
     /// Those that were there when they were asked for: asking makes none.
-    queues: RefCell<BTreeMap<Line, Arc<Queue>>>,
+    /// `None` for one that could not be opened the last time.
+    queues: RefCell<BTreeMap<Line, Option<Arc<Queue>>>>,
 }
 
 impl Broker {
-    fn queue(&self, line: Line) -> Option<Arc<Queue>> {
+    fn queue(&self, line: Line) -> Result<Option<Arc<Queue>>, String> {
         let mut queues = self.queues.borrow_mut();
-        if let Some(queue) = queues.get(&line) {
-            return Some(Arc::clone(queue));
+        if let Some(Some(queue)) = queues.get(&line) {
+            return Ok(Some(Arc::clone(queue)));
         }
         let (topic, id) = match line {
             Line::Level(level) => (SCHEDULE_TOPIC, level - 1),
             Line::Timer => (TIMER_TOPIC, 0),
         };
-        let queue = self.store.existing_queue(topic, QueueId(id)).unwrap_or_else(|error| {
-            error!(%error, "messages of a queue cannot be delivered");
-            None
-        })?;
-        queues.insert(line, Arc::clone(&queue));
-        Some(queue)
+        match self.store.existing_queue(topic, QueueId(id)) {
+            Ok(Some(queue)) => {
+                queues.insert(line, Some(Arc::clone(&queue)));
+                Ok(Some(queue))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                if queues.insert(line, None).is_none() {
+                    error!(%error, topic, id, "delayed messages cannot be delivered, tried again");
+                }
+                Err(error.to_string())
+            }
+        }
     }
 }
 
@@ -285,11 +390,12 @@ impl World for Broker {
     }
 
     fn range(&self, line: Line) -> (u64, u64) {
-        self.queue(line).map_or((0, 0), |queue| (queue.min_offset().0, queue.max_offset().0))
+        let queue = self.queue(line).ok().flatten();
+        queue.map_or((0, 0), |queue| (queue.min_offset().0, queue.max_offset().0))
     }
 
     fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String> {
-        let Some(queue) = self.queue(line) else { return Ok(()) };
+        let Some(queue) = self.queue(line)? else { return Ok(()) };
         queue.read_units(QueueOffset(from), max, out).map_err(|error| error.to_string())
     }
 
@@ -298,6 +404,30 @@ impl World for Broker {
     }
 
     fn put(&self, draft: &Draft<'_>) -> Result<(), Refusal> {
-        self.puts.put_as_is(draft).map(drop)
+        self.puts.put_waited(draft).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delivery_begins_again_after_a_panic() {
+        let (mut attempts, mut pauses) = (0, Vec::new());
+        let attempt = || {
+            attempts += 1;
+            match attempts {
+                1 => panic!("a bug"),
+                2 => Err("no such file".into()),
+                _ => Ok(()),
+            }
+        };
+        again(attempt, |pause| {
+            pauses.push(pause);
+            true
+        });
+        assert_eq!((attempts, pauses), (3, vec![PAUSE, PAUSE * 2]));
+        again(|| panic!("the broker ends"), |_| false);
     }
 }
