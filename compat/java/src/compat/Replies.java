@@ -123,9 +123,9 @@ final class Replies {
      * heartbeats, perhaps to nobody yet, is under way at that moment; then the next one comes 30 s later.
      */
     private static DefaultMQProducer known(Scope scope, DefaultMQProducer requester, String topic) throws Exception {
-        requester.fetchPublishMessageQueues(topic);
         MQClientInstance client = MQClientManager.getInstance().getOrCreateMQClientInstance(requester);
         Check.within(30, "the broker knows the requester", () -> {
+            client.updateTopicRouteInfoFromNameServer(topic);
             client.sendHeartbeatToAllBrokerWithLock();
             RemotingCommand connections = scope.call(GET_PRODUCER_CONNECTION_LIST, Scope.fields("producerGroup", requester.getProducerGroup()), null);
             return connections.getBody() != null && new String(connections.getBody(), StandardCharsets.UTF_8).contains("\"" + client.getClientId() + "\"");
