@@ -162,13 +162,14 @@ impl Broker {
         let delays = Delays::new(delays);
         let puts =
             Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
-        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
         let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
             transactions,
         )?;
+        // Behind the transactions, which look at the last record of the log: delayed messages that are due are appended.
+        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
         let retries =
             Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
         Ok(Arc::new(Self {

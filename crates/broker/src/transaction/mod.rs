@@ -352,7 +352,7 @@ impl Shared {
         let op_body = found.offset.to_string();
         let op = rewrite::op(&op_body, self.rules.store_host, now_ms);
         let end = if header.outcome == COMMIT {
-            let message = rewrite::committed(&half);
+            let message = rewrite::committed(&half, PhysicalOffset(found.physical));
             let message = message.ok_or(Refusal::NoHalf("the half message does not name its topic"))?;
             self.puts.put_with(&message, &op)?[1].end
         } else {
@@ -523,7 +523,7 @@ impl Shared {
         drop(pending);
         let text = |name| view.property(name).map(String::from_utf8_lossy).unwrap_or_default();
         info!(
-            group, topic = %text("REAL_TOPIC"), keys = %text(properties::KEYS), unique_key = %text(properties::UNIQ_KEY),
+            group, topic = %text(properties::REAL_TOPIC), keys = %text(properties::KEYS), unique_key = %text(properties::UNIQ_KEY),
             checks = half.checks, "a half message was discarded: no check found out what became of its transaction; it is in {DISCARD_TOPIC}"
         );
     }

@@ -13,9 +13,13 @@
 //! several offsets into an op, each followed by a comma; Java 4 reads one number. Java stores a half anew for each
 //! check and loses the application's flag then; it stays here.
 
-use crate::refusal::Refusal;
-use oxmq_record::{Draft, PROPERTIES_LENGTH_MAX, RecordView, properties, sys_flag};
-use oxmq_types::{QueueId, validate_group};
+use crate::{delay, refusal::Refusal};
+use oxmq_record::{
+    Draft, PROPERTIES_LENGTH_MAX, RecordView,
+    properties::{self, REAL_QUEUE_ID, REAL_TOPIC},
+    sys_flag,
+};
+use oxmq_types::{PhysicalOffset, QueueId, validate_group};
 use std::{borrow::Cow, net::SocketAddr};
 
 /// Where half messages are.
@@ -27,8 +31,6 @@ pub(super) const DISCARD_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// Each of them has one queue.
 pub(super) const QUEUE: QueueId = QueueId(0);
 
-const REAL_TOPIC: &str = "REAL_TOPIC";
-const REAL_QUEUE_ID: &str = "REAL_QID";
 const PRODUCER_GROUP: &str = "PGROUP";
 const TRANSACTION_ID: &str = "__transactionId__";
 const CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
@@ -134,12 +136,29 @@ pub(super) fn real<'a>(half: &RecordView<'a>, properties: &'a [u8]) -> Option<Dr
     Some(Draft { topic, queue_id, ..moved(half, topic, properties) })
 }
 
-/// The message that the end of its transaction lets go.
-pub(super) fn committed<'a>(half: &RecordView<'a>) -> Option<Draft<'a>> {
+/// The message that the end of its transaction lets go. `waits_at`: where the half stands now, if it was stored anew.
+pub(super) fn committed<'a>(half: &RecordView<'a>, waits_at: PhysicalOffset) -> Option<Draft<'a>> {
     let real = real(half, half.properties())?;
     let sys_flag = (real.sys_flag & !sys_flag::TRANSACTION_TYPE) | sys_flag::COMMIT;
-    let prepared_transaction_offset = half.physical_offset().0.cast_signed();
-    Some(Draft { sys_flag, prepared_transaction_offset, ..real })
+    Some(Draft { sys_flag, prepared_transaction_offset: waits_at.0.cast_signed(), ..real })
+}
+
+/// True if `message`, which has [`sys_flag::COMMIT`], is what the end of its transaction let go of `half`.
+///
+/// Its prepared offset alone does not say so: later copies, of a message that was delayed or sent back, keep the bit,
+/// and their prepared offset is 0, where the first half of a log may stand.
+pub(super) fn is_committed_of(message: &RecordView<'_>, half: &RecordView<'_>) -> bool {
+    let topic = message.topic();
+    let is_there = if delay::is_delayed(half.properties()) {
+        [delay::SCHEDULE_TOPIC, delay::TIMER_TOPIC].contains(&topic)
+    } else {
+        half.property(REAL_TOPIC) == Some(topic.as_bytes())
+    };
+    is_there
+        && message.prepared_transaction_offset() == half.physical_offset().0.cast_signed()
+        && message.property(properties::UNIQ_KEY) == half.property(properties::UNIQ_KEY)
+        && message.body() == half.body()
+        && message.property(properties::RETRY_TOPIC).is_none()
 }
 
 /// The op that says that the half whose queue offset is `body` is done with.

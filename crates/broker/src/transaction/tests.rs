@@ -8,13 +8,14 @@ use super::*;
 use crate::{
     clients::Sender,
     delay::{DelayRules, Delays},
+    fixture::Fixture,
     stats::Stats,
     topics::{TopicRules, Topics},
 };
 use oxmq_record::PROPERTIES_LENGTH_MAX;
 use oxmq_remoting::{Encoding, Header, Language};
 use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
-use oxmq_types::QueueId;
+use oxmq_types::{QueueId, TagsCode};
 use serde_json::{Value, json};
 
 const HOST: ([u8; 4], u16) = ([127, 0, 0, 1], 10911);
@@ -106,6 +107,20 @@ impl World {
         )
         .unwrap();
         self.parts = Some(Parts { store, puts, offsets, clients, transactions });
+    }
+
+    /// A crash that takes the last op from the end of the log, and a start.
+    fn tear_op_off(&mut self) {
+        let ops = self.parts().store.queue(OP_TOPIC, QUEUE).unwrap();
+        let mut units = Vec::new();
+        ops.read_units(QueueOffset(ops.max_offset().0 - 1), 1, &mut units).unwrap();
+        let (op, size) = (units[0].physical.0, u64::from(units[0].size));
+        assert_eq!(self.parts().store.max_physical().0, op + size);
+        drop(ops);
+        self.parts = None;
+        let magic_at = 4;
+        self.disk.flip("/store/commitlog/00000000000000000000".as_ref(), op as usize + magic_at);
+        self.open();
     }
 
     /// Stops as a broker stops.
@@ -573,14 +588,90 @@ fn a_lost_op_is_stored_again() {
     let mut world = World::new(|_| ());
     let told = world.half("G", "m").unwrap();
     let other = world.half("G", "other").unwrap();
-    let record = world.parts().store.record_at(PhysicalOffset(told.physical)).unwrap();
-    let message = rewrite::committed(&RecordView::parse(&record).unwrap()).unwrap();
-    world.parts().puts.put_as_is(&message).unwrap();
-    world.open();
+    world.end("G", told, COMMIT, false).unwrap();
+    world.tear_op_off();
     assert_eq!((world.waiting("G", told), world.bodies(OP_TOPIC, 0)), (None, vec!["0".into()]));
     assert!(world.waiting("G", other).is_some());
     world.open();
     assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (1, 1));
+}
+
+#[test]
+fn the_lost_op_of_a_half_that_was_stored_anew_is_stored_again() {
+    for by_first_place in [true, false] {
+        let mut world = World::new(|_| ());
+        let told = world.half("G", "m").unwrap();
+        world.round(19 * HOUR_MS);
+        let anew = world.waiting("G", told).unwrap();
+        let anew = Told { offset: anew.offset, physical: anew.physical };
+        world.end("G", if by_first_place { told } else { anew }, COMMIT, false).unwrap();
+        assert_eq!(world.stored("T", 3).remove(0).prepared, anew.physical.cast_signed());
+        world.tear_op_off();
+        assert_eq!((world.shared().pending().len(), world.bodies("T", 3).len()), (0, 1), "{by_first_place}");
+        assert_eq!(world.bodies(OP_TOPIC, 0), ["0", "1"]);
+    }
+}
+
+#[test]
+fn the_lost_op_of_a_delayed_message_is_stored_again() {
+    let mut world = World::new(|_| ());
+    let told = world.half_with("G", "m", &[("DELAY", "2")]).unwrap();
+    world.end("G", told, COMMIT, false).unwrap();
+    world.tear_op_off();
+    assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+}
+
+/// Delayed messages that are due are appended as soon as a broker starts, behind what the crash left.
+#[tokio::test]
+async fn a_lost_op_is_found_before_delayed_messages_are_delivered() {
+    let (disk, halves) = (Arc::default(), 500);
+    let open = |config| {
+        let store = Store::open_in_memory(&disk, config, Box::new(tags_of)).unwrap();
+        let put = |draft: &Draft<'_>, tags_code| {
+            let queue = store.queue(draft.topic, draft.queue_id).unwrap();
+            let mut record = Vec::new();
+            Encoder::new(1 << 16).encode(draft, &mut record).unwrap();
+            store.append(&queue, &mut record, TagsCode(tags_code)).unwrap().physical
+        };
+        let text = b"PGROUP\x01G\x02REAL_TOPIC\x01T\x02REAL_QID\x010\x02DELAY\x011\x02".to_vec();
+        let delayed = rewrite::op("delayed", HOST.into(), 1);
+        put(&Draft { topic: delay::SCHEDULE_TOPIC, properties: &text, ..delayed }, 1);
+        let half = Draft { topic: HALF_TOPIC, properties: &text[..text.len() - 8], ..delayed };
+        let places: Vec<_> = (0..halves).map(|_| put(&half, 0)).collect();
+        let record = store.record_at(places[0]).unwrap();
+        put(&rewrite::committed(&RecordView::parse(&record).unwrap(), places[0]).unwrap(), 0);
+        store
+    };
+    let broker = Fixture::over(open, |_| ());
+    let pending = broker.broker.transactions.shared.pending();
+    assert_eq!((pending.len(), pending.find("G", 0)), (halves - 1, None));
+}
+
+/// Copies keep the system flag, and their prepared offset is 0, as is the place of the first half.
+#[test]
+fn a_half_waits_whatever_the_log_ends_with() {
+    for (half, topic, body, properties) in [
+        (&[][..], "T", "m", &[("UNIQ_KEY", "other")][..]),
+        (&[], "T", "other", &[("UNIQ_KEY", "m")]),
+        (&[], "%RETRY%g", "m", &[("UNIQ_KEY", "m"), ("RETRY_TOPIC", "T")]),
+        (&[], "T", "m", &[("UNIQ_KEY", "m"), ("RETRY_TOPIC", "T")]),
+        // A message of the same producer with the same key, sent twice; the other one was delivered when it was due.
+        (&[("DELAY", "2")], "T", "m", &[("UNIQ_KEY", "m"), ("DELAY", "2"), ("REAL_TOPIC", "T")]),
+    ] {
+        let mut world = World::new(|_| ());
+        let half: Vec<_> = [("PGROUP", "G"), ("UNIQ_KEY", "m")].iter().chain(half).copied().collect();
+        let told = world.half_with("G", "m", &half).unwrap();
+        assert_eq!(told.physical, 0);
+        let mut text = Vec::new();
+        for (name, value) in properties {
+            properties::append(&mut text, name, value.as_bytes());
+        }
+        let op = rewrite::op(body, HOST.into(), 1);
+        let copy = Draft { topic, sys_flag: COMMIT, properties: &text, ..op };
+        world.parts().puts.put_as_is(&copy).unwrap();
+        world.open();
+        assert!(world.waiting("G", told).is_some(), "{topic} {body} {properties:?}");
+    }
 }
 
 /// What a Java broker leaves: ops of several halves, halves that it stored anew because they were immune, checks that
