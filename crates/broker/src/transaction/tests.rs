@@ -624,7 +624,7 @@ fn the_lost_op_of_a_delayed_message_is_stored_again() {
 /// Delayed messages that are due are appended as soon as a broker starts, behind what the crash left.
 #[tokio::test]
 async fn a_lost_op_is_found_before_delayed_messages_are_delivered() {
-    let (disk, halves) = (Arc::default(), 500);
+    let (disk, halves) = (Arc::default(), 20_000);
     let open = |config| {
         let store = Store::open_in_memory(&disk, config, Box::new(tags_of)).unwrap();
         let put = |draft: &Draft<'_>, tags_code| {
