@@ -109,7 +109,7 @@ impl Shared {
                 due_ms: facts.due_ms,
                 // Whoever sent those checks: before it is discarded, it is asked for once more.
                 checks: facts.checks.min(self.rules.checks_max.max(1) - 1),
-                asked: false,
+                key: facts.key,
             };
             pending.seen(&facts.group, waiting);
         }

@@ -20,7 +20,11 @@ use oxmq_record::{
     sys_flag,
 };
 use oxmq_types::{PhysicalOffset, QueueId, validate_group};
-use std::{borrow::Cow, net::SocketAddr};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+};
 
 /// Where half messages are.
 pub(super) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
@@ -197,6 +201,8 @@ pub(super) struct Facts {
     pub(super) first: Option<u64>,
     /// Java stored it anew, and the op of its first place ends it.
     pub(super) ends_by_first: bool,
+    /// The hash of its unique key.
+    pub(super) key: u64,
 }
 
 /// Reads them. `stored_ms`: when the half was stored.
@@ -214,7 +220,15 @@ pub(super) fn facts(half: &[u8], (born_ms, stored_ms): (i64, i64), timeout_ms: i
         checks: checks.filter(|_| java_first.is_none()).unwrap_or(0),
         first,
         ends_by_first: java_first.is_some(),
+        key: key(half),
     }
+}
+
+/// The hash of the unique key, by which the table tells whether one of that key waits.
+pub(super) fn key(half: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    properties::find(half, properties::UNIQ_KEY).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// How long after its birth a half is not checked. Java: `TransactionalMessageUtil#getImmunityTime`.

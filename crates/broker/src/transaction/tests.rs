@@ -515,6 +515,8 @@ fn what_was_discarded_can_wait_again() {
         world.request(json!({"msgId": id}), |request| world.parts().transactions.resume(request))
     };
     assert_eq!(answered(resume(id.to_text())), (0, String::new()));
+    let again = "a half message of that group and unique key waits already";
+    assert_eq!(answered(resume(id.to_text())), (1, again.into()));
     assert_eq!(world.shared().pending().len(), 1);
     let half = MessageId { physical_offset: PhysicalOffset(0), ..id };
     for (id, why) in
@@ -530,12 +532,21 @@ fn what_was_discarded_can_wait_again() {
 #[test]
 fn producers_are_asked_in_turn() {
     let world = World::new(|_| ());
-    let peers = [world.join("G"), world.join("G")];
-    let first = world.half("G", "m").unwrap();
-    world.round(TIMEOUT_MS + 1);
-    peers[0].close("gone");
-    world.round(TIMEOUT_MS + 1);
-    assert_eq!(world.waiting("G", first).unwrap().checks, 2);
+    let peers = ["G", "G", "G", "other"].map(|group| world.join(group));
+    let told = world.half("G", "m").unwrap();
+    let asked = || {
+        world.round(TIMEOUT_MS + 1);
+        peers.each_ref().map(|peer| peer.queued())
+    };
+    let turns = [(); 6].map(|()| asked());
+    assert_eq!((turns[2], turns[5]), ([1, 1, 1, 0], [2, 2, 2, 0]));
+    peers[0].mark_closed();
+    let turns = [(); 2].map(|()| asked());
+    assert_eq!(turns[1], [0, 3, 3, 0]);
+    peers[1].mark_closed();
+    peers[2].mark_closed();
+    asked();
+    assert_eq!(world.waiting("G", told).unwrap().checks, 8);
 }
 
 /// A half message may wait longer than its segment lives, and must not make a start read all that came since.
@@ -772,7 +783,7 @@ fn checks_are_paced_by_answers() {
     let world = World::new(|_| ());
     let told: Vec<_> = (0..600).map(|at| world.half("slow", &at.to_string()).unwrap()).collect();
     let quick = world.half("quick", "x").unwrap();
-    world.join("slow");
+    let peer = world.join("slow");
     world.join("quick");
     let now = now_ms() + TIMEOUT_MS + 1;
     let shared = world.shared();
@@ -782,7 +793,7 @@ fn checks_are_paced_by_answers() {
     all(now);
     assert_eq!((sent(), world.waiting("quick", quick).unwrap().checks), (256, 1));
     for told in &told[..100] {
-        world.end("slow", *told, 0, true).unwrap();
+        shared.pending().answered("slow", told.offset, now);
     }
     assert_eq!(shared.step(now), Step::Worked);
     all(now);
@@ -791,4 +802,13 @@ fn checks_are_paced_by_answers() {
     all(now + 2_000);
     assert_eq!(sent(), 600);
     assert_eq!(shared.step(now + 4_000), Step::Done);
+    // Nor are they in the next round, which is paced as the first.
+    let sent =
+        |checks| told.iter().filter(|told| world.waiting("slow", **told).unwrap().checks == checks).count();
+    shared.begin_round();
+    for (at, count) in [256, 512, 600].into_iter().enumerate() {
+        all(now + 6_000 + 2_000 * at as i64);
+        assert_eq!(sent(2), count);
+    }
+    assert_eq!(peer.queued(), 1_200);
 }
