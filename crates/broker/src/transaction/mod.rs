@@ -45,7 +45,9 @@ use crate::{
     topics::Topics,
 };
 use oxmq_net::{Answer, Peer, Request};
-use oxmq_record::{Draft, Encoder, MessageId, RecordView, properties, stamp, sys_flag};
+use oxmq_record::{
+    Draft, Encoder, MessageId, PROPERTIES_LENGTH_MAX, RecordView, properties, stamp, sys_flag,
+};
 use oxmq_remoting::{
     Command, RequestHeader,
     bodies::TopicConfig,
@@ -191,12 +193,16 @@ impl Transactions {
         if shared.rules.rejected {
             return Err(Refusal::TransactionsRejected(shared.rules.store_host.ip().to_string()));
         }
+        let (properties, group) = rewrite::half_properties(draft, producer_group)?;
+        let mut longest = Cow::Borrowed(&properties);
         if delay::is_delayed(draft.properties) {
             // It is delayed when it is committed; then it is too late to say that it cannot be.
             let target = (draft.topic, draft.queue_id);
-            self.shared.puts.delays().redirect(target, &mut draft.properties.to_vec())?;
+            shared.puts.delays().redirect(target, longest.to_mut())?;
         }
-        let (properties, group) = rewrite::half_properties(draft, producer_group)?;
+        if longest.len() + rewrite::ADDED_MAX > PROPERTIES_LENGTH_MAX {
+            return Err(shared.puts.too_large());
+        }
         let facts = |appended: &Appended| {
             let times = (draft.born_timestamp_ms, appended.store_timestamp_ms);
             rewrite::facts(&properties, times, shared.rules.timeout_ms)

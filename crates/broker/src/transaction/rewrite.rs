@@ -44,6 +44,8 @@ const PREPARED_QUEUE_OFFSET: &str = "TRAN_PREPARED_QUEUE_OFFSET";
 /// Ours, in halves that we stored anew: where the half stood first. Not Java's, which takes a half for ended if the op of
 /// the place that it names is there.
 const FIRST_QUEUE_OFFSET: &str = "TRAN_FIRST_QUEUE_OFFSET";
+/// Most bytes that a half's properties grow by while it waits: two names, their numbers and separators.
+pub(super) const ADDED_MAX: usize = CHECK_TIMES.len() + FIRST_QUEUE_OFFSET.len() + 10 + 20 + 5;
 const DONE: &[u8] = b"TAGS\x01d\x02";
 
 /// What only the broker notes.

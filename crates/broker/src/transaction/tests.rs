@@ -12,7 +12,6 @@ use crate::{
     stats::Stats,
     topics::{TopicRules, Topics},
 };
-use oxmq_record::PROPERTIES_LENGTH_MAX;
 use oxmq_remoting::{Encoding, Header, Language};
 use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
 use oxmq_types::{QueueId, TagsCode};
@@ -26,6 +25,7 @@ const HOUR_MS: i64 = 3_600_000;
 struct World {
     disk: Arc<MemoryDisk>,
     folder: tempfile::TempDir,
+    segment_size_bytes: u64,
     rules: TransactionRules,
     parts: Option<Parts>,
     peer: Arc<Peer>,
@@ -64,11 +64,15 @@ impl Stored {
 
 impl World {
     fn new(change: impl FnOnce(&mut TransactionRules)) -> Self {
+        Self::with_segments(16 << 10, change)
+    }
+
+    fn with_segments(segment_size_bytes: u64, change: impl FnOnce(&mut TransactionRules)) -> Self {
         let mut rules = TransactionRules::new("B".into(), HOST.into());
         change(&mut rules);
         let (disk, folder) = (Arc::default(), tempfile::tempdir().unwrap());
         let peer = Peer::unconnected(([127, 0, 0, 1], 5000).into());
-        let mut world = Self { disk, folder, rules, parts: None, peer };
+        let mut world = Self { disk, folder, segment_size_bytes, rules, parts: None, peer };
         world.open();
         world
     }
@@ -77,7 +81,7 @@ impl World {
     fn open(&mut self) {
         self.parts = None;
         let config = StoreConfig {
-            segment_size_bytes: 16 << 10,
+            segment_size_bytes: self.segment_size_bytes,
             consume_queue_file_size_bytes: 200,
             flush: FlushMode::Sync,
             queue_flush_interval_ms: 1,
@@ -496,6 +500,33 @@ fn a_half_without_room_for_the_count_can_be_checked_and_discarded() {
         let counted = rewrite::counted_properties(&RecordView::parse(&record).unwrap(), 12);
         assert!(counted.len() <= PROPERTIES_LENGTH_MAX && counted.starts_with(b"big"), "{room}");
         assert_eq!(counted.len() > properties.len(), room > 27, "{room}");
+    }
+}
+
+/// So what became of it can always be stored.
+#[test]
+fn a_half_message_leaves_room_for_what_is_added_to_it() {
+    let world = World::with_segments(1 << 20, |rules| rules.checks_max = 100);
+    for delay in [&[][..], &[("TIMER_DELAY_SEC", "1000")]] {
+        let half = |length: usize| {
+            let big = "x".repeat(length);
+            let half: Vec<_> = [("PGROUP", "G"), ("big", &big)].iter().chain(delay).copied().collect();
+            world.half_with("G", "m", &half)
+        };
+        let lengths: Vec<_> = (PROPERTIES_LENGTH_MAX - 256..PROPERTIES_LENGTH_MAX).collect();
+        let longest = lengths[lengths.partition_point(|length| half(*length).is_ok()) - 1];
+        assert_eq!(half(longest + 1).unwrap_err().code(), 13);
+        let told = half(longest).unwrap();
+        world.join("G");
+        for _ in 0..12 {
+            world.round(TIMEOUT_MS + 1);
+        }
+        world.round(19 * HOUR_MS);
+        let anew = world.waiting("G", told).unwrap();
+        assert_eq!((anew.first, anew.checks), (told.offset, 13));
+        assert_ne!(anew.offset, told.offset);
+        let anew = Told { offset: anew.offset, physical: anew.physical };
+        assert_eq!(answered(world.end("G", anew, COMMIT, true)), (0, String::new()));
     }
 }
 
