@@ -336,9 +336,9 @@ impl Clients {
     pub(crate) fn next_producer(&self, group: &str, turn: usize) -> Option<Arc<Peer>> {
         let tables = self.tables();
         let members = tables.producers.get(group)?.values();
-        let open = members.map(|member| &member.peer).filter(|peer| !peer.is_closed());
+        let mut open = members.map(|member| &member.peer).filter(|peer| !peer.is_closed());
         let turn = turn.checked_rem(open.clone().count())?;
-        open.cloned().nth(turn)
+        open.nth(turn).cloned()
     }
 
     /// The connection of the producer with that client id, the newest that is open if there are several. Java:
