@@ -331,11 +331,22 @@ impl Clients {
             .is_some_and(|members| members.values().any(|member| !member.peer.is_closed()))
     }
 
-    /// The connection of the producer with that client id, the newest if there are several. Java:
+    /// One of the connected members of the producer group, another for each `turn`.
+    #[must_use]
+    pub(crate) fn next_producer(&self, group: &str, turn: usize) -> Option<Arc<Peer>> {
+        let tables = self.tables();
+        let members = tables.producers.get(group)?.values();
+        let mut open = members.map(|member| &member.peer).filter(|peer| !peer.is_closed());
+        let turn = turn.checked_rem(open.clone().count())?;
+        open.nth(turn).cloned()
+    }
+
+    /// The connection of the producer with that client id, the newest that is open if there are several. Java:
     /// `ProducerManager#findChannel`.
     #[must_use]
     pub(crate) fn producer(&self, client_id: &str) -> Option<Arc<Peer>> {
-        self.tables().producing.get(client_id)?.values().next_back().cloned()
+        let tables = self.tables();
+        tables.producing.get(client_id)?.values().rfind(|peer| !peer.is_closed()).cloned()
     }
 
     /// All producer groups with their members.
@@ -645,6 +656,21 @@ mod tests {
     }
 
     #[test]
+    fn producers_take_turns_while_they_are_open() {
+        let (clients, peers) = (Clients::default(), [1, 2, 3].map(peer));
+        let turns = || -> Vec<_> {
+            (0..4).map(|turn| clients.next_producer("p", turn).map(|peer| peer.remote().port())).collect()
+        };
+        assert_eq!(turns(), [None; 4]);
+        peers.iter().for_each(|peer| clients.produces(sender(peer, "a"), "p"));
+        assert_eq!(turns(), [1, 2, 3, 1].map(Some));
+        peers[1].mark_closed();
+        assert_eq!(turns(), [1, 3, 1, 3].map(Some));
+        peers.iter().for_each(|peer| peer.mark_closed());
+        assert_eq!(turns(), [None; 4]);
+    }
+
+    #[test]
     fn a_producer_is_found_by_its_client_id() {
         let (clients, one, two) = (Clients::default(), peer(1), peer(2));
         let found = |id: &str| clients.producer(id).map(|peer| peer.id());
@@ -654,6 +680,8 @@ mod tests {
         assert_eq!(found("a"), Some(one.id()));
         clients.produces(sender(&two, "a"), "p");
         assert_eq!(found("a"), Some(two.id()), "the newest of two");
+        two.mark_closed();
+        assert_eq!(found("a"), Some(one.id()), "the newest that is open");
         clients.gone(two.id(), |_| true);
         assert_eq!(found("a"), Some(one.id()));
         clients.leaves_production(one.id(), "p");

@@ -57,7 +57,11 @@ impl Fixture {
         Self::over(|config| Store::open_in_memory(disk, config, Box::new(tags_of)).unwrap(), change)
     }
 
-    fn over(open: impl FnOnce(StoreConfig) -> Arc<Store>, change: impl FnOnce(&mut Settings)) -> Self {
+    /// The same, over the store that `open` makes of its settings.
+    pub(crate) fn over(
+        open: impl FnOnce(StoreConfig) -> Arc<Store>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };

@@ -162,15 +162,20 @@ impl Broker {
         let delays = Delays::new(delays);
         let puts =
             Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
-        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
-        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
+        let admission = Arc::new(Admission::new(store.clone(), sends.unflushed_max_bytes));
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
             transactions,
         )?;
-        let retries =
-            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
+        // Behind the transactions, which look at the last record of the log: delayed messages that are due are appended.
+        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
+        let retries = Retries::new(
+            (store.clone(), puts.clone()),
+            (groups.clone(), topics.clone()),
+            admission.clone(),
+            sends.clone(),
+        );
         Ok(Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
@@ -198,7 +203,7 @@ impl Broker {
             ),
             recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
             delay_thread,
-            replies: Replies::new(clients.clone(), puts.clone(), sends.clone()),
+            replies: Replies::new(clients.clone(), puts.clone(), admission.clone(), sends.clone()),
             sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), admission, sends),
             retries,
             topics,

@@ -3,8 +3,9 @@
 //!
 //! A send costs memory until its bytes are on the disk. While a disk stalls, the system takes more and more of them and
 //! then stops whoever writes, in the middle of an append, and with it everybody else. So sends are refused before it
-//! comes to that. Reads, and what the broker stores itself (delayed messages that are due, decided transactions), go on:
-//! it is bounded by what was taken before.
+//! comes to that, and so are messages that are sent back, which consumers keep then; replies are handed over and not
+//! stored. Reads, and what the broker stores itself (delayed messages that are due, decided transactions), go on: it is
+//! bounded by what was taken before.
 //!
 //! The refusal is SERVICE_NOT_AVAILABLE with the cause in its remark. Clients of every version try that code again at
 //! another broker. SYSTEM_BUSY, which Java answers, they only do since 5.1, and most clients are older.
@@ -91,8 +92,9 @@ impl Admission {
         }
         if refusing {
             let (mib, max) = (unflushed >> 20, self.unflushed_max >> 20);
-            let remark =
-                format!("service not available now: the disk is behind, {mib} MiB wait for it, limit {max}");
+            let remark = format!(
+                "service not available now: the disk is behind, {mib} MiB wait for it, limit {max} MiB"
+            );
             return Err(Refusal::ServiceNotAvailable(remark));
         }
         Ok(())
@@ -135,11 +137,16 @@ mod tests {
         Fixture::check_refused(&refused, (14, remark));
         let stored = broker.stored("T", 0).len();
         assert!(stored > 100, "{stored} messages fit into the limit");
-        // Consumers and the broker's own go on; a message can be sent back.
+        // What was consumed and failed stays with its consumer; it would be stored again and again.
         let first = broker.stored("T", 0)[0].view().physical_offset().0;
         let fields = json!({"offset": first, "group": "g", "delayLevel": -1});
         let back = broker.ask(oxmq_remoting::code::request::CONSUMER_SEND_MSG_BACK, fields, b"").await;
-        assert_eq!(back.code, 0, "{back:?}");
+        Fixture::check_refused(&back, (14, remark));
+        // Nobody waits for this reply, so all that could become of it is to be stored.
+        let fields = json!({"a": "RG", "b": "T", "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": 77, "h": 9});
+        let reply = broker.ask(oxmq_remoting::code::request::SEND_REPLY_MESSAGE_V2, fields, b"r").await;
+        assert_eq!(reply.field("msgId").as_deref(), Some("0"));
+        assert_eq!(broker.stored("T", 0).len(), stored);
         disk.faults().fsync_stalls.store(false, Ordering::SeqCst);
         let deadline = Instant::now() + Duration::from_secs(10);
         while broker.send("T", &[], json!({})).await.code != 0 {

@@ -71,7 +71,7 @@ pub(crate) struct Sends {
     puts: Puts,
     retries: Retries,
     transactions: Transactions,
-    admission: Admission,
+    admission: Arc<Admission>,
     rules: SendRules,
     unique_ids: UniqueIds,
     /// What every message gets behind its own properties.
@@ -119,7 +119,7 @@ impl Sends {
         puts: Puts,
         retries: Retries,
         transactions: Transactions,
-        admission: Admission,
+        admission: Arc<Admission>,
         rules: SendRules,
     ) -> Self {
         let mut added_properties = Vec::new();

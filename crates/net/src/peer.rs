@@ -124,7 +124,7 @@ impl Peer {
         })
     }
 
-    /// A peer without a connection, for tests: what is sent to it waits for ever.
+    /// A peer without a connection, for tests: what is sent to it waits for ever, or until [`Self::mark_closed`].
     #[must_use]
     pub fn unconnected(remote: SocketAddr) -> Arc<Self> {
         Self::new(remote, remote)
@@ -177,6 +177,12 @@ impl Peer {
         }
     }
 
+    /// Commands that wait to be sent to it.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.inbox().commands.len()
+    }
+
     /// Ends the connection; `reason` goes to the log.
     pub fn close(&self, reason: &'static str) {
         let mut inbox = self.inbox();
@@ -214,7 +220,8 @@ impl Peer {
         }
     }
 
-    pub(crate) fn mark_closed(&self) {
+    /// Forgets what waits to be sent and takes no more. For the loop of the connection when it ends, and for tests.
+    pub fn mark_closed(&self) {
         let mut inbox = self.inbox();
         self.closed.store(true, Ordering::Release);
         *inbox = Inbox::default();

@@ -20,6 +20,16 @@ pub const KEYS: &str = "KEYS";
 pub const UNIQ_KEY: &str = "UNIQ_KEY";
 /// The cluster whose broker stored the message.
 pub const CLUSTER: &str = "CLUSTER";
+/// `true` if the message waits for the end of a transaction.
+pub const TRANSACTION_PREPARED: &str = "TRAN_MSG";
+/// The delay level.
+pub const DELAY: &str = "DELAY";
+/// The topic that a message goes to which waits somewhere else.
+pub const REAL_TOPIC: &str = "REAL_TOPIC";
+/// The queue of [`REAL_TOPIC`].
+pub const REAL_QUEUE_ID: &str = "REAL_QID";
+/// The topic that a message was sent to at first which was sent back.
+pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
 
 /// All pairs, in their order.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {

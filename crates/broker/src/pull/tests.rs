@@ -106,9 +106,13 @@ impl Fixture {
             TransactionRules::new("B".into(), sends.store_host),
         )
         .unwrap();
-        let admission = Admission::new(store.clone(), sends.unflushed_max_bytes);
-        let retries =
-            Retries::new((store.clone(), puts.clone()), (groups.clone(), topics.clone()), sends.clone());
+        let admission = Arc::new(Admission::new(store.clone(), sends.unflushed_max_bytes));
+        let retries = Retries::new(
+            (store.clone(), puts.clone()),
+            (groups.clone(), topics.clone()),
+            admission.clone(),
+            sends.clone(),
+        );
         let fixture = Self {
             sends: Sends::new(topics.clone(), puts, retries, transactions, admission, sends),
             heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),

@@ -17,13 +17,14 @@ mod tests;
 use crate::{
     clients::Clients,
     groups::now_ms,
+    overload::Admission,
     puts::Puts,
     refusal::Refusal,
     send::{SendRules, Sends},
 };
 use bytes::Bytes;
 use oxmq_net::{Answer, Request};
-use oxmq_record::{Draft, MessageId, properties};
+use oxmq_record::{Draft, MessageId, properties, sys_flag};
 use oxmq_remoting::{
     Command, RequestHeader,
     code::{self, request::PUSH_REPLY_MESSAGE_TO_CLIENT},
@@ -31,7 +32,7 @@ use oxmq_remoting::{
 };
 use oxmq_store::Appended;
 use oxmq_types::QueueId;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tracing::warn;
 
 /// How long a client may take to answer that it has the reply. Java: the timeout of `Broker2Client#callClient`.
@@ -44,12 +45,13 @@ const PUSH_REPLY_TIME: &str = "PUSH_REPLY_TIME";
 pub(crate) struct Replies {
     clients: Clients,
     puts: Puts,
+    admission: Arc<Admission>,
     rules: SendRules,
 }
 
 impl Replies {
-    pub(crate) fn new(clients: Clients, puts: Puts, rules: SendRules) -> Self {
-        Self { clients, puts, rules }
+    pub(crate) fn new(clients: Clients, puts: Puts, admission: Arc<Admission>, rules: SendRules) -> Self {
+        Self { clients, puts, admission, rules }
     }
 
     /// SEND_REPLY_MESSAGE and SEND_REPLY_MESSAGE_V2. `sends` says where a reply is stored.
@@ -120,14 +122,16 @@ impl Replies {
         properties: &[u8],
     ) -> (String, u64) {
         let not_stored = || ("0".to_owned(), 0);
-        if !self.rules.stores_replies {
+        // Whoever waits for it gets it all the same.
+        if !self.rules.stores_replies || self.admission.admit().is_err() {
             return not_stored();
         }
         let stored = self.puts.put(&Draft {
             topic,
             queue_id,
             flag: header.flag,
-            sys_flag: header.sys_flag,
+            // A reply is no part of a transaction; with the type of a half message no consumer sees it.
+            sys_flag: header.sys_flag & !sys_flag::TRANSACTION_TYPE,
             born_timestamp_ms: header.born_timestamp_ms,
             born_host: request.peer.remote(),
             store_host: self.rules.store_host,

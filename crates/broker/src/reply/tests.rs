@@ -63,6 +63,18 @@ async fn replies_need_not_be_stored() {
     assert!(broker.stored("C_REPLY_TOPIC", 0).is_empty());
 }
 
+/// Java keeps the flag, and with it the reply from everybody who looks for it.
+#[tokio::test]
+async fn a_stored_reply_is_no_half_message() {
+    let broker = Fixture::new();
+    for flag in [4, 8, 12] {
+        reply(&broker, &[("REPLY_TO_CLIENT", "nobody")], json!({"f": flag | 1}), b"x").await;
+    }
+    let flags: Vec<_> =
+        broker.stored("C_REPLY_TOPIC", 0).iter().map(|stored| stored.view().sys_flag()).collect();
+    assert_eq!(flags, [1; 3]);
+}
+
 #[tokio::test]
 async fn a_reply_that_is_none_is_refused() {
     let broker = Fixture::new();

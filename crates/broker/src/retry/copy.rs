@@ -2,13 +2,13 @@
 //! The properties of a message that was sent back.
 
 use super::decide::Fate;
-use oxmq_record::{RecordView, properties};
+use oxmq_record::{
+    RecordView,
+    properties::{self, DELAY, RETRY_TOPIC},
+};
 
-const RETRY_TOPIC: &str = "RETRY_TOPIC";
 const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
-const DELAY: &str = "DELAY";
 const WAIT: &str = "WAIT";
-const TRANSACTION_PREPARED: &str = "TRAN_MSG";
 
 /// The properties of the copy that takes the place of `record`.
 pub(super) fn properties(record: &RecordView<'_>, fate: Fate) -> Vec<u8> {
@@ -37,7 +37,7 @@ pub(super) fn properties(record: &RecordView<'_>, fate: Fate) -> Vec<u8> {
 /// Makes properties that a client sent to a retry topic those of a message that is tried again, or of a dead letter.
 pub(crate) fn adapt(sent: &mut Vec<u8>, fate: Fate) {
     // Clients before 4.6.1 send what came of a transaction back as if it began another one.
-    properties::remove(sent, TRANSACTION_PREPARED);
+    properties::remove(sent, properties::TRANSACTION_PREPARED);
     if fate == Fate::Dead && properties::remove(sent, DELAY) {
         properties::append(sent, DELAY, b"0");
     }

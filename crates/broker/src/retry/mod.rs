@@ -31,7 +31,9 @@ mod decide;
 mod tests;
 
 use crate::{
+    delay,
     groups::Groups,
+    overload::Admission,
     persist::Ticket,
     puts::Puts,
     refusal::Refusal,
@@ -49,7 +51,9 @@ use oxmq_remoting::{
     requests::{ConsumerSendBack, SendMessage},
 };
 use oxmq_store::Store;
-use oxmq_types::{Perm, PhysicalOffset, QueueId, dlq_topic, is_system_group, retry_topic, validate_topic};
+use oxmq_types::{
+    Perm, PhysicalOffset, QueueId, dlq_topic, is_send_forbidden, is_system_group, retry_topic, validate_topic,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -74,6 +78,7 @@ struct Shared {
     groups: Groups,
     topics: Topics,
     puts: Puts,
+    admission: Arc<Admission>,
     rules: SendRules,
     next_queue: AtomicU32,
 }
@@ -91,17 +96,18 @@ impl Retries {
     pub(crate) fn new(
         (store, puts): (Arc<Store>, Puts),
         (groups, topics): (Groups, Topics),
+        admission: Arc<Admission>,
         rules: SendRules,
     ) -> Self {
         let next_queue = AtomicU32::new(0);
-        Self { shared: Arc::new(Shared { store, puts, groups, topics, rules, next_queue }) }
+        Self { shared: Arc::new(Shared { store, puts, groups, topics, admission, rules, next_queue }) }
     }
 
     /// CONSUMER_SEND_MSG_BACK.
     pub(crate) fn send_back(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = ConsumerSendBack::from_fields(&request.header.fields)?;
         let group = self.group(&header.group)?;
-        let Shared { store, puts, rules, .. } = &*self.shared;
+        let Shared { store, puts, rules, admission, .. } = &*self.shared;
         if !rules.permission.allows(Perm::WRITE) {
             return Err(Refusal::BrokerNotWritable(rules.store_host.ip().to_string()));
         }
@@ -109,12 +115,15 @@ impl Retries {
             // Whoever set that wants no retries.
             return Ok(Answer::Now(Command::success()));
         }
+        // The consumer keeps the message and tries again.
+        admission.admit()?;
         let missing = || Refusal::System(format!("look message by offset failed, {}", header.offset));
         let at = u64::try_from(header.offset).map_err(|_| missing())?;
         let record = store.record_at(PhysicalOffset(at)).ok_or_else(missing)?;
         let record = RecordView::parse(&record).map_err(|_| missing())?;
-        // Half messages are in no queue, so no consumer can have got one.
-        if !sys_flag::enters_consume_queue(record.sys_flag()) {
+        // What waits for the end of its transaction or for its time is in queues that no consumer reads.
+        let waits = is_send_forbidden(record.topic()) || record.topic() == delay::TIMER_TOPIC;
+        if waits || !sys_flag::enters_consume_queue(record.sys_flag()) {
             return Err(missing());
         }
         let reconsume_times = record.reconsume_times().saturating_add(1);

@@ -137,6 +137,30 @@ async fn a_record_inside_of_a_body_cannot_be_sent_back() {
     Fixture::check_refused(&back(&broker, json!({"offset": at})).await, (1, "look message by offset failed"));
 }
 
+/// Java takes all of these: what may still be rolled back, or is not due, comes to the group at once.
+#[tokio::test]
+async fn what_no_consumer_can_have_got_cannot_be_sent_back() {
+    let broker = Fixture::new();
+    let half = [("TRAN_MSG", "true"), ("PGROUP", "P"), ("UNIQ_KEY", KEY)];
+    for (properties, topic, queue) in [
+        (&half[..], "RMQ_SYS_TRANS_HALF_TOPIC", 0),
+        (&[("DELAY", "18")], "SCHEDULE_TOPIC_XXXX", 17),
+        (&[("TIMER_DELAY_SEC", "3600")], "rmq_sys_wheel_timer", 0),
+    ] {
+        assert_eq!(broker.send("T", properties, json!({})).await.code, 0);
+        let at = broker.stored(topic, queue)[0].view().physical_offset().0;
+        let answered = back(&broker, json!({"offset": at, "delayLevel": -1})).await;
+        Fixture::check_refused(&answered, (1, &format!("look message by offset failed, {at}")));
+    }
+    let half = broker.stored("RMQ_SYS_TRANS_HALF_TOPIC", 0)[0].view().physical_offset().0;
+    let fields = json!({"producerGroup": "P", "tranStateTableOffset": 0, "commitLogOffset": half,
+        "commitOrRollback": 12, "fromTransactionCheck": "false"});
+    assert_eq!(broker.ask(codes::END_TRANSACTION, fields, b"").await.code, 0);
+    let op = broker.stored("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0)[0].view().physical_offset().0;
+    Fixture::check_refused(&back(&broker, json!({"offset": op})).await, (1, "look message by offset"));
+    assert!(broker.topic("%DLQ%g").is_none());
+}
+
 #[tokio::test]
 async fn settings_of_the_group_and_of_the_broker_count() {
     let broker = Fixture::new();

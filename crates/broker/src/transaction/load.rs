@@ -76,9 +76,7 @@ impl Shared {
         // A crash that tore the log between a committed message and its op left the message as the last record.
         let last = self.store.last_record();
         let last = last.as_ref().and_then(|record| RecordView::parse(record).ok());
-        let torn = last
-            .filter(|last| last.sys_flag() & sys_flag::TRANSACTION_TYPE == sys_flag::COMMIT)
-            .map(|last| last.prepared_transaction_offset());
+        let torn = last.filter(|last| last.sys_flag() & sys_flag::TRANSACTION_TYPE == sys_flag::COMMIT);
         let mut pending = self.pending();
         for (offset, unit) in found {
             let Some(record) = self.store.record_at(unit.physical) else {
@@ -92,7 +90,7 @@ impl Shared {
             if facts.ends_by_first && ended.contains(first) {
                 continue;
             }
-            if torn == Some(unit.physical.0.cast_signed()) {
+            if torn.as_ref().is_some_and(|last| rewrite::is_committed_of(last, &half)) {
                 self.store_lost_op(offset)?;
                 continue;
             }
@@ -111,7 +109,7 @@ impl Shared {
                 due_ms: facts.due_ms,
                 // Whoever sent those checks: before it is discarded, it is asked for once more.
                 checks: facts.checks.min(self.rules.checks_max.max(1) - 1),
-                asked: false,
+                key: facts.key,
             };
             pending.seen(&facts.group, waiting);
         }

@@ -45,7 +45,9 @@ use crate::{
     topics::Topics,
 };
 use oxmq_net::{Answer, Peer, Request};
-use oxmq_record::{Draft, Encoder, MessageId, RecordView, properties, stamp, sys_flag};
+use oxmq_record::{
+    Draft, Encoder, MessageId, PROPERTIES_LENGTH_MAX, RecordView, properties, stamp, sys_flag,
+};
 use oxmq_remoting::{
     Command, RequestHeader,
     bodies::TopicConfig,
@@ -191,12 +193,16 @@ impl Transactions {
         if shared.rules.rejected {
             return Err(Refusal::TransactionsRejected(shared.rules.store_host.ip().to_string()));
         }
+        let (properties, group) = rewrite::half_properties(draft, producer_group)?;
+        let mut longest = Cow::Borrowed(&properties);
         if delay::is_delayed(draft.properties) {
             // It is delayed when it is committed; then it is too late to say that it cannot be.
             let target = (draft.topic, draft.queue_id);
-            self.shared.puts.delays().redirect(target, &mut draft.properties.to_vec())?;
+            shared.puts.delays().redirect(target, longest.to_mut())?;
         }
-        let (properties, group) = rewrite::half_properties(draft, producer_group)?;
+        if longest.len() + rewrite::ADDED_MAX > PROPERTIES_LENGTH_MAX {
+            return Err(shared.puts.too_large());
+        }
         let facts = |appended: &Appended| {
             let times = (draft.born_timestamp_ms, appended.store_timestamp_ms);
             rewrite::facts(&properties, times, shared.rules.timeout_ms)
@@ -207,7 +213,8 @@ impl Transactions {
         }
         let op_offset = shared.ops.max_offset().0;
         let appended = shared.puts.put_as_is(&rewrite::half(draft, &properties))?;
-        pending.seen(&group, new_half(&appended, op_offset, facts(&appended).due_ms));
+        let facts = facts(&appended);
+        pending.seen(&group, new_half(&appended, op_offset, (facts.due_ms, facts.key)));
         Ok(appended)
     }
 
@@ -288,7 +295,7 @@ enum Step {
     Done,
 }
 
-fn new_half(appended: &Appended, op_offset: u64, due_ms: i64) -> Half {
+fn new_half(appended: &Appended, op_offset: u64, (due_ms, key): (i64, u64)) -> Half {
     Half {
         offset: appended.queue_offset.0,
         first: appended.queue_offset.0,
@@ -298,7 +305,7 @@ fn new_half(appended: &Appended, op_offset: u64, due_ms: i64) -> Half {
         stored_ms: appended.store_timestamp_ms,
         due_ms,
         checks: 0,
-        asked: false,
+        key,
     }
 }
 
@@ -352,7 +359,7 @@ impl Shared {
         let op_body = found.offset.to_string();
         let op = rewrite::op(&op_body, self.rules.store_host, now_ms);
         let end = if header.outcome == COMMIT {
-            let message = rewrite::committed(&half);
+            let message = rewrite::committed(&half, PhysicalOffset(found.physical));
             let message = message.ok_or(Refusal::NoHalf("the half message does not name its topic"))?;
             self.puts.put_with(&message, &op)?[1].end
         } else {
@@ -374,11 +381,14 @@ impl Shared {
         }
         let properties = rewrite::resumed_properties(&discarded);
         let draft = rewrite::moved(&discarded, HALF_TOPIC, &properties);
+        let (group, key) = (rewrite::group(&discarded), rewrite::key(&properties));
         let mut pending = self.pending();
+        if pending.has_key(&group, key) {
+            return Err(Refusal::NoHalf("a half message of that group and unique key waits already"));
+        }
         let op_offset = self.ops.max_offset().0;
         let appended = self.puts.put_as_is(&draft)?;
-        pending
-            .seen(&rewrite::group(&discarded), new_half(&appended, op_offset, appended.store_timestamp_ms));
+        pending.seen(&group, new_half(&appended, op_offset, (appended.store_timestamp_ms, key)));
         Ok(appended.end)
     }
 
@@ -431,12 +441,9 @@ impl Shared {
 
     /// Asks a producer of the group what became of the transaction.
     fn check(&self, group: &str, half: Half, now_ms: i64) {
-        let producers = self.clients.producers(group);
-        let open = producers.iter().filter(|producer| !producer.peer.is_closed()).count().max(1);
-        let turn = self.next_producer.fetch_add(1, Ordering::Relaxed) % open;
-        let producer = producers.iter().filter(|producer| !producer.peer.is_closed()).nth(turn);
+        let turn = self.next_producer.fetch_add(1, Ordering::Relaxed);
         // They may have gone since the round looked.
-        let Some(producer) = producer else { return };
+        let Some(producer) = self.clients.next_producer(group, turn) else { return };
         let Some(record) = self.record(group, &half) else { return };
         let Ok(view) = RecordView::parse(&record) else { return };
         let Some(command) = self.check_command(&view, &half) else {
@@ -446,7 +453,7 @@ impl Shared {
         let mut pending = self.pending();
         // Meanwhile it may have ended.
         if pending.find(group, half.first).is_some() {
-            producer.peer.send(command);
+            producer.send(command);
             pending.sent(group, half.offset, now_ms);
         }
     }
@@ -488,7 +495,11 @@ impl Shared {
                 |error| warn!(group, offset = half.offset, %error, "a half message could not be stored anew"),
             )
             .ok()?;
-        let new = Half { first: old.first, checks: old.checks, ..new_half(&appended, op_offset, old.due_ms) };
+        let new = Half {
+            first: old.first,
+            checks: old.checks,
+            ..new_half(&appended, op_offset, (old.due_ms, old.key))
+        };
         pending.renewed(group, &old, new);
         Some(new)
     }
@@ -523,7 +534,7 @@ impl Shared {
         drop(pending);
         let text = |name| view.property(name).map(String::from_utf8_lossy).unwrap_or_default();
         info!(
-            group, topic = %text("REAL_TOPIC"), keys = %text(properties::KEYS), unique_key = %text(properties::UNIQ_KEY),
+            group, topic = %text(properties::REAL_TOPIC), keys = %text(properties::KEYS), unique_key = %text(properties::UNIQ_KEY),
             checks = half.checks, "a half message was discarded: no check found out what became of its transaction; it is in {DISCARD_TOPIC}"
         );
     }

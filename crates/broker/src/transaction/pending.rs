@@ -59,8 +59,8 @@ pub(crate) struct Half {
     pub(crate) due_ms: i64,
     /// Checks that were sent.
     pub(crate) checks: u32,
-    /// The last check was not answered.
-    pub(crate) asked: bool,
+    /// The hash of its unique key.
+    pub(crate) key: u64,
 }
 
 /// What is to be done about a half.
@@ -109,7 +109,9 @@ struct Group {
     moved: HashMap<u64, u64>,
     /// Where the round goes on.
     cursor: u64,
-    asked: usize,
+    /// Halves whose last check was not answered, and the bytes of each. About [`ASKED_MAX`] of them: after a silence
+    /// they are forgotten.
+    asked: HashMap<u64, u32>,
     asked_bytes: u64,
     /// When the last check was sent or answered.
     heard_ms: i64,
@@ -152,6 +154,11 @@ impl Pending {
         group.halves.get(offset).copied()
     }
 
+    /// True if a half of `group` with that hash of its unique key waits. Looks at each.
+    pub(crate) fn has_key(&self, group: &str, key: u64) -> bool {
+        self.groups.get(group).is_some_and(|group| group.halves.values().any(|half| half.key == key))
+    }
+
     /// The transaction of `half` has ended.
     pub(crate) fn ended(&mut self, name: &str, half: &Half) {
         let Some(group) = self.groups.get_mut(name) else { return };
@@ -178,8 +185,7 @@ impl Pending {
         let Some(group) = self.groups.get_mut(group) else { return };
         let Some(half) = group.halves.get_mut(&offset) else { return };
         half.checks += 1;
-        if !std::mem::replace(&mut half.asked, true) {
-            group.asked += 1;
+        if group.asked.insert(offset, half.size).is_none() {
             group.asked_bytes += u64::from(half.size);
         }
         group.heard_ms = now_ms;
@@ -215,7 +221,7 @@ impl Pending {
             let (mut actions, mut looked_at, mut bytes) = (Vec::new(), 0, group.asked_bytes);
             let mut rest = None;
             for (offset, half) in group.halves.range(group.cursor..end) {
-                let full = group.asked + actions.len() >= ASKED_MAX || bytes >= ASKED_MAX_BYTES;
+                let full = group.asked.len() + actions.len() >= ASKED_MAX || bytes >= ASKED_MAX_BYTES;
                 if full || looked_at == LOOKED_AT_MAX || actions.len() == ACTIONS_MAX {
                     rest = Some(*offset);
                     break;
@@ -262,23 +268,17 @@ impl Pending {
 
 impl Group {
     fn answered(&mut self, offset: u64) {
-        if let Some(half) = self.halves.get_mut(&offset)
-            && std::mem::replace(&mut half.asked, false)
-        {
-            self.asked = self.asked.saturating_sub(1);
-            self.asked_bytes = self.asked_bytes.saturating_sub(half.size.into());
+        if let Some(size) = self.asked.remove(&offset) {
+            self.asked_bytes -= u64::from(size);
         }
     }
 
     /// True while it has enough to answer.
     fn is_busy(&mut self, now_ms: i64) -> bool {
-        if self.asked < ASKED_MAX && self.asked_bytes < ASKED_MAX_BYTES {
-            return false;
+        if now_ms - self.heard_ms >= SILENCE_MS {
+            self.asked.clear();
+            self.asked_bytes = 0;
         }
-        if now_ms - self.heard_ms < SILENCE_MS {
-            return true;
-        }
-        (self.asked, self.asked_bytes) = (0, 0);
-        false
+        self.asked.len() >= ASKED_MAX || self.asked_bytes >= ASKED_MAX_BYTES
     }
 }

@@ -13,10 +13,18 @@
 //! several offsets into an op, each followed by a comma; Java 4 reads one number. Java stores a half anew for each
 //! check and loses the application's flag then; it stays here.
 
-use crate::refusal::Refusal;
-use oxmq_record::{Draft, PROPERTIES_LENGTH_MAX, RecordView, properties, sys_flag};
-use oxmq_types::{QueueId, validate_group};
-use std::{borrow::Cow, net::SocketAddr};
+use crate::{delay, refusal::Refusal};
+use oxmq_record::{
+    Draft, PROPERTIES_LENGTH_MAX, RecordView,
+    properties::{self, REAL_QUEUE_ID, REAL_TOPIC},
+    sys_flag,
+};
+use oxmq_types::{PhysicalOffset, QueueId, validate_group};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+};
 
 /// Where half messages are.
 pub(super) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
@@ -27,8 +35,6 @@ pub(super) const DISCARD_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// Each of them has one queue.
 pub(super) const QUEUE: QueueId = QueueId(0);
 
-const REAL_TOPIC: &str = "REAL_TOPIC";
-const REAL_QUEUE_ID: &str = "REAL_QID";
 const PRODUCER_GROUP: &str = "PGROUP";
 const TRANSACTION_ID: &str = "__transactionId__";
 const CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
@@ -38,6 +44,8 @@ const PREPARED_QUEUE_OFFSET: &str = "TRAN_PREPARED_QUEUE_OFFSET";
 /// Ours, in halves that we stored anew: where the half stood first. Not Java's, which takes a half for ended if the op of
 /// the place that it names is there.
 const FIRST_QUEUE_OFFSET: &str = "TRAN_FIRST_QUEUE_OFFSET";
+/// Most bytes that a half's properties grow by while it waits: two names, their numbers and separators.
+pub(super) const ADDED_MAX: usize = CHECK_TIMES.len() + FIRST_QUEUE_OFFSET.len() + 10 + 20 + 5;
 const DONE: &[u8] = b"TAGS\x01d\x02";
 
 /// What only the broker notes.
@@ -134,12 +142,29 @@ pub(super) fn real<'a>(half: &RecordView<'a>, properties: &'a [u8]) -> Option<Dr
     Some(Draft { topic, queue_id, ..moved(half, topic, properties) })
 }
 
-/// The message that the end of its transaction lets go.
-pub(super) fn committed<'a>(half: &RecordView<'a>) -> Option<Draft<'a>> {
+/// The message that the end of its transaction lets go. `waits_at`: where the half stands now, if it was stored anew.
+pub(super) fn committed<'a>(half: &RecordView<'a>, waits_at: PhysicalOffset) -> Option<Draft<'a>> {
     let real = real(half, half.properties())?;
     let sys_flag = (real.sys_flag & !sys_flag::TRANSACTION_TYPE) | sys_flag::COMMIT;
-    let prepared_transaction_offset = half.physical_offset().0.cast_signed();
-    Some(Draft { sys_flag, prepared_transaction_offset, ..real })
+    Some(Draft { sys_flag, prepared_transaction_offset: waits_at.0.cast_signed(), ..real })
+}
+
+/// True if `message`, which has [`sys_flag::COMMIT`], is what the end of its transaction let go of `half`.
+///
+/// Its prepared offset alone does not say so: later copies, of a message that was delayed or sent back, keep the bit,
+/// and their prepared offset is 0, where the first half of a log may stand.
+pub(super) fn is_committed_of(message: &RecordView<'_>, half: &RecordView<'_>) -> bool {
+    let topic = message.topic();
+    let is_there = if delay::is_delayed(half.properties()) {
+        [delay::SCHEDULE_TOPIC, delay::TIMER_TOPIC].contains(&topic)
+    } else {
+        half.property(REAL_TOPIC) == Some(topic.as_bytes())
+    };
+    is_there
+        && message.prepared_transaction_offset() == half.physical_offset().0.cast_signed()
+        && message.property(properties::UNIQ_KEY) == half.property(properties::UNIQ_KEY)
+        && message.body() == half.body()
+        && message.property(properties::RETRY_TOPIC).is_none()
 }
 
 /// The op that says that the half whose queue offset is `body` is done with.
@@ -178,6 +203,8 @@ pub(super) struct Facts {
     pub(super) first: Option<u64>,
     /// Java stored it anew, and the op of its first place ends it.
     pub(super) ends_by_first: bool,
+    /// The hash of its unique key.
+    pub(super) key: u64,
 }
 
 /// Reads them. `stored_ms`: when the half was stored.
@@ -195,7 +222,15 @@ pub(super) fn facts(half: &[u8], (born_ms, stored_ms): (i64, i64), timeout_ms: i
         checks: checks.filter(|_| java_first.is_none()).unwrap_or(0),
         first,
         ends_by_first: java_first.is_some(),
+        key: key(half),
     }
+}
+
+/// The hash of the unique key, by which the table tells whether one of that key waits.
+pub(super) fn key(half: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    properties::find(half, properties::UNIQ_KEY).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// How long after its birth a half is not checked. Java: `TransactionalMessageUtil#getImmunityTime`.

@@ -8,13 +8,13 @@ use super::*;
 use crate::{
     clients::Sender,
     delay::{DelayRules, Delays},
+    fixture::Fixture,
     stats::Stats,
     topics::{TopicRules, Topics},
 };
-use oxmq_record::PROPERTIES_LENGTH_MAX;
 use oxmq_remoting::{Encoding, Header, Language};
 use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
-use oxmq_types::QueueId;
+use oxmq_types::{QueueId, TagsCode};
 use serde_json::{Value, json};
 
 const HOST: ([u8; 4], u16) = ([127, 0, 0, 1], 10911);
@@ -25,6 +25,7 @@ const HOUR_MS: i64 = 3_600_000;
 struct World {
     disk: Arc<MemoryDisk>,
     folder: tempfile::TempDir,
+    segment_size_bytes: u64,
     rules: TransactionRules,
     parts: Option<Parts>,
     peer: Arc<Peer>,
@@ -63,11 +64,15 @@ impl Stored {
 
 impl World {
     fn new(change: impl FnOnce(&mut TransactionRules)) -> Self {
+        Self::with_segments(16 << 10, change)
+    }
+
+    fn with_segments(segment_size_bytes: u64, change: impl FnOnce(&mut TransactionRules)) -> Self {
         let mut rules = TransactionRules::new("B".into(), HOST.into());
         change(&mut rules);
         let (disk, folder) = (Arc::default(), tempfile::tempdir().unwrap());
         let peer = Peer::unconnected(([127, 0, 0, 1], 5000).into());
-        let mut world = Self { disk, folder, rules, parts: None, peer };
+        let mut world = Self { disk, folder, segment_size_bytes, rules, parts: None, peer };
         world.open();
         world
     }
@@ -76,7 +81,7 @@ impl World {
     fn open(&mut self) {
         self.parts = None;
         let config = StoreConfig {
-            segment_size_bytes: 16 << 10,
+            segment_size_bytes: self.segment_size_bytes,
             consume_queue_file_size_bytes: 200,
             flush: FlushMode::Sync,
             queue_flush_interval_ms: 1,
@@ -106,6 +111,20 @@ impl World {
         )
         .unwrap();
         self.parts = Some(Parts { store, puts, offsets, clients, transactions });
+    }
+
+    /// A crash that takes the last op from the end of the log, and a start.
+    fn tear_op_off(&mut self) {
+        let ops = self.parts().store.queue(OP_TOPIC, QUEUE).unwrap();
+        let mut units = Vec::new();
+        ops.read_units(QueueOffset(ops.max_offset().0 - 1), 1, &mut units).unwrap();
+        let (op, size) = (units[0].physical.0, u64::from(units[0].size));
+        assert_eq!(self.parts().store.max_physical().0, op + size);
+        drop(ops);
+        self.parts = None;
+        let magic_at = 4;
+        self.disk.flip("/store/commitlog/00000000000000000000".as_ref(), op as usize + magic_at);
+        self.open();
     }
 
     /// Stops as a broker stops.
@@ -484,6 +503,33 @@ fn a_half_without_room_for_the_count_can_be_checked_and_discarded() {
     }
 }
 
+/// So what became of it can always be stored.
+#[test]
+fn a_half_message_leaves_room_for_what_is_added_to_it() {
+    let world = World::with_segments(1 << 20, |rules| rules.checks_max = 100);
+    for delay in [&[][..], &[("TIMER_DELAY_SEC", "1000")]] {
+        let half = |length: usize| {
+            let big = "x".repeat(length);
+            let half: Vec<_> = [("PGROUP", "G"), ("big", &big)].iter().chain(delay).copied().collect();
+            world.half_with("G", "m", &half)
+        };
+        let lengths: Vec<_> = (PROPERTIES_LENGTH_MAX - 256..PROPERTIES_LENGTH_MAX).collect();
+        let longest = lengths[lengths.partition_point(|length| half(*length).is_ok()) - 1];
+        assert_eq!(half(longest + 1).unwrap_err().code(), 13);
+        let told = half(longest).unwrap();
+        world.join("G");
+        for _ in 0..12 {
+            world.round(TIMEOUT_MS + 1);
+        }
+        world.round(19 * HOUR_MS);
+        let anew = world.waiting("G", told).unwrap();
+        assert_eq!((anew.first, anew.checks), (told.offset, 13));
+        assert_ne!(anew.offset, told.offset);
+        let anew = Told { offset: anew.offset, physical: anew.physical };
+        assert_eq!(answered(world.end("G", anew, COMMIT, true)), (0, String::new()));
+    }
+}
+
 #[test]
 fn what_was_discarded_can_wait_again() {
     let world = World::new(|rules| rules.checks_max = 1);
@@ -500,6 +546,8 @@ fn what_was_discarded_can_wait_again() {
         world.request(json!({"msgId": id}), |request| world.parts().transactions.resume(request))
     };
     assert_eq!(answered(resume(id.to_text())), (0, String::new()));
+    let again = "a half message of that group and unique key waits already";
+    assert_eq!(answered(resume(id.to_text())), (1, again.into()));
     assert_eq!(world.shared().pending().len(), 1);
     let half = MessageId { physical_offset: PhysicalOffset(0), ..id };
     for (id, why) in
@@ -515,12 +563,21 @@ fn what_was_discarded_can_wait_again() {
 #[test]
 fn producers_are_asked_in_turn() {
     let world = World::new(|_| ());
-    let peers = [world.join("G"), world.join("G")];
-    let first = world.half("G", "m").unwrap();
-    world.round(TIMEOUT_MS + 1);
-    peers[0].close("gone");
-    world.round(TIMEOUT_MS + 1);
-    assert_eq!(world.waiting("G", first).unwrap().checks, 2);
+    let peers = ["G", "G", "G", "other"].map(|group| world.join(group));
+    let told = world.half("G", "m").unwrap();
+    let asked = || {
+        world.round(TIMEOUT_MS + 1);
+        peers.each_ref().map(|peer| peer.queued())
+    };
+    let turns = [(); 6].map(|()| asked());
+    assert_eq!((turns[2], turns[5]), ([1, 1, 1, 0], [2, 2, 2, 0]));
+    peers[0].mark_closed();
+    let turns = [(); 2].map(|()| asked());
+    assert_eq!(turns[1], [0, 3, 3, 0]);
+    peers[1].mark_closed();
+    peers[2].mark_closed();
+    asked();
+    assert_eq!(world.waiting("G", told).unwrap().checks, 8);
 }
 
 /// A half message may wait longer than its segment lives, and must not make a start read all that came since.
@@ -573,14 +630,90 @@ fn a_lost_op_is_stored_again() {
     let mut world = World::new(|_| ());
     let told = world.half("G", "m").unwrap();
     let other = world.half("G", "other").unwrap();
-    let record = world.parts().store.record_at(PhysicalOffset(told.physical)).unwrap();
-    let message = rewrite::committed(&RecordView::parse(&record).unwrap()).unwrap();
-    world.parts().puts.put_as_is(&message).unwrap();
-    world.open();
+    world.end("G", told, COMMIT, false).unwrap();
+    world.tear_op_off();
     assert_eq!((world.waiting("G", told), world.bodies(OP_TOPIC, 0)), (None, vec!["0".into()]));
     assert!(world.waiting("G", other).is_some());
     world.open();
     assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (1, 1));
+}
+
+#[test]
+fn the_lost_op_of_a_half_that_was_stored_anew_is_stored_again() {
+    for by_first_place in [true, false] {
+        let mut world = World::new(|_| ());
+        let told = world.half("G", "m").unwrap();
+        world.round(19 * HOUR_MS);
+        let anew = world.waiting("G", told).unwrap();
+        let anew = Told { offset: anew.offset, physical: anew.physical };
+        world.end("G", if by_first_place { told } else { anew }, COMMIT, false).unwrap();
+        assert_eq!(world.stored("T", 3).remove(0).prepared, anew.physical.cast_signed());
+        world.tear_op_off();
+        assert_eq!((world.shared().pending().len(), world.bodies("T", 3).len()), (0, 1), "{by_first_place}");
+        assert_eq!(world.bodies(OP_TOPIC, 0), ["0", "1"]);
+    }
+}
+
+#[test]
+fn the_lost_op_of_a_delayed_message_is_stored_again() {
+    let mut world = World::new(|_| ());
+    let told = world.half_with("G", "m", &[("DELAY", "2")]).unwrap();
+    world.end("G", told, COMMIT, false).unwrap();
+    world.tear_op_off();
+    assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+}
+
+/// Delayed messages that are due are appended as soon as a broker starts, behind what the crash left.
+#[tokio::test]
+async fn a_lost_op_is_found_before_delayed_messages_are_delivered() {
+    let (disk, halves) = (Arc::default(), 20_000);
+    let open = |config| {
+        let store = Store::open_in_memory(&disk, config, Box::new(tags_of)).unwrap();
+        let put = |draft: &Draft<'_>, tags_code| {
+            let queue = store.queue(draft.topic, draft.queue_id).unwrap();
+            let mut record = Vec::new();
+            Encoder::new(1 << 16).encode(draft, &mut record).unwrap();
+            store.append(&queue, &mut record, TagsCode(tags_code)).unwrap().physical
+        };
+        let text = b"PGROUP\x01G\x02REAL_TOPIC\x01T\x02REAL_QID\x010\x02DELAY\x011\x02".to_vec();
+        let delayed = rewrite::op("delayed", HOST.into(), 1);
+        put(&Draft { topic: delay::SCHEDULE_TOPIC, properties: &text, ..delayed }, 1);
+        let half = Draft { topic: HALF_TOPIC, properties: &text[..text.len() - 8], ..delayed };
+        let places: Vec<_> = (0..halves).map(|_| put(&half, 0)).collect();
+        let record = store.record_at(places[0]).unwrap();
+        put(&rewrite::committed(&RecordView::parse(&record).unwrap(), places[0]).unwrap(), 0);
+        store
+    };
+    let broker = Fixture::over(open, |_| ());
+    let pending = broker.broker.transactions.shared.pending();
+    assert_eq!((pending.len(), pending.find("G", 0)), (halves - 1, None));
+}
+
+/// Copies keep the system flag, and their prepared offset is 0, as is the place of the first half.
+#[test]
+fn a_half_waits_whatever_the_log_ends_with() {
+    for (half, topic, body, properties) in [
+        (&[][..], "T", "m", &[("UNIQ_KEY", "other")][..]),
+        (&[], "T", "other", &[("UNIQ_KEY", "m")]),
+        (&[], "%RETRY%g", "m", &[("UNIQ_KEY", "m"), ("RETRY_TOPIC", "T")]),
+        (&[], "T", "m", &[("UNIQ_KEY", "m"), ("RETRY_TOPIC", "T")]),
+        // A message of the same producer with the same key, sent twice; the other one was delivered when it was due.
+        (&[("DELAY", "2")], "T", "m", &[("UNIQ_KEY", "m"), ("DELAY", "2"), ("REAL_TOPIC", "T")]),
+    ] {
+        let mut world = World::new(|_| ());
+        let half: Vec<_> = [("PGROUP", "G"), ("UNIQ_KEY", "m")].iter().chain(half).copied().collect();
+        let told = world.half_with("G", "m", &half).unwrap();
+        assert_eq!(told.physical, 0);
+        let mut text = Vec::new();
+        for (name, value) in properties {
+            properties::append(&mut text, name, value.as_bytes());
+        }
+        let op = rewrite::op(body, HOST.into(), 1);
+        let copy = Draft { topic, sys_flag: COMMIT, properties: &text, ..op };
+        world.parts().puts.put_as_is(&copy).unwrap();
+        world.open();
+        assert!(world.waiting("G", told).is_some(), "{topic} {body} {properties:?}");
+    }
 }
 
 /// What a Java broker leaves: ops of several halves, halves that it stored anew because they were immune, checks that
@@ -681,7 +814,7 @@ fn checks_are_paced_by_answers() {
     let world = World::new(|_| ());
     let told: Vec<_> = (0..600).map(|at| world.half("slow", &at.to_string()).unwrap()).collect();
     let quick = world.half("quick", "x").unwrap();
-    world.join("slow");
+    let peer = world.join("slow");
     world.join("quick");
     let now = now_ms() + TIMEOUT_MS + 1;
     let shared = world.shared();
@@ -691,7 +824,7 @@ fn checks_are_paced_by_answers() {
     all(now);
     assert_eq!((sent(), world.waiting("quick", quick).unwrap().checks), (256, 1));
     for told in &told[..100] {
-        world.end("slow", *told, 0, true).unwrap();
+        shared.pending().answered("slow", told.offset, now);
     }
     assert_eq!(shared.step(now), Step::Worked);
     all(now);
@@ -700,4 +833,13 @@ fn checks_are_paced_by_answers() {
     all(now + 2_000);
     assert_eq!(sent(), 600);
     assert_eq!(shared.step(now + 4_000), Step::Done);
+    // Nor are they in the next round, which is paced as the first.
+    let sent =
+        |checks| told.iter().filter(|told| world.waiting("slow", **told).unwrap().checks == checks).count();
+    shared.begin_round();
+    for (at, count) in [256, 512, 600].into_iter().enumerate() {
+        all(now + 6_000 + 2_000 * at as i64);
+        assert_eq!(sent(2), count);
+    }
+    assert_eq!(peer.queued(), 1_200);
 }

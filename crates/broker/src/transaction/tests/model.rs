@@ -173,7 +173,7 @@ impl Model {
         let half = self.half(at);
         let transaction = &mut self.transactions[at];
         // A producer that was asked answers with the place that it was told then.
-        let asked = half.filter(|half| half.asked);
+        let asked = half.filter(|half| half.checks > 0);
         let told =
             asked.map_or(transaction.told, |half| Told { offset: half.offset, physical: half.physical });
         let known = half.is_some_and(|half| half.first == told.offset || half.offset == told.offset);
