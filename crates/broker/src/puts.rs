@@ -9,7 +9,7 @@ use crate::{
     stats::Stats,
     topics::{TopicQueue, Topics},
 };
-use oxmq_record::{Draft, EncodeError, Encoder, properties};
+use oxmq_record::{Draft, EncodeError, Encoder, PROPERTIES_LENGTH_MAX, properties};
 use oxmq_store::{AppendError, Appended, Entry, Store};
 use oxmq_types::{PhysicalOffset, QueueId, TagsCode};
 use std::{
@@ -32,9 +32,9 @@ struct Shared {
     topics: Topics,
     stats: Arc<Stats>,
     delays: Delays,
+    /// Without a limit of bodies, which counts where messages come in: what the log has already must not be kept from
+    /// going on by a limit that was lowered since.
     encoder: Encoder,
-    /// For what the log has already: a limit that was lowered since must not keep it.
-    unlimited: Encoder,
     body_max_bytes: usize,
 }
 
@@ -53,8 +53,8 @@ impl Puts {
         delays: Delays,
         body_max_bytes: usize,
     ) -> Self {
-        let (encoder, unlimited) = (Encoder::new(body_max_bytes), Encoder::new(usize::MAX));
-        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, unlimited, body_max_bytes }) }
+        let encoder = Encoder::new(usize::MAX);
+        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, body_max_bytes }) }
     }
 
     /// What makes messages wait for their time.
@@ -86,17 +86,9 @@ impl Puts {
     /// # Errors
     /// [`Refusal`] if the store takes it not.
     pub(crate) fn put_waiting(&self, draft: &Draft<'_>, waiting: &Waiting) -> Result<Appended, Refusal> {
-        let appended = self.put_coded(&self.shared.encoder, draft, waiting.tags_code)?;
+        let appended = self.put_coded(draft, waiting.tags_code)?;
         self.shared.delays.arrived(waiting.due_ms, appended.queue_offset.0);
         Ok(appended)
-    }
-
-    /// Stores a message that has waited, as [`Self::put_as_is`] does, however large it is.
-    ///
-    /// # Errors
-    /// [`Refusal`] if the store takes it not.
-    pub(crate) fn put_waited(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
-        self.put_coded(&self.shared.unlimited, draft, properties::tags_code(draft.properties))
     }
 
     /// Stores a message exactly where it says, whatever its properties say, even in a topic that has no settings any
@@ -105,7 +97,7 @@ impl Puts {
     /// # Errors
     /// [`Refusal`] if the store takes it not.
     pub(crate) fn put_as_is(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
-        self.put_coded(&self.shared.encoder, draft, properties::tags_code(draft.properties))
+        self.put_coded(draft, properties::tags_code(draft.properties))
     }
 
     /// Stores a message as [`Self::put`] does, and `behind` directly behind it in the log: both or none.
@@ -160,18 +152,13 @@ impl Puts {
         Ok([appended[0], appended[1]])
     }
 
-    fn put_coded(
-        &self,
-        encoder: &Encoder,
-        draft: &Draft<'_>,
-        tags_code: TagsCode,
-    ) -> Result<Appended, Refusal> {
+    fn put_coded(&self, draft: &Draft<'_>, tags_code: TagsCode) -> Result<Appended, Refusal> {
         let queue = self.queue(draft.topic, draft.queue_id)?;
         // Taken out while it is used: nothing below comes back here, but a bug there must not become a panic here.
         let mut record = RECORD.take();
         record.clear();
         let appended = self
-            .encode_by(encoder, draft, &mut record)
+            .encode(draft, &mut record)
             .and_then(|range| self.append(&queue, &mut record[range], tags_code));
         if record.capacity() > BUFFER_MAX_BYTES {
             record = Vec::new();
@@ -194,19 +181,18 @@ impl Puts {
 
     /// Encodes a message behind what `records` holds, and says where.
     pub(crate) fn encode(&self, draft: &Draft<'_>, records: &mut Vec<u8>) -> Result<Range<usize>, Refusal> {
-        self.encode_by(&self.shared.encoder, draft, records)
-    }
-
-    fn encode_by(
-        &self,
-        encoder: &Encoder,
-        draft: &Draft<'_>,
-        records: &mut Vec<u8>,
-    ) -> Result<Range<usize>, Refusal> {
-        encoder.encode(draft, records).map_err(|error| match error {
+        self.shared.encoder.encode(draft, records).map_err(|error| match error {
             EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
             other => Refusal::MessageIllegal(other.to_string()),
         })
+    }
+
+    /// Refuses bodies and properties of strangers that are larger than allowed, before anything is done with them.
+    pub(crate) fn admit(&self, body: &[u8], properties: &[u8]) -> Result<(), Refusal> {
+        if body.len() > self.shared.body_max_bytes || properties.len() > PROPERTIES_LENGTH_MAX {
+            return Err(self.too_large());
+        }
+        Ok(())
     }
 
     /// The refusal of a message that is larger than allowed.

@@ -21,7 +21,7 @@ use crate::{
     unique_id::UniqueIds,
 };
 use oxmq_net::{Answer, Request};
-use oxmq_record::{BatchMessages, Draft, MessageId, PROPERTIES_LENGTH_MAX, properties, sys_flag};
+use oxmq_record::{BatchMessages, Draft, MessageId, properties, sys_flag};
 use oxmq_remoting::{Command, RequestHeader, code, requests::SendMessage};
 use oxmq_store::{Appended, Entry};
 use oxmq_types::{
@@ -256,9 +256,7 @@ impl Sends {
             text.write_to(properties);
         }
         // Now, not when it is encoded: each of the steps in between goes through all of them.
-        if properties.len() > PROPERTIES_LENGTH_MAX {
-            return Err(self.puts.too_large());
-        }
+        self.puts.admit(request.body, properties)?;
         if let Some(fate) = resent {
             retry::adapt(properties, fate);
         }
@@ -312,18 +310,13 @@ impl Sends {
         queue_id: QueueId,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
-        if request.body.len() > self.rules.body_max_bytes {
-            return Err(self.puts.too_large());
-        }
         let Scratch { properties, records } = scratch;
         // The properties of the batch as a whole belong to each of its messages, behind its own.
         let mut common = Vec::new();
         if let Some(text) = header.properties {
             text.write_to(&mut common);
         }
-        if common.len() > PROPERTIES_LENGTH_MAX {
-            return Err(self.puts.too_large());
-        }
+        self.puts.admit(request.body, &common)?;
         let records_max = BATCH_MAX_BYTES.max(self.rules.body_max_bytes.saturating_mul(BATCH_GROWTH_MAX));
         let batch_noted = note(&mut common);
         let transactional = header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;

@@ -123,7 +123,8 @@ impl Replies {
     ) -> (String, u64) {
         let not_stored = || ("0".to_owned(), 0);
         // Whoever waits for it gets it all the same.
-        if !self.rules.stores_replies || self.admission.admit().is_err() {
+        let admitted = || self.admission.admit().and_then(|()| self.puts.admit(request.body, properties));
+        if !self.rules.stores_replies || admitted().is_err() {
             return not_stored();
         }
         let stored = self.puts.put(&Draft {
