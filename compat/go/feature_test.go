@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -386,10 +387,14 @@ func TestRequestReply(t *testing.T) {
 	t.Parallel()
 	topic := createTopic(t, "topic", 1)
 	replier := newProducer(t)
+	// The answer can come before its sender knows that it was sent: the case must not end between the two.
+	var asked, told atomic.Int32
 	listen(t, "group", "one", topic, all("*"), func(d delivery) consumer.ConsumeResult {
 		if !strings.HasPrefix(d.key, "request") {
 			return consumer.ConsumeSuccess
 		}
+		asked.Add(1)
+		defer told.Add(1)
 		reply, err := consumer.CreateReplyMessage(d.message, nil)
 		if err != nil {
 			t.Errorf("create reply: %v", err)
@@ -418,6 +423,7 @@ func TestRequestReply(t *testing.T) {
 			t.Errorf("answer %q to %q", answer.Body, m.Body)
 		}
 	}
+	eventually(t, "the replier knows of all its replies", func() bool { return told.Load() == asked.Load() })
 }
 
 // A traced send leaves a record in the trace topic that names topic, id and key.
