@@ -36,7 +36,8 @@ import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
 /** Requests whose answers come back through the broker. */
 final class Replies {
-    private static final long TTL_MS = 20_000;
+    /** More than a rebalance, which comes every 20 s: a client that starts beside many others may have its queue one later. */
+    private static final long TTL_MS = 50_000;
     private static final int GET_PRODUCER_CONNECTION_LIST = 204;
 
     private Replies() {
@@ -153,8 +154,21 @@ final class Replies {
     private static void compressed(Scope scope) throws Exception {
         String topic = scope.topic("t", 2);
         String text = String.join("", Collections.nCopies(20_000, "回复 "));
-        replier(scope, topic, 4096, request -> text);
-        Message reply = request(known(scope, scope.producer(), topic), Scope.message(topic, "", "x"), TTL_MS).get(30, TimeUnit.SECONDS);
+        List<String> seen = Collections.synchronizedList(new ArrayList<>());
+        long start = System.currentTimeMillis();
+        AtomicReference<Object> last = replier(scope, topic, 4096, request -> {
+            seen.add("request seen after " + (System.currentTimeMillis() - start) + " ms");
+            return text;
+        });
+        DefaultMQProducer requester = known(scope, scope.producer(), topic);
+        seen.add("asked after " + (System.currentTimeMillis() - start) + " ms");
+        CompletableFuture<Message> future = request(requester, Scope.message(topic, "", "x"), TTL_MS);
+        Message reply;
+        try {
+            reply = future.get(60, TimeUnit.SECONDS);
+        } catch (ExecutionException e) {
+            throw new AssertionError(e.getCause() + ", " + seen + ", the replier was told " + last.get());
+        }
         Check.equal("reply", text, Received.body((MessageExt) reply));
     }
 
