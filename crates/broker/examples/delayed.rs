@@ -6,91 +6,25 @@
 //! left. Needs about 400 bytes of disk for a message, in the folder for temporary files.
 #![allow(missing_docs)]
 
-use oxmq_broker::{
-    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
-    TransactionRules, UpdateRefused, dispatch_rule,
-};
+use oxmq_broker::{Broker, Settings, dispatch_rule};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
 use oxmq_remoting::{Encoding, Header};
 use oxmq_store::{Store, StoreConfig};
-use oxmq_types::{Perm, Properties, QueueId, QueueOffset};
+use oxmq_types::{QueueId, QueueOffset};
 use std::{
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-struct Fixed;
-
-impl Configuration for Fixed {
-    fn read(&self) -> Properties {
-        Properties::default()
-    }
-
-    fn update(&self, _changes: &Properties) -> Result<(), UpdateRefused> {
-        Err(UpdateRefused::NotAllowed("not here".into()))
-    }
-}
-
-fn settings(root: &std::path::Path) -> Settings {
-    Settings {
-        root: root.to_owned(),
-        topics: TopicRules {
-            cluster: "DefaultCluster".into(),
-            broker: "example".into(),
-            auto_create: true,
-            default_queues: 1,
-            trace_topic: None,
-            cluster_topic: true,
-            broker_topic: true,
-        },
-        sends: SendRules {
-            store_host: ([127, 0, 0, 1], 10911).into(),
-            cluster: "DefaultCluster".into(),
-            region: "DefaultRegion".into(),
-            trace_on: true,
-            stores_replies: true,
-            permission: Perm::READ_WRITE,
-            body_max_bytes: 4 << 20,
-            waits_for_slave: false,
-            sync_flush_timeout: None,
-            unflushed_max_bytes: 1 << 30,
-        },
-        pulls: PullRules {
-            address: "127.0.0.1".into(),
-            permission: Perm::READ_WRITE,
-            long_polling: true,
-            short_polling: Duration::from_secs(1),
-            property_filter: false,
-            lite_pull: true,
-            slave_read: false,
-            messages_max: 32,
-            bytes_max: 256 << 10,
-            units_max: 800,
-        },
-        transactions: TransactionRules::new("example".into(), ([127, 0, 0, 1], 10911).into()),
-        delays: DelayRules::default(),
-        admin: AdminRules {
-            address: "127.0.0.1:10911".into(),
-            commit_log_dir: root.join("commitlog"),
-            consume_queue_dir: root.join("consumequeue"),
-            server_side_reset: true,
-            key_query_max: 64,
-            unique_query_max: 32,
-            accepts_sends_from_ms: 0,
-            configuration: Arc::new(Fixed),
-        },
-        auto_create_groups: true,
-        memory_bytes: 1 << 30,
-        offset_save_period: Duration::from_secs(5),
-    }
-}
-
 fn open(root: &std::path::Path) -> (Arc<Store>, Arc<Broker>) {
-    let rules = DelayRules::default();
-    let store = Store::open(StoreConfig::new(root), Box::new(dispatch_rule(rules.levels))).unwrap();
-    let broker = Broker::open(settings(root), store.clone()).unwrap();
+    let config = StoreConfig::new(root);
+    let mut settings = Settings::new(("DefaultCluster", "example"), ([127, 0, 0, 1], 10911).into(), &config);
+    settings.topics.default_queues = 1;
+    let rule = dispatch_rule(settings.delays.levels.clone());
+    let store = Store::open(config, Box::new(rule)).unwrap();
+    let broker = Broker::open(settings, store.clone()).unwrap();
     (store, broker)
 }
 

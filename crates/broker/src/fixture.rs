@@ -1,35 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A whole broker over a store in a temporary folder, and clients without a network, for tests.
 
-use crate::{
-    AdminRules, Broker, Configuration, DelayRules, PullRules, SendRules, Settings, TopicRules,
-    TransactionRules, UpdateRefused,
-};
+use crate::{Broker, Settings};
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_record::RecordView;
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes};
 use oxmq_store::{MemoryDisk, Store, StoreConfig, tags_of};
-use oxmq_types::{Perm, Properties, QueueId, QueueOffset};
+use oxmq_types::{QueueId, QueueOffset};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
-
-struct Fixed;
-
-impl Configuration for Fixed {
-    fn read(&self) -> Properties {
-        Properties::default()
-    }
-
-    fn update(&self, _changes: &Properties) -> Result<(), UpdateRefused> {
-        Err(UpdateRefused::NotAllowed("not here".into()))
-    }
-}
+use std::sync::Arc;
 
 pub(crate) struct Fixture {
     pub(crate) broker: Arc<Broker>,
     pub(crate) store: Arc<Store>,
     pub(crate) peer: Arc<Peer>,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// A stored message, owned.
@@ -63,66 +48,16 @@ impl Fixture {
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().to_owned();
-        let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };
-        let (commit_log_dir, consume_queue_dir) =
-            (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
+        let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(folder.path()) };
+        let mut settings = Settings::new(("C", "B"), ([127, 0, 0, 1], 10911).into(), &config);
+        settings.topics.default_queues = 4;
+        settings.sends.region = "R".into();
+        settings.sends.body_max_bytes = 1 << 16;
         let store = open(config);
-        let mut settings = Settings {
-            root,
-            topics: TopicRules {
-                cluster: "C".into(),
-                broker: "B".into(),
-                auto_create: true,
-                default_queues: 4,
-                trace_topic: None,
-                cluster_topic: true,
-                broker_topic: true,
-            },
-            delays: DelayRules::default(),
-            sends: SendRules {
-                store_host: ([127, 0, 0, 1], 10911).into(),
-                cluster: "C".into(),
-                region: "R".into(),
-                trace_on: true,
-                stores_replies: true,
-                permission: Perm::READ_WRITE,
-                body_max_bytes: 1 << 16,
-                waits_for_slave: false,
-                unflushed_max_bytes: 1 << 30,
-                sync_flush_timeout: None,
-            },
-            pulls: PullRules {
-                address: "127.0.0.1".into(),
-                permission: Perm::READ_WRITE,
-                long_polling: true,
-                short_polling: Duration::from_secs(1),
-                property_filter: false,
-                lite_pull: true,
-                slave_read: false,
-                messages_max: 32,
-                bytes_max: 1 << 18,
-                units_max: 800,
-            },
-            transactions: TransactionRules::new("B".into(), ([127, 0, 0, 1], 10911).into()),
-            admin: AdminRules {
-                address: "127.0.0.1:10911".into(),
-                commit_log_dir,
-                consume_queue_dir,
-                key_query_max: 64,
-                unique_query_max: 32,
-                accepts_sends_from_ms: 0,
-                server_side_reset: true,
-                configuration: Arc::new(Fixed),
-            },
-            auto_create_groups: true,
-            memory_bytes: 1 << 30,
-            offset_save_period: Duration::from_secs(5),
-        };
         change(&mut settings);
         let broker = Broker::open(settings, store.clone()).unwrap();
         broker.spawn_tasks(|task| drop(tokio::spawn(task)));
-        Self { broker, store, peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()), _folder: folder }
+        Self { broker, store, peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()), folder }
     }
 
     pub(crate) fn new() -> Self {
@@ -143,14 +78,7 @@ impl Fixture {
         fields: &Value,
         body: &[u8],
     ) -> Answer {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let fields =
-            fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
-        let fields: serde_json::Map<_, _> = fields.collect();
-        let text =
-            json!({"code": code, "language": "JAVA", "version": version, "extFields": fields}).to_string();
-        let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
-        self.broker.handle(Request { header: &header, body, peer })
+        handle((&self.broker, version), peer, code, fields, body)
     }
 
     pub(crate) async fn ask(&self, code: i32, fields: Value, body: &[u8]) -> Command {
@@ -195,6 +123,23 @@ impl Fixture {
         let config = self.broker.topics.get(name)?.config().clone();
         Some((config.read_queue_nums, config.write_queue_nums, config.perm, config.topic_sys_flag))
     }
+}
+
+/// What `broker` answers to a request of a client of that version. All values of `fields` are text on the wire.
+pub(crate) fn handle(
+    (broker, version): (&Broker, i32),
+    peer: &Arc<Peer>,
+    code: i32,
+    fields: &Value,
+    body: &[u8],
+) -> Answer {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fields =
+        fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
+    let fields: serde_json::Map<_, _> = fields.collect();
+    let text = json!({"code": code, "language": "JAVA", "version": version, "extFields": fields}).to_string();
+    let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
+    broker.handle(Request { header: &header, body, peer })
 }
 
 pub(crate) async fn answer(answer: Answer) -> Command {

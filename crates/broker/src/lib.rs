@@ -41,7 +41,7 @@ mod topics;
 mod transaction;
 mod unique_id;
 
-pub use admin::{AdminRules, Configuration, UpdateRefused};
+pub use admin::{AdminRules, Configuration, NoConfiguration, UpdateRefused};
 pub use delay::{DelayRules, Levels, dispatch_rule};
 pub use filter::sql::{Incomparable, Sql, SqlError};
 pub use persist::LoadError;
@@ -62,7 +62,7 @@ use order_lock::OrderLocks;
 use overload::Admission;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
-use oxmq_store::Store;
+use oxmq_store::{Store, StoreConfig};
 use oxmq_types::QueueOffset;
 use positions::Positions;
 use pull::Pulls;
@@ -73,7 +73,7 @@ use reply::Replies;
 use retry::Retries;
 use send::Sends;
 use stats::Stats;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use topics::Topics;
 use tracing::{debug, error};
 use transaction::Transactions;
@@ -101,6 +101,34 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// `flushConsumerOffsetInterval`: how often committed offsets are written.
     pub offset_save_period: Duration,
+}
+
+impl Settings {
+    /// Those of a Java broker without a configuration file, over the store of `store`; clients know it by `address`.
+    #[must_use]
+    pub fn new((cluster, broker): (&str, &str), address: SocketAddr, store: &StoreConfig) -> Self {
+        Self {
+            root: store.root.clone(),
+            topics: TopicRules::new(cluster, broker),
+            sends: SendRules::new(cluster, address),
+            pulls: PullRules::new(&address.ip().to_string()),
+            transactions: TransactionRules::new(broker.to_owned(), address),
+            delays: DelayRules { broker: broker.to_owned(), ..DelayRules::default() },
+            admin: AdminRules {
+                address: address.to_string(),
+                commit_log_dir: store.commit_log_dir.clone(),
+                consume_queue_dir: store.consume_queue_dir.clone(),
+                key_query_max: 64,
+                unique_query_max: 32,
+                server_side_reset: true,
+                accepts_sends_from_ms: 0,
+                configuration: Arc::new(NoConfiguration),
+            },
+            auto_create_groups: true,
+            memory_bytes: 1 << 30,
+            offset_save_period: Duration::from_secs(5),
+        }
+    }
 }
 
 /// A broker over an open store.

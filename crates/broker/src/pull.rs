@@ -53,6 +53,25 @@ pub struct PullRules {
     pub units_max: usize,
 }
 
+impl PullRules {
+    /// Java's defaults.
+    #[must_use]
+    pub fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            permission: Perm::READ_WRITE,
+            long_polling: true,
+            short_polling: Duration::from_secs(1),
+            property_filter: false,
+            lite_pull: true,
+            slave_read: false,
+            messages_max: 32,
+            bytes_max: 256 << 10,
+            units_max: 800,
+        }
+    }
+}
+
 /// Bits of a pull. Java: `PullSysFlag`.
 mod sys_flag {
     pub(super) const COMMIT_OFFSET: i32 = 1;

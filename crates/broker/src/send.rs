@@ -64,6 +64,25 @@ pub struct SendRules {
     pub sync_flush_timeout: Option<Duration>,
 }
 
+impl SendRules {
+    /// Java's defaults; a GiB may wait for the disk.
+    #[must_use]
+    pub fn new(cluster: &str, store_host: SocketAddr) -> Self {
+        Self {
+            store_host,
+            cluster: cluster.to_owned(),
+            region: "DefaultRegion".into(),
+            trace_on: true,
+            stores_replies: true,
+            permission: Perm::READ_WRITE,
+            body_max_bytes: 4 << 20,
+            waits_for_slave: false,
+            unflushed_max_bytes: 1 << 30,
+            sync_flush_timeout: None,
+        }
+    }
+}
+
 /// Takes messages.
 #[derive(Debug)]
 pub(crate) struct Sends {

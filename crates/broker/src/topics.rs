@@ -55,6 +55,22 @@ pub struct TopicRules {
     pub broker_topic: bool,
 }
 
+impl TopicRules {
+    /// Java's defaults.
+    #[must_use]
+    pub fn new(cluster: &str, broker: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            broker: broker.to_owned(),
+            auto_create: true,
+            default_queues: 8,
+            trace_topic: None,
+            cluster_topic: true,
+            broker_topic: true,
+        }
+    }
+}
+
 /// All topics. Cheap to clone.
 #[derive(Clone)]
 pub struct Topics {

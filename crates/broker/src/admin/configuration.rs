@@ -24,6 +24,20 @@ pub trait Configuration: Send + Sync + 'static {
     fn update(&self, changes: &Properties) -> Result<(), UpdateRefused>;
 }
 
+/// A configuration that tools neither see nor change.
+#[derive(Debug, Clone, Copy)]
+pub struct NoConfiguration;
+
+impl Configuration for NoConfiguration {
+    fn read(&self) -> Properties {
+        Properties::default()
+    }
+
+    fn update(&self, _changes: &Properties) -> Result<(), UpdateRefused> {
+        Err(UpdateRefused::NotAllowed("this broker has no configuration that can be changed".into()))
+    }
+}
+
 /// Why settings were not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

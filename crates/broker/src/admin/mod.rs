@@ -32,7 +32,7 @@ mod runtime;
 mod tests;
 mod topics;
 
-pub use configuration::{Configuration, UpdateRefused};
+pub use configuration::{Configuration, NoConfiguration, UpdateRefused};
 
 use crate::{
     clients::Clients,

@@ -2,19 +2,17 @@
 //! Tools ask a whole broker over a store in a temporary folder. What is expected was seen on Java 5.3.3, unless a
 //! comment says otherwise.
 
-use super::{AdminRules, Configuration, UpdateRefused};
-use crate::{Broker, DelayRules, PullRules, SendRules, Settings, TopicRules, TransactionRules};
-use oxmq_net::{Answer, Peer, Request, Service};
-use oxmq_remoting::{Command, Encoding, Header, code::request as codes, fastjson};
-use oxmq_store::{Store, StoreConfig, tags_of};
-use oxmq_types::{Perm, Properties};
+use super::{Configuration, UpdateRefused};
+use crate::{Settings, fixture};
+use oxmq_remoting::{code::request as codes, fastjson};
+use oxmq_types::Properties;
 use serde_json::{Value, json};
 use std::{
+    ops::Deref,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 /// Settings of which one may change.
@@ -40,11 +38,15 @@ impl Configuration for OneKey {
     }
 }
 
-struct Fixture {
-    broker: Arc<Broker>,
-    store: Arc<Store>,
-    peer: Arc<Peer>,
-    folder: tempfile::TempDir,
+/// A whole broker that tools ask.
+struct Fixture(fixture::Fixture);
+
+impl Deref for Fixture {
+    type Target = fixture::Fixture;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Fixture {
@@ -53,76 +55,12 @@ impl Fixture {
     }
 
     fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().to_owned();
-        let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(&root) };
-        let (commit_log_dir, consume_queue_dir) =
-            (config.commit_log_dir.clone(), config.consume_queue_dir.clone());
-        let store = Store::open(config, Box::new(tags_of)).unwrap();
-        let address = "127.0.0.1:10911";
-        let mut settings = Settings {
-            root,
-            topics: TopicRules {
-                cluster: "C".into(),
-                broker: "B".into(),
-                auto_create: true,
-                default_queues: 8,
-                trace_topic: None,
-                cluster_topic: true,
-                broker_topic: true,
-            },
-            sends: SendRules {
-                store_host: address.parse().unwrap(),
-                cluster: "C".into(),
-                region: "DefaultRegion".into(),
-                trace_on: true,
-                stores_replies: true,
-                permission: Perm::READ_WRITE,
-                body_max_bytes: 1 << 16,
-                waits_for_slave: false,
-                unflushed_max_bytes: 1 << 30,
-                sync_flush_timeout: None,
-            },
-            pulls: PullRules {
-                address: "127.0.0.1".into(),
-                permission: Perm::READ_WRITE,
-                long_polling: true,
-                short_polling: Duration::from_secs(1),
-                property_filter: false,
-                lite_pull: true,
-                slave_read: false,
-                messages_max: 32,
-                bytes_max: 1 << 18,
-                units_max: 800,
-            },
-            transactions: TransactionRules::new("B".into(), address.parse().unwrap()),
-            delays: DelayRules::default(),
-            admin: AdminRules {
-                address: address.into(),
-                commit_log_dir,
-                consume_queue_dir,
-                key_query_max: 64,
-                unique_query_max: 32,
-                server_side_reset: true,
-                accepts_sends_from_ms: 0,
-                configuration: Arc::new(OneKey::default()),
-            },
-            auto_create_groups: true,
-            memory_bytes: 1 << 30,
-            offset_save_period: Duration::from_secs(5),
-        };
-        change(&mut settings);
-        let broker = Broker::open(settings, store.clone()).unwrap();
-        broker.spawn_tasks(|task| drop(tokio::spawn(task)));
-        Self { broker, store, peer: Peer::unconnected(([127, 0, 0, 1], 5000).into()), folder }
-    }
-
-    async fn ask(&self, code: i32, fields: Value, body: &[u8]) -> Command {
-        match handle(&self.broker, &self.peer, code, &fields, body) {
-            Answer::Now(command) => command,
-            Answer::Later(future) => future.await,
-            Answer::Nothing => panic!("no answer"),
-        }
+        Self(fixture::Fixture::with(|settings| {
+            settings.topics.default_queues = 8;
+            settings.sends.region = "DefaultRegion".into();
+            settings.admin.configuration = Arc::new(OneKey::default());
+            change(settings);
+        }))
     }
 
     /// The body of a successful answer, as text.
@@ -174,17 +112,6 @@ impl Fixture {
         }]});
         assert_eq!(self.ask(codes::HEART_BEAT, json!({}), body.to_string().as_bytes()).await.code, 0);
     }
-}
-
-fn handle(broker: &Broker, peer: &Arc<Peer>, code: i32, fields: &Value, body: &[u8]) -> Answer {
-    // Every value is text on the wire.
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let fields =
-        fields.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Value::from(text(value))));
-    let fields: serde_json::Map<_, _> = fields.collect();
-    let text = json!({"code": code, "language": "JAVA", "version": 479, "extFields": fields}).to_string();
-    let header = Header::parse(Encoding::Json, text.as_bytes()).unwrap();
-    broker.handle(Request { header: &header, body, peer })
 }
 
 fn create(topic: &str) -> Value {
@@ -337,7 +264,7 @@ async fn a_producer_that_goes_on_has_its_topic_made_anew() {
     let producer = std::thread::spawn(move || {
         let fields = json!({"a": "P", "b": "T", "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": 1, "h": 0});
         while !until.load(Ordering::Relaxed) {
-            drop(handle(&broker, &peer, codes::SEND_MESSAGE_V2, &fields, b"x"));
+            drop(fixture::handle((&broker, 479), &peer, codes::SEND_MESSAGE_V2, &fields, b"x"));
         }
     });
     for _ in 0..100 {

@@ -22,15 +22,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(folder.path()) };
         let store = Store::open(config, Box::new(tags_of)).unwrap();
-        let rules = TopicRules {
-            cluster: "C".into(),
-            broker: "B".into(),
-            auto_create: true,
-            default_queues: 4,
-            cluster_topic: true,
-            broker_topic: true,
-            trace_topic: None,
-        };
+        let rules = TopicRules { default_queues: 4, ..TopicRules::new("C", "B") };
         let topics = Topics::open(folder.path().join("topics.json"), rules, store).unwrap();
         let (read_queue_nums, write_queue_nums) = (2, 3);
         let topic_name = "T".to_owned();

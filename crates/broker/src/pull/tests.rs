@@ -23,7 +23,7 @@ use oxmq_remoting::{
     Command, Encoding, Header, bodies::SubscriptionGroupConfig, code, code::request as codes,
 };
 use oxmq_store::{Store, StoreConfig, tags_of};
-use oxmq_types::{Perm, QueueId, QueueOffset};
+use oxmq_types::{QueueId, QueueOffset};
 use serde_json::{Value, json};
 use std::{
     pin::Pin,
@@ -61,42 +61,19 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new(folder.path()) };
         let store = Store::open(config, Box::new(tags_of)).unwrap();
-        let rules = TopicRules {
-            cluster: "C".into(),
-            broker: "B".into(),
-            auto_create: true,
-            default_queues: 4,
-            trace_topic: None,
-            cluster_topic: true,
-            broker_topic: true,
-        };
+        let rules = TopicRules { default_queues: 4, ..TopicRules::new("C", "B") };
         let topics = Topics::open(folder.path().join("topics.json"), rules, store.clone()).unwrap();
         let groups = Groups::open(folder.path().join("groups.json"), true).unwrap();
         let offsets = Offsets::open(folder.path().join("offsets.json")).unwrap();
         let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
-        let sends = SendRules {
-            store_host: ([127, 0, 0, 1], 10911).into(),
-            cluster: "C".into(),
-            region: "R".into(),
-            trace_on: true,
-            stores_replies: true,
-            permission: Perm::READ_WRITE,
-            body_max_bytes: 1 << 16,
-            waits_for_slave: false,
-            unflushed_max_bytes: 1 << 30,
-            sync_flush_timeout: None,
-        };
+        let sends =
+            SendRules { body_max_bytes: 1 << 16, ..SendRules::new("C", ([127, 0, 0, 1], 10911).into()) };
         let pulls = PullRules {
-            address: "127.0.0.1".into(),
-            permission: Perm::READ_WRITE,
             long_polling,
             short_polling: SHORT,
             property_filter: true,
-            lite_pull: true,
             slave_read,
-            messages_max: 32,
-            bytes_max: 1 << 18,
-            units_max: 800,
+            ..PullRules::new("127.0.0.1")
         };
         let delays = Delays::new(DelayRules::default());
         let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, sends.body_max_bytes);

@@ -89,15 +89,7 @@ impl World {
             ..StoreConfig::new("/store")
         };
         let store = Store::open_in_memory(&self.disk, config, Box::new(tags_of)).unwrap();
-        let topics = TopicRules {
-            cluster: "C".into(),
-            broker: "B".into(),
-            auto_create: true,
-            default_queues: 4,
-            trace_topic: None,
-            cluster_topic: true,
-            broker_topic: true,
-        };
+        let topics = TopicRules { default_queues: 4, ..TopicRules::new("C", "B") };
         let path = |name| self.folder.path().join(name);
         let topics = Topics::open(path("topics.json"), topics, store.clone()).unwrap();
         let offsets = Offsets::open(path("consumerOffset.json")).unwrap();
