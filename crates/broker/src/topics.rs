@@ -12,7 +12,10 @@ use crate::{
 use arc_swap::ArcSwap;
 use oxmq_remoting::bodies::{DataVersion, TOPICS_MAX, TopicConfig, TopicConfigSerializeWrapper};
 use oxmq_store::{DeleteError, Queue, Store};
-use oxmq_types::{AUTO_CREATE_TOPIC, Perm, QueueId, SELF_TEST_TOPIC, SYSTEM_TOPICS, is_system_topic};
+use oxmq_types::{
+    AUTO_CREATE_TOPIC, HALF_TOPIC, OP_HALF_TOPIC, Perm, QueueId, SCHEDULE_TOPIC, SELF_TEST_TOPIC,
+    SYSTEM_TOPICS, TIMER_TOPIC, is_system_topic,
+};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt, io,
@@ -394,13 +397,13 @@ fn built_in(rules: &TopicRules) -> Vec<TopicConfig> {
         (cluster.clone(), 16, inherit(rules.cluster_topic)),
         (broker.clone(), 1, inherit(rules.broker_topic)),
         ("OFFSET_MOVED_EVENT".to_owned(), 1, read_write),
-        ("SCHEDULE_TOPIC_XXXX".to_owned(), 18, read_write),
+        (SCHEDULE_TOPIC.to_owned(), 18, read_write),
         (format!("{cluster}_REPLY_TOPIC"), 1, read_write),
         (format!("rmq_sys_REVIVE_LOG_{cluster}"), 8, read_write),
         (format!("rmq_sys_SYNC_BROKER_MEMBER_{broker}"), 1, Perm::INHERIT),
-        ("RMQ_SYS_TRANS_HALF_TOPIC".to_owned(), 1, read_write),
-        ("RMQ_SYS_TRANS_OP_HALF_TOPIC".to_owned(), 1, read_write),
-        ("rmq_sys_wheel_timer".to_owned(), 1, read_write),
+        (HALF_TOPIC.to_owned(), 1, read_write),
+        (OP_HALF_TOPIC.to_owned(), 1, read_write),
+        (TIMER_TOPIC.to_owned(), 1, read_write),
     ];
     all.extend(rules.trace_topic.iter().map(|name| (name.clone(), 1, read_write)));
     if rules.auto_create {

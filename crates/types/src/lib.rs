@@ -14,9 +14,10 @@ mod properties;
 pub use hash::{java_string_hash, java_string_hash_after, tags_code};
 pub use ids::{BrokerId, PhysicalOffset, QueueId, QueueOffset, TagsCode};
 pub use names::{
-    AUTO_CREATE_TOPIC, DLQ_GROUP_PREFIX, GROUP_NAME_MAX_LENGTH, NameError, RETRY_GROUP_PREFIX,
-    SELF_TEST_TOPIC, SYSTEM_TOPICS, TOPIC_NAME_MAX_LENGTH, dlq_topic, is_send_forbidden, is_system_group,
-    is_system_topic, retry_topic, validate_group, validate_topic,
+    AUTO_CREATE_TOPIC, CHECK_MAX_TIME_TOPIC, DLQ_GROUP_PREFIX, GROUP_NAME_MAX_LENGTH, HALF_TOPIC, NameError,
+    OP_HALF_TOPIC, RETRY_GROUP_PREFIX, SCHEDULE_TOPIC, SELF_TEST_TOPIC, SYSTEM_TOPICS, TIMER_TOPIC,
+    TOPIC_NAME_MAX_LENGTH, dlq_topic, is_send_forbidden, is_system_group, is_system_topic, retry_topic,
+    validate_group, validate_topic,
 };
 pub use perm::Perm;
 pub use properties::{Properties, PropertiesError};

@@ -13,6 +13,16 @@ pub const GROUP_NAME_MAX_LENGTH: usize = 255;
 pub const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// The topic that a broker uses to test itself.
 pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
+/// Where messages of delay levels wait.
+pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where messages with a delivery time wait. Java: `TimerMessageStore#TIMER_TOPIC`.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Where half messages wait for the end of their transaction.
+pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+/// Where it is written which of them are done with.
+pub const OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Where half messages go whose producers do not know what became of them.
+pub const CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// A group's retry topic is this prefix and the group's name.
 pub const RETRY_GROUP_PREFIX: &str = "%RETRY%";
 /// A group's dead letter topic is this prefix and the group's name.
@@ -24,22 +34,24 @@ const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 /// Topics that belong to the system, in the order in which Java 5 lists them in its source.
 pub const SYSTEM_TOPICS: [&str; 10] = [
     AUTO_CREATE_TOPIC,
-    "SCHEDULE_TOPIC_XXXX",
+    SCHEDULE_TOPIC,
     "BenchmarkTest",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
+    HALF_TOPIC,
     "RMQ_SYS_TRACE_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    OP_HALF_TOPIC,
+    CHECK_MAX_TIME_TOPIC,
     SELF_TEST_TOPIC,
     "OFFSET_MOVED_EVENT",
     "CHECKPOINT_TOPIC",
 ];
 
-const SEND_FORBIDDEN_TOPICS: [&str; 6] = [
-    "SCHEDULE_TOPIC_XXXX",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+const SEND_FORBIDDEN_TOPICS: [&str; 7] = [
+    SCHEDULE_TOPIC,
+    // Not among Java's: what lies there says itself where it is to be delivered.
+    TIMER_TOPIC,
+    HALF_TOPIC,
+    OP_HALF_TOPIC,
+    CHECK_MAX_TIME_TOPIC,
     SELF_TEST_TOPIC,
     "OFFSET_MOVED_EVENT",
 ];

@@ -10,7 +10,7 @@
 //!
 //! Time and everything outside come through [`World`], so that tests control them.
 
-use super::{DelayRules, TIMER_TOPIC, marks::Key, pending::Pending, rewrite};
+use super::{DelayRules, marks::Key, pending::Pending, rewrite};
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use oxmq_record::{Draft, RecordView};
@@ -491,7 +491,7 @@ impl Engine {
         let Some((topic, queue_id)) = rewrite::target(&view) else {
             return self.lost(line, offset, "it does not say where to");
         };
-        if topic == TIMER_TOPIC || is_send_forbidden(topic) {
+        if is_send_forbidden(topic) {
             // Only a Java broker lets such in. In the timer's topic a message would come back for ever.
             return self.lost(line, offset, "it belongs to the system");
         }

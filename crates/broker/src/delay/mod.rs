@@ -45,7 +45,7 @@ pub(crate) use thread::DelayThread;
 use crate::{groups::now_ms, refusal::Refusal};
 use oxmq_record::{RecordView, properties};
 use oxmq_store::tags_of;
-use oxmq_types::{QueueId, TagsCode};
+use oxmq_types::{QueueId, SCHEDULE_TOPIC, TagsCode};
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -53,11 +53,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-
-/// Where messages of levels wait. Java: `TopicValidator.RMQ_SYS_SCHEDULE_TOPIC`.
-pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
-/// Where messages with a time wait. Java: `TimerMessageStore.TIMER_TOPIC`.
-pub(crate) const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 
 /// How messages are delayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +96,7 @@ impl Default for DelayRules {
 pub fn dispatch_rule(levels: Levels) -> impl Fn(&RecordView<'_>) -> TagsCode + Send + 'static {
     move |record| {
         if record.topic() == SCHEDULE_TOPIC
-            && let Some(level @ 1..) = record.property(rewrite::DELAY).and_then(rewrite::number::<u32>)
+            && let Some(level @ 1..) = record.property(properties::DELAY).and_then(rewrite::number::<u32>)
         {
             return TagsCode(levels.due_ms(level.min(levels.max()), record.store_timestamp_ms()));
         }

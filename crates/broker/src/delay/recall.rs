@@ -192,7 +192,7 @@ mod tests {
         );
         assert_eq!(handle.unique_key, unique_key);
         let waiting = |recall_at_ms| Waiting {
-            topic: super::super::TIMER_TOPIC,
+            topic: oxmq_types::TIMER_TOPIC,
             queue_id: QueueId(0),
             tags_code: TagsCode(0),
             due_ms: 0,

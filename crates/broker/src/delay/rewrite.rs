@@ -15,12 +15,11 @@
 //!
 //! Java: `HookUtils#handleScheduleMessage`, `ScheduleMessageService#messageTimeUp`, `TimerMessageStore#convert`.
 
-use super::{DelayRules, SCHEDULE_TOPIC, TIMER_TOPIC};
+use super::DelayRules;
 use crate::refusal::Refusal;
 use oxmq_record::{PROPERTIES_LENGTH_MAX, RecordView, properties};
-use oxmq_types::{QueueId, TagsCode};
+use oxmq_types::{QueueId, SCHEDULE_TOPIC, TIMER_TOPIC, TagsCode};
 
-pub(crate) const DELAY: &str = "DELAY";
 pub(crate) const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
 pub(crate) const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
 pub(crate) const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
@@ -29,8 +28,6 @@ pub(crate) const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
 const TIMER_ENQUEUE_MS: &str = "TIMER_ENQUEUE_MS";
 const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
 const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
-const REAL_TOPIC: &str = "REAL_TOPIC";
-const REAL_QID: &str = "REAL_QID";
 
 /// Where a message waits for its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +53,7 @@ pub(crate) fn redirect(
     properties: &mut Vec<u8>,
     now_ms: i64,
 ) -> Result<Option<Waiting>, Refusal> {
-    let level = match properties::find(properties, DELAY) {
+    let level = match properties::find(properties, properties::DELAY) {
         Some(value) => number::<i32>(value).ok_or_else(|| {
             Refusal::System(format!("the delay level \"{}\" is no number", String::from_utf8_lossy(value)))
         })?,
@@ -68,7 +65,7 @@ pub(crate) fn redirect(
         }
         let max = rules.levels.max();
         if level > max {
-            set(properties, DELAY, &max.to_string());
+            set(properties, properties::DELAY, &max.to_string());
         }
         note_target(properties, topic, queue_id);
         let level = level.min(max);
@@ -130,8 +127,8 @@ fn asked_time(properties: &[u8], now_ms: i64) -> Option<Option<i64>> {
 }
 
 fn note_target(properties: &mut Vec<u8>, topic: &str, queue_id: QueueId) {
-    set(properties, REAL_TOPIC, topic);
-    set(properties, REAL_QID, &queue_id.to_string());
+    set(properties, properties::REAL_TOPIC, topic);
+    set(properties, properties::REAL_QUEUE_ID, &queue_id.to_string());
 }
 
 fn set(properties: &mut Vec<u8>, name: &str, value: &str) {
@@ -178,14 +175,14 @@ pub(crate) fn timed<'a>(rules: &DelayRules, record: &RecordView<'a>) -> Option<T
 
 /// The topic `+` unique key by which a recall names a message that waits for a time.
 pub(crate) fn recall_key(properties: &[u8]) -> Option<Vec<u8>> {
-    let topic = properties::find(properties, REAL_TOPIC)?;
+    let topic = properties::find(properties, properties::REAL_TOPIC)?;
     Some([topic, b"+", properties::find(properties, properties::UNIQ_KEY)?].concat())
 }
 
 /// Where a message that waited is delivered. `None` if it does not say.
 pub(crate) fn target<'a>(record: &RecordView<'a>) -> Option<(&'a str, QueueId)> {
-    let topic = str::from_utf8(record.property(REAL_TOPIC)?).ok()?;
-    Some((topic, QueueId(record.property(REAL_QID).and_then(number)?)))
+    let topic = str::from_utf8(record.property(properties::REAL_TOPIC)?).ok()?;
+    Some((topic, QueueId(record.property(properties::REAL_QUEUE_ID).and_then(number)?)))
 }
 
 /// The properties with which a message that waited for a time is delivered.

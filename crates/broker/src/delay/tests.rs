@@ -3,7 +3,7 @@
 //! that go as the test wants.
 
 use super::{
-    DelayRules, Levels, SCHEDULE_TOPIC, TIMER_TOPIC, Waiting, dispatch_rule,
+    DelayRules, Levels, Waiting, dispatch_rule,
     engine::{Engine, Line, Next, World},
     pending::Sizes,
     progress::{Files, Version},
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use oxmq_record::{Draft, Encoder, RecordView, properties, stamp};
 use oxmq_remoting::code::request as codes;
 use oxmq_store::Unit;
-use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
+use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC, TagsCode};
 use proptest::prelude::*;
 use serde_json::json;
 use std::{

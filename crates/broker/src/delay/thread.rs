@@ -2,7 +2,7 @@
 //! The thread of the engine, and the thread that saves what it has done: no delivery waits for the disk.
 
 use super::{
-    Delays, SCHEDULE_TOPIC, TIMER_TOPIC,
+    Delays,
     engine::{Counts, Engine, Line, Next, World},
     pending::Sizes,
     progress::{DelayOffsets, Files, Snapshot, TimerCheck, Version},
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use oxmq_record::Draft;
 use oxmq_remoting::{Command, code};
 use oxmq_store::{Queue, Store, Unit};
-use oxmq_types::{QueueId, QueueOffset};
+use oxmq_types::{QueueId, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC};
 use std::{
     cell::RefCell,
     collections::BTreeMap,

@@ -31,7 +31,6 @@ mod decide;
 mod tests;
 
 use crate::{
-    delay,
     groups::Groups,
     overload::Admission,
     persist::Ticket,
@@ -122,7 +121,7 @@ impl Retries {
         let record = store.record_at(PhysicalOffset(at)).ok_or_else(missing)?;
         let record = RecordView::parse(&record).map_err(|_| missing())?;
         // What waits for the end of its transaction or for its time is in queues that no consumer reads.
-        let waits = is_send_forbidden(record.topic()) || record.topic() == delay::TIMER_TOPIC;
+        let waits = is_send_forbidden(record.topic());
         if waits || !sys_flag::enters_consume_queue(record.sys_flag()) {
             return Err(missing());
         }

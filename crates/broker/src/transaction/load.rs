@@ -8,12 +8,12 @@
 use super::{
     GROUP, Shared,
     pending::Half,
-    rewrite::{self, OP_TOPIC, QUEUE},
+    rewrite::{self, QUEUE},
 };
 use crate::{groups::now_ms, persist::LoadError};
 use oxmq_record::{RecordView, sys_flag};
 use oxmq_store::{Queue, Unit};
-use oxmq_types::QueueOffset;
+use oxmq_types::{OP_HALF_TOPIC, QueueOffset};
 use std::{collections::HashSet, fmt};
 use tracing::{info, warn};
 
@@ -123,7 +123,7 @@ impl Shared {
         info!(offset, "the op of a half message that is done with was lost, it is stored again");
         let body = offset.to_string();
         let op = rewrite::op(&body, self.rules.store_host, now_ms());
-        self.puts.put_as_is(&op).map(drop).map_err(|error| failed(OP_TOPIC, &error))
+        self.puts.put_as_is(&op).map(drop).map_err(|error| failed(OP_HALF_TOPIC, &error))
     }
 
     /// Reads the units of `queue` from `from` on.

@@ -55,9 +55,9 @@ use oxmq_remoting::{
     requests::{EndTransaction, ResumeCheckHalfMessage},
 };
 use oxmq_store::{Appended, Queue, Store};
-use oxmq_types::{Perm, PhysicalOffset, QueueOffset};
+use oxmq_types::{CHECK_MAX_TIME_TOPIC, HALF_TOPIC, OP_HALF_TOPIC, Perm, PhysicalOffset, QueueOffset};
 use pending::{Action, Half, Next, Pending, Rules};
-use rewrite::{DISCARD_TOPIC, HALF_TOPIC, OP_TOPIC, QUEUE};
+use rewrite::QUEUE;
 use std::{
     borrow::Cow,
     net::SocketAddr,
@@ -158,7 +158,7 @@ impl Transactions {
         rules: TransactionRules,
     ) -> Result<Self, LoadError> {
         let queue = |topic: &str| store.queue(topic, QUEUE).map_err(|error| load::failed(topic, &error));
-        let (halves, ops) = (queue(HALF_TOPIC)?, queue(OP_TOPIC)?);
+        let (halves, ops) = (queue(HALF_TOPIC)?, queue(OP_HALF_TOPIC)?);
         let pending = Pending::new(Rules {
             checks_max: rules.checks_max.max(1),
             renew_after_ms: i64::try_from(rules.renew_after.as_millis()).unwrap_or(i64::MAX),
@@ -376,7 +376,7 @@ impl Shared {
         let record = self.store.record_at(id.physical_offset);
         let record = record.ok_or(Refusal::NoHalf("Find prepared transaction message failed"))?;
         let discarded = RecordView::parse(&record).map_err(|error| Refusal::System(error.to_string()))?;
-        if discarded.topic() != DISCARD_TOPIC {
+        if discarded.topic() != CHECK_MAX_TIME_TOPIC {
             return Err(Refusal::NoHalf("what is stored there is not a half message that was discarded"));
         }
         let properties = rewrite::resumed_properties(&discarded);
@@ -509,7 +509,7 @@ impl Shared {
         let Some(record) = self.record(group, &half) else { return };
         let Ok(view) = RecordView::parse(&record) else { return };
         let config = TopicConfig {
-            topic_name: DISCARD_TOPIC.to_owned(),
+            topic_name: CHECK_MAX_TIME_TOPIC.to_owned(),
             read_queue_nums: 1,
             write_queue_nums: 1,
             perm: Perm::READ_WRITE.0,
@@ -523,7 +523,7 @@ impl Shared {
         let properties = rewrite::counted_properties(&view, half.checks);
         let op_body = half.offset.to_string();
         let op = rewrite::op(&op_body, self.rules.store_host, now_ms);
-        let discarded = rewrite::moved(&view, DISCARD_TOPIC, &properties);
+        let discarded = rewrite::moved(&view, CHECK_MAX_TIME_TOPIC, &properties);
         match self.puts.put_as_is_with(&discarded, &op) {
             Ok(_) => pending.ended(group, &half),
             Err(error) => {
@@ -535,7 +535,7 @@ impl Shared {
         let text = |name| view.property(name).map(String::from_utf8_lossy).unwrap_or_default();
         info!(
             group, topic = %text(properties::REAL_TOPIC), keys = %text(properties::KEYS), unique_key = %text(properties::UNIQ_KEY),
-            checks = half.checks, "a half message was discarded: no check found out what became of its transaction; it is in {DISCARD_TOPIC}"
+            checks = half.checks, "a half message was discarded: no check found out what became of its transaction; it is in {CHECK_MAX_TIME_TOPIC}"
         );
     }
 

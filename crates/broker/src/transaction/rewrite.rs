@@ -19,20 +19,16 @@ use oxmq_record::{
     properties::{self, REAL_QUEUE_ID, REAL_TOPIC},
     sys_flag,
 };
-use oxmq_types::{PhysicalOffset, QueueId, validate_group};
+use oxmq_types::{
+    HALF_TOPIC, OP_HALF_TOPIC, PhysicalOffset, QueueId, SCHEDULE_TOPIC, TIMER_TOPIC, validate_group,
+};
 use std::{
     borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
 };
 
-/// Where half messages are.
-pub(super) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
-/// Where it is written which of them are done with.
-pub(super) const OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
-/// Where half messages go whose producers do not know what became of them.
-pub(super) const DISCARD_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
-/// Each of them has one queue.
+/// The topics of halves and of ops have one queue, and so has that of what was given up.
 pub(super) const QUEUE: QueueId = QueueId(0);
 
 const PRODUCER_GROUP: &str = "PGROUP";
@@ -156,7 +152,7 @@ pub(super) fn committed<'a>(half: &RecordView<'a>, waits_at: PhysicalOffset) -> 
 pub(super) fn is_committed_of(message: &RecordView<'_>, half: &RecordView<'_>) -> bool {
     let topic = message.topic();
     let is_there = if delay::is_delayed(half.properties()) {
-        [delay::SCHEDULE_TOPIC, delay::TIMER_TOPIC].contains(&topic)
+        [SCHEDULE_TOPIC, TIMER_TOPIC].contains(&topic)
     } else {
         half.property(REAL_TOPIC) == Some(topic.as_bytes())
     };
@@ -170,7 +166,7 @@ pub(super) fn is_committed_of(message: &RecordView<'_>, half: &RecordView<'_>) -
 /// The op that says that the half whose queue offset is `body` is done with.
 pub(super) fn op(body: &str, host: SocketAddr, now_ms: i64) -> Draft<'_> {
     Draft {
-        topic: OP_TOPIC,
+        topic: OP_HALF_TOPIC,
         queue_id: QUEUE,
         flag: 0,
         sys_flag: 0,

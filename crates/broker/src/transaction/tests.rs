@@ -14,7 +14,7 @@ use crate::{
 };
 use oxmq_remoting::{Encoding, Header, Language};
 use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
-use oxmq_types::{QueueId, TagsCode};
+use oxmq_types::{QueueId, SCHEDULE_TOPIC, TagsCode};
 use serde_json::{Value, json};
 
 const HOST: ([u8; 4], u16) = ([127, 0, 0, 1], 10911);
@@ -107,7 +107,7 @@ impl World {
 
     /// A crash that takes the last op from the end of the log, and a start.
     fn tear_op_off(&mut self) {
-        let ops = self.parts().store.queue(OP_TOPIC, QUEUE).unwrap();
+        let ops = self.parts().store.queue(OP_HALF_TOPIC, QUEUE).unwrap();
         let mut units = Vec::new();
         ops.read_units(QueueOffset(ops.max_offset().0 - 1), 1, &mut units).unwrap();
         let (op, size) = (units[0].physical.0, u64::from(units[0].size));
@@ -253,7 +253,7 @@ fn a_message_waits_for_its_commit() {
     let prepared = told.physical.cast_signed();
     assert_eq!((message.sys_flag, message.flag, message.prepared), (COMMIT | 1, 7, prepared));
     assert_eq!(message.properties, half.properties);
-    let op = world.stored(OP_TOPIC, 0).remove(0);
+    let op = world.stored(OP_HALF_TOPIC, 0).remove(0);
     assert_eq!((op.body.as_str(), op.property("TAGS")), ("0", Some("d")));
 }
 
@@ -262,7 +262,7 @@ fn a_rolled_back_message_is_gone() {
     let world = World::new(|_| ());
     let told = world.half("G", "m").unwrap();
     assert_eq!(answered(world.end("G", told, ROLLBACK, false)), (0, String::new()));
-    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_HALF_TOPIC, 0).len()), (0, 1));
     assert_eq!(world.shared().pending().len(), 0);
 }
 
@@ -297,7 +297,7 @@ fn of_two_ends_at_once_one_wins() {
         let arrived = world.bodies("T", 3).iter().filter(|body| **body == at.to_string()).count();
         assert_eq!(arrived, usize::from(one || at % 2 == 0), "{at}");
     }
-    assert_eq!(world.bodies(OP_TOPIC, 0).len(), 200);
+    assert_eq!(world.bodies(OP_HALF_TOPIC, 0).len(), 200);
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn a_delay_begins_with_the_commit() {
     let waiting = world.stored("SCHEDULE_TOPIC_XXXX", 1).remove(0);
     assert_eq!((waiting.body.as_str(), waiting.sys_flag & COMMIT), ("m", COMMIT));
     assert_eq!((waiting.property("REAL_TOPIC"), waiting.property("REAL_QID")), (Some("T"), Some("3")));
-    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_HALF_TOPIC, 0).len()), (0, 1));
     assert!(world.half_with("G", "m", &[("DELAY", "text")]).is_err());
     assert_eq!(world.shared().pending().len(), 0);
 }
@@ -460,7 +460,7 @@ fn only_checks_that_were_sent_count() {
     world.join("G");
     world.round(TIMEOUT_MS + 1);
     assert_eq!((checks(told), checks(immune)), (None, Some(0)), "discarded");
-    let discarded = world.stored(DISCARD_TOPIC, 0).remove(0);
+    let discarded = world.stored(CHECK_MAX_TIME_TOPIC, 0).remove(0);
     assert_eq!((discarded.body.as_str(), discarded.flag), ("m", 7));
     assert_eq!(discarded.property("TRANSACTION_CHECK_TIMES"), Some("2"));
     world.round(601_000);
@@ -529,10 +529,10 @@ fn what_was_discarded_can_wait_again() {
     world.join("G");
     world.round(TIMEOUT_MS + 1);
     world.round(TIMEOUT_MS + 1);
-    assert_eq!(world.bodies(DISCARD_TOPIC, 0), ["m"]);
+    assert_eq!(world.bodies(CHECK_MAX_TIME_TOPIC, 0), ["m"]);
     let store = &world.parts().store;
     let mut units = Vec::new();
-    store.queue(DISCARD_TOPIC, QUEUE).unwrap().read_units(QueueOffset(0), 1, &mut units).unwrap();
+    store.queue(CHECK_MAX_TIME_TOPIC, QUEUE).unwrap().read_units(QueueOffset(0), 1, &mut units).unwrap();
     let id = MessageId { store_host: HOST.into(), physical_offset: units[0].physical };
     let resume = |id: String| {
         world.request(json!({"msgId": id}), |request| world.parts().transactions.resume(request))
@@ -612,7 +612,10 @@ fn a_half_that_was_stored_anew_ends_by_its_first_place() {
     world.round(19 * HOUR_MS);
     assert_eq!(world.waiting("G", told).unwrap().offset, 1);
     assert_eq!(answered(world.end("G", told, COMMIT, false)), (0, String::new()));
-    assert_eq!((world.bodies("T", 3).len(), world.bodies(OP_TOPIC, 0)), (1, vec!["0".into(), "1".into()]));
+    assert_eq!(
+        (world.bodies("T", 3).len(), world.bodies(OP_HALF_TOPIC, 0)),
+        (1, vec!["0".into(), "1".into()])
+    );
     assert_eq!(world.shared().pending().len(), 0);
 }
 
@@ -624,10 +627,10 @@ fn a_lost_op_is_stored_again() {
     let other = world.half("G", "other").unwrap();
     world.end("G", told, COMMIT, false).unwrap();
     world.tear_op_off();
-    assert_eq!((world.waiting("G", told), world.bodies(OP_TOPIC, 0)), (None, vec!["0".into()]));
+    assert_eq!((world.waiting("G", told), world.bodies(OP_HALF_TOPIC, 0)), (None, vec!["0".into()]));
     assert!(world.waiting("G", other).is_some());
     world.open();
-    assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (1, 1));
+    assert_eq!((world.shared().pending().len(), world.bodies(OP_HALF_TOPIC, 0).len()), (1, 1));
 }
 
 #[test]
@@ -642,7 +645,7 @@ fn the_lost_op_of_a_half_that_was_stored_anew_is_stored_again() {
         assert_eq!(world.stored("T", 3).remove(0).prepared, anew.physical.cast_signed());
         world.tear_op_off();
         assert_eq!((world.shared().pending().len(), world.bodies("T", 3).len()), (0, 1), "{by_first_place}");
-        assert_eq!(world.bodies(OP_TOPIC, 0), ["0", "1"]);
+        assert_eq!(world.bodies(OP_HALF_TOPIC, 0), ["0", "1"]);
     }
 }
 
@@ -652,7 +655,7 @@ fn the_lost_op_of_a_delayed_message_is_stored_again() {
     let told = world.half_with("G", "m", &[("DELAY", "2")]).unwrap();
     world.end("G", told, COMMIT, false).unwrap();
     world.tear_op_off();
-    assert_eq!((world.shared().pending().len(), world.bodies(OP_TOPIC, 0).len()), (0, 1));
+    assert_eq!((world.shared().pending().len(), world.bodies(OP_HALF_TOPIC, 0).len()), (0, 1));
 }
 
 /// Delayed messages that are due are appended as soon as a broker starts, behind what the crash left.
@@ -669,7 +672,7 @@ async fn a_lost_op_is_found_before_delayed_messages_are_delivered() {
         };
         let text = b"PGROUP\x01G\x02REAL_TOPIC\x01T\x02REAL_QID\x010\x02DELAY\x011\x02".to_vec();
         let delayed = rewrite::op("delayed", HOST.into(), 1);
-        put(&Draft { topic: delay::SCHEDULE_TOPIC, properties: &text, ..delayed }, 1);
+        put(&Draft { topic: SCHEDULE_TOPIC, properties: &text, ..delayed }, 1);
         let half = Draft { topic: HALF_TOPIC, properties: &text[..text.len() - 8], ..delayed };
         let places: Vec<_> = (0..halves).map(|_| put(&half, 0)).collect();
         let record = store.record_at(places[0]).unwrap();
@@ -746,7 +749,7 @@ fn offsets_follow_the_first_half_that_waits() {
     let mut world = World::new(|_| ());
     let committed = |world: &World| {
         let get = |topic| world.parts().offsets.get(GROUP, topic, QUEUE).unwrap_or_default().0;
-        (get(HALF_TOPIC), get(OP_TOPIC))
+        (get(HALF_TOPIC), get(OP_HALF_TOPIC))
     };
     let halves: Vec<_> = (0..5).map(|at| world.half("G", &at.to_string()).unwrap()).collect();
     for at in [0, 1, 3] {

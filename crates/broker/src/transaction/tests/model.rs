@@ -229,7 +229,7 @@ impl Model {
 
     fn check_messages(&self) {
         let [messages, discarded] =
-            [("T", 3), (DISCARD_TOPIC, 0)].map(|(topic, queue)| self.world.bodies(topic, queue));
+            [("T", 3), (CHECK_MAX_TIME_TOPIC, 0)].map(|(topic, queue)| self.world.bodies(topic, queue));
         for (at, transaction) in self.transactions.iter().enumerate() {
             let count = |bodies: &[String]| bodies.iter().filter(|body| **body == at.to_string()).count();
             assert_eq!(count(&messages), usize::from(transaction.state == State::Committed), "{at}");
