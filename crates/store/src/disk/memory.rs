@@ -116,6 +116,29 @@ impl MemoryDisk {
         }
     }
 
+    /// Sets a range of bytes of the file `path` to zero.
+    ///
+    /// # Panics
+    /// If the file is shorter.
+    pub fn zero(&self, path: &Path, range: Range<usize>) {
+        if let Some(file) = lock(&self.files).get(path) {
+            lock(&file.content).now[range].fill(0);
+        }
+    }
+
+    /// Another disk with the same files, which nobody has locked.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self { dirs: Mutex::new(lock(&self.dirs).clone()), ..Self::default() };
+        for (path, file) in &*lock(&self.files) {
+            let Content { now, durable } = &*lock(&file.content);
+            let content = Mutex::new(Content { now: now.clone(), durable: durable.clone() });
+            let file = MemoryFile { content, faults: Arc::clone(&copy.faults) };
+            lock(&copy.files).insert(path.clone(), Arc::new(file));
+        }
+        copy
+    }
+
     fn file(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
         lock(&self.files).get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
     }
