@@ -32,6 +32,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// The names in `dir`, unordered; none if it does not exist. Names that are not UTF-8 are left out.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     fn exists(&self, path: &Path) -> bool;
+    /// Fails as making a file in `dir` would for lack of permission or on a read-only file system, without making one.
+    fn writable(&self, dir: &Path) -> io::Result<()>;
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>>;
     /// Opens the segment at `path`, which is `length` bytes long.

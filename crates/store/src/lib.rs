@@ -23,6 +23,7 @@ mod error;
 mod flush;
 mod index;
 mod log;
+mod preflight;
 mod queue;
 mod recovery;
 mod registry;
@@ -36,6 +37,9 @@ pub use config::{FlushMode, IndexConfig, StoreConfig};
 pub use disk::memory::{Faults, MemoryDisk};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
+#[cfg(unix)]
+pub use preflight::preflight;
+pub use preflight::{Folder, Problem, Problems};
 pub use queue::{Boundary, Queue, Unit};
 pub use recovery::TagsRule;
 pub use store::{Appended, DeleteError, Entry, Store, tags_of};

@@ -30,6 +30,7 @@ use oxmq_record::{BLANK_SIZE_MIN, MAX_STAMPED_PREFIX, Peeked, RecordView, peek_s
 use crate::{
     disk::{Disk, Segment},
     error::OpenError,
+    preflight::Problem,
     sync::{lock, read, write},
 };
 
@@ -83,7 +84,7 @@ impl CommitLog {
                 Some(start) if entry.name == format!("{start:020}") => {
                     found.push((start, path, entry.length))
                 }
-                _ => return Err(OpenError::SegmentName { path, segment_size }),
+                _ => return Err(Problem::SegmentName { path, segment_size }.into()),
             }
         }
         found.sort_unstable();
@@ -104,10 +105,12 @@ impl CommitLog {
         let mut expected = None;
         for (start, path, length) in found {
             if length != segment_size {
-                return Err(OpenError::SegmentSize { path, expected: segment_size, found: length });
+                return Err(Problem::SegmentSize { path, expected: segment_size, found: length }.into());
             }
             if let Some(expected) = expected.filter(|expected| *expected != start) {
-                return Err(OpenError::SegmentMissing { expected: file_at(&dir, expected), found: start });
+                let missing = start.saturating_sub(expected) / segment_size;
+                let path = file_at(&dir, expected);
+                return Err(Problem::SegmentMissing { path, missing, found: start }.into());
             }
             let map = disk.open_segment(&path, segment_size).map_err(at(&path))?;
             segments.push(Arc::new(LogSegment { start, map }));

@@ -26,6 +26,7 @@ use crate::{
     flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
     index::{Index, KeyMatches, KeyQuery, Opening, index_builder},
     log::{CommitLog, LogSegment},
+    preflight,
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
     recovery::{TagsRule, recover},
     registry::{Limits, Registry},
@@ -151,12 +152,17 @@ impl Store {
         tags_rule: TagsRule,
     ) -> Result<Arc<Self>, OpenError> {
         check(&mut config)?;
+        let (_, held) = preflight::look(&*disk, &config)?;
         for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
             disk.create_dir_all(dir).map_err(at(dir))?;
         }
         let lock_file = config.root.join("lock");
-        let Some(held) = disk.lock(&lock_file).map_err(at(&lock_file))? else {
-            return Err(OpenError::Locked { root: config.root });
+        let held = match held {
+            Some(held) => held,
+            None => match disk.lock(&lock_file).map_err(at(&lock_file))? {
+                Some(held) => held,
+                None => return Err(OpenError::Locked { root: config.root }),
+            },
         };
         let crashed = disk.exists(&config.root.join("abort"));
         let checkpoint =
@@ -721,7 +727,7 @@ pub fn tags_of(record: &RecordView<'_>) -> TagsCode {
     oxmq_record::properties::tags_code(record.properties())
 }
 
-fn check(config: &mut StoreConfig) -> Result<(), OpenError> {
+pub(crate) fn check(config: &mut StoreConfig) -> Result<(), OpenError> {
     let segment = config.segment_size_bytes;
     if !((RECORD_SIZE_MIN + BLANK_SIZE_MIN) as u64..=FILE_SIZE_MAX).contains(&segment) {
         let reason = "must be between 99 bytes and 2 GiB - 1";
@@ -774,7 +780,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { path, source }
 }
 
-fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
+pub(crate) fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
     if !disk.exists(path) {
         return Ok(Checkpoint::default());
     }
@@ -787,8 +793,9 @@ fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
 fn mark_running(disk: &dyn Disk, abort: &Path) -> io::Result<()> {
     let file = disk.open(abort, true)?;
     file.set_length(0)?;
-    // Java 5 writes its process id; only the file's presence counts.
-    file.write_at(0, std::process::id().to_string().as_bytes())?;
+    // Java 5 writes its process id; only the file's presence counts, and a full disk is no reason not to serve what is
+    // there.
+    let _ = file.write_at(0, std::process::id().to_string().as_bytes());
     file.sync()?;
     disk.sync_dir(abort.parent().unwrap_or(Path::new(".")))
 }

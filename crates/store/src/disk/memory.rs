@@ -151,6 +151,10 @@ impl Disk for MemoryDisk {
         self.file(path).is_ok()
     }
 
+    fn writable(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
         if !create {
             return Ok(Box::new(self.file(path)?));

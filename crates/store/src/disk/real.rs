@@ -40,6 +40,10 @@ impl Disk for RealDisk {
         path.exists()
     }
 
+    fn writable(&self, dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
         Ok(Box::new(RealFile(file)))
@@ -171,8 +175,10 @@ impl FileLock {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        // What Java writes there.
-        file.write_all_at(b"lock", 0)?;
+        // What Java writes there. A folder that is refused after all keeps its times.
+        if file.metadata()?.len() == 0 {
+            file.write_all_at(b"lock", 0)?;
+        }
         let found = file.metadata()?;
         let identity = (found.dev(), found.ino());
         held.push(identity);
