@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 
 use oxmq_types::NameError;
 
+use crate::retention::DiskUse;
+
 /// Why a store does not open. The text is one line that an operator can act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,6 +86,9 @@ pub enum AppendError {
         /// Bytes in a segment.
         segment_size: u64,
     },
+    /// A disk is used above the warning level (`diskSpaceWarningLevelRatio`).
+    #[error("the broker's disk is full [{0}]")]
+    DiskNearlyFull(DiskUse),
     /// There is no space for the next segment.
     #[error("no space on disk for the next commit log file: {reason}")]
     DiskFull {
