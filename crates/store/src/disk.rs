@@ -23,6 +23,23 @@ pub(crate) struct Entry {
     pub(crate) length: u64,
 }
 
+/// The file system under a folder, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    pub(crate) total: u64,
+    pub(crate) used: u64,
+    /// What is free for those who are not root.
+    pub(crate) usable: u64,
+}
+
+impl Space {
+    /// How much is used, in percent, rounded up. Java: `UtilAll#getDiskPartitionSpaceUsedPercent`.
+    pub(crate) fn percent(&self) -> u8 {
+        let all = u128::from(self.used) + u128::from(self.usable);
+        (u128::from(self.used) * 100).div_ceil(all.max(1)) as u8
+    }
+}
+
 /// Holds a lock until it is dropped.
 pub(crate) trait Locked: Send + Sync {}
 
@@ -43,6 +60,11 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Opens the table at `path`, which is `length` bytes long.
     fn open_table(&self, path: &Path, length: u64) -> io::Result<Box<dyn Table>>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// When the file was modified last, in ms since 1970.
+    fn modified_ms(&self, path: &Path) -> io::Result<i64>;
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()>;
+    /// What the disk of `dir` has.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes names created in or removed from `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;

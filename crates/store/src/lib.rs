@@ -10,6 +10,8 @@
 //!   consumequeue/   TOPIC/QUEUE ID/00000000000000000000, ...: where each message lies: `queue`
 //!   index/          20261121055446115, ...: which messages have a key: `index`
 //! ```
+//! What is old, and what there is no space for, goes: `retention`.
+//!
 //! The files are those of a Java broker, 4.9 or 5.x with file queues, in both directions.
 //!
 //! It knows records, but no feature: no delay, no transaction, no retry. Blocking, without a runtime. An append takes
@@ -27,6 +29,7 @@ mod preflight;
 mod queue;
 mod recovery;
 mod registry;
+mod retention;
 mod store;
 mod sync;
 #[cfg(test)]
@@ -42,4 +45,5 @@ pub use preflight::preflight;
 pub use preflight::{Folder, Problem, Problems};
 pub use queue::{Boundary, Queue, Unit};
 pub use recovery::TagsRule;
+pub use retention::{DiskUse, Removal, RemovalReason, RetentionConfig};
 pub use store::{Appended, DeleteError, Entry, Store, tags_of};

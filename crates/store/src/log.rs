@@ -377,6 +377,13 @@ impl CommitLog {
         }
     }
 
+    /// Takes the first `count` segments out of the log, not their files. Who holds slices of them keeps these.
+    pub(crate) fn remove_front(&self, count: usize) {
+        // Unmapped when the lock is free again: it is a system call, and a long one.
+        let removed: Vec<_> = write(&self.segments).drain(..count).collect();
+        drop(removed);
+    }
+
     /// Removes segments that were made ahead and hold nothing.
     pub(crate) fn remove_spares(&self) -> io::Result<()> {
         let ready = std::mem::take(&mut lock(&self.spares).ready);

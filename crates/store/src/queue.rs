@@ -36,6 +36,7 @@ use crate::{
     disk::{Disk, File},
     error::QueueFileError,
     log::{CommitLog, file_at},
+    retention::absent_is_fine,
     sync::lock,
 };
 
@@ -273,6 +274,49 @@ impl Queue {
             Boundary::Upper if found == min => 0,
             Boundary::Upper => found - 1,
         }))
+    }
+
+    /// The first message whose record stands at `physical` or behind it; [`Self::max_offset`] if there is none.
+    pub(crate) fn first_at(&self, physical: u64) -> Result<QueueOffset, QueueFileError> {
+        let (min, max) = {
+            let state = lock(&self.state);
+            let gone = state.last.is_none_or(|last| last.0 < physical);
+            (if gone { state.max() } else { state.min }, state.max())
+        };
+        let first =
+            partition_point(min, max, |at| Ok(self.unit(at)?.is_none_or(|unit| unit.physical.0 < physical)))?;
+        Ok(QueueOffset(first))
+    }
+
+    /// Forgets the messages that the log does not have any more, which begins at `log_min`, and removes the files that
+    /// hold nothing else. Returns how many.
+    ///
+    /// The last file stays, even if all in it is gone: it knows where the queue ends, as in Java.
+    /// Java: `ConsumeQueue#deleteExpiredFile`, `#correctMinOffset`.
+    pub(crate) fn drop_below(&self, log_min: u64) -> Result<usize, QueueFileError> {
+        let min = self.first_at(log_min)?.0;
+        let (start, last) = {
+            let mut state = lock(&self.state);
+            state.min = state.min.max(min);
+            // Without units in files there is nothing to remove.
+            let Some(last) = state.flushed.checked_sub(1).filter(|last| *last >= state.start) else {
+                return Ok(0);
+            };
+            (state.start, last)
+        };
+        let kept = self.place(min.min(last)).0;
+        let mut removed = 0;
+        let mut file = self.place(start).0;
+        while file < kept {
+            lock(&self.files.handles).open.remove(&(self.key, file));
+            absent_is_fine(self.files.disk.remove_file(&file_at(&self.dir(), file)))
+                .map_err(|source| self.failed(file, source))?;
+            removed += 1;
+            file += self.files.file_size;
+            let mut state = lock(&self.state);
+            state.start = state.start.max(file / UNIT_SIZE);
+        }
+        Ok(removed)
     }
 
     /// The unit at `at`. `None` if there is none.

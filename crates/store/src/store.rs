@@ -30,6 +30,7 @@ use crate::{
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
     recovery::{TagsRule, recover},
     registry::{Limits, Registry},
+    retention::{Cleaning, DiskUse, Removal, cleaner, measure},
     sync::{Bell, lock},
 };
 
@@ -67,7 +68,7 @@ pub struct Entry<'a> {
 }
 
 /// A store that is open. One thread flushes the commit log, one the consume queues, one prepares pages and segments,
-/// one builds the index; without appends all of them sleep.
+/// one builds the index; without appends all of them sleep. One looks at clock and disks and removes what is old.
 ///
 /// Dropping it without [`Store::close`] is like a crash of the process.
 pub struct Store {
@@ -88,6 +89,9 @@ pub(crate) struct Shared {
     pub(crate) queue_bell: Bell,
     pub(crate) prepare_bell: Bell,
     pub(crate) index: Option<Index>,
+    pub(crate) cleaning: Cleaning,
+    /// When somebody used the store last before it was opened, as far as it shows, in ms since 1970.
+    pub(crate) alive_ms: i64,
     /// The threads are to end.
     pub(crate) stop: AtomicBool,
     _lock: Box<dyn Locked>,
@@ -115,6 +119,8 @@ pub(crate) struct Writer {
     pub(crate) prepare_at: u64,
     /// Set for ever by a failed fsync.
     pub(crate) poisoned: Option<String>,
+    /// How full the disks are, while that is too much.
+    pub(crate) disk_full: Option<DiskUse>,
     pub(crate) closed: bool,
 }
 
@@ -167,6 +173,7 @@ impl Store {
         let crashed = disk.exists(&config.root.join("abort"));
         let checkpoint =
             read_checkpoint(&*disk, &config.checkpoint_file).map_err(at(&config.checkpoint_file))?;
+        let closed_ms = disk.modified_ms(&config.checkpoint_file).unwrap_or(0);
         let log =
             CommitLog::open(Arc::clone(&disk), config.commit_log_dir.clone(), config.segment_size_bytes)?;
         let files = QueueFiles::new(
@@ -200,6 +207,7 @@ impl Store {
             queues_due: false,
             prepare_at: found.end,
             poisoned: None,
+            disk_full: None,
             closed: false,
         };
         let opening = Opening {
@@ -210,6 +218,8 @@ impl Store {
         let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
             index,
+            cleaning: Cleaning::default(),
+            alive_ms: found.last_timestamp_ms.max(closed_ms),
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
             queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
             config,
@@ -234,6 +244,9 @@ impl Store {
                 },
             })?;
         }
+        if let Some(retention) = &shared.config.retention {
+            measure(&shared, retention);
+        }
         let spawn = |name: &str, body: fn(&Shared)| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
@@ -249,6 +262,7 @@ impl Store {
             ("store-queues", queue_flusher),
             ("store-prepare", prepare),
             ("store-index", index_builder),
+            ("store-clean", cleaner),
         ] {
             let thread = spawn(name, body)?;
             lock(&store.threads).push(thread);
@@ -510,6 +524,26 @@ impl Store {
         lock(&self.shared.writer).last_timestamp_ms
     }
 
+    /// Has expired segments removed now and not only in their hour (`deleteWhen`). Returns at once; the thread that
+    /// cleans goes on until none is left.
+    ///
+    /// Java: `MessageStore#executeDeleteFilesManually`.
+    pub fn clean(&self) {
+        self.shared.cleaning.ask();
+    }
+
+    /// Has `announce` called before messages are removed, on the thread that then removes them. Only the first
+    /// `announce` counts.
+    pub fn on_removal(&self, announce: impl Fn(&Removal<'_>) + Send + Sync + 'static) {
+        self.shared.cleaning.announce_to(Box::new(announce));
+    }
+
+    /// Files of the log that are to be removed and cannot be yet.
+    #[must_use]
+    pub fn hanged_files(&self) -> usize {
+        self.shared.cleaning.hanged.load(Ordering::Acquire)
+    }
+
     /// Why the store takes no records any more. `None` if it does.
     #[must_use]
     pub fn refuses(&self) -> Option<AppendError> {
@@ -547,7 +581,7 @@ impl Store {
     fn stop_threads(&self) {
         let shared = &*self.shared;
         shared.stop.store(true, Ordering::Release);
-        for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell] {
+        for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell, &shared.cleaning.bell] {
             bell.ring();
         }
         if let Some(index) = &shared.index {
@@ -599,6 +633,9 @@ impl Writer {
         if let Some(reason) = &self.poisoned {
             return Err(AppendError::Poisoned { reason: reason.clone() });
         }
+        if let Some(used) = self.disk_full {
+            return Err(AppendError::DiskNearlyFull(used));
+        }
         if self.units_waiting >= UNITS_WAITING_HARD {
             let reason = self.queues_stuck.clone().unwrap_or_else(|| "the disk is too slow".to_owned());
             return Err(AppendError::QueuesStuck { units: self.units_waiting, reason });
@@ -638,6 +675,7 @@ impl Shared {
             writer.end = next.start;
             writer.current = Some(next);
             writer.prepare_at = writer.end;
+            self.cleaning.bell.ring();
         }
     }
 
@@ -771,7 +809,7 @@ fn deleted(queue: &Queue) -> AppendError {
     AppendError::QueueDeleted { topic: queue.topic().to_owned(), queue_id: queue.queue_id().0 }
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

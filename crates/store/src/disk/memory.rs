@@ -9,14 +9,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 
-use super::{Disk, Entry, File, Locked, Segment, Table};
-use crate::sync::lock;
+use super::{Disk, Entry, File, Locked, Segment, Space, Table};
+use crate::{store::now_ms, sync::lock};
 
 const PAGE: usize = 512;
 
@@ -36,6 +36,8 @@ pub struct Faults {
     pub fsync_fails: AtomicBool,
     /// Every fsync waits until this is false again.
     pub fsync_stalls: AtomicBool,
+    /// No file can be removed.
+    pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
 }
@@ -45,6 +47,7 @@ impl Default for Faults {
         Self {
             fsync_fails: AtomicBool::new(false),
             fsync_stalls: AtomicBool::new(false),
+            remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
         }
     }
@@ -60,6 +63,8 @@ impl Faults {
 
 struct MemoryFile {
     content: Mutex<Content>,
+    /// When it was made, or what it was set to.
+    modified_ms: AtomicI64,
     faults: Arc<Faults>,
 }
 
@@ -162,7 +167,10 @@ impl Disk for MemoryDisk {
         if path.parent().is_some_and(|dir| !lock(&self.dirs).contains(dir)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let new = || Arc::new(MemoryFile { content: Mutex::default(), faults: Arc::clone(&self.faults) });
+        let new = || {
+            let (modified_ms, faults) = (AtomicI64::new(now_ms()), Arc::clone(&self.faults));
+            Arc::new(MemoryFile { content: Mutex::default(), modified_ms, faults })
+        };
         Ok(Box::new(Arc::clone(lock(&self.files).entry(path.to_owned()).or_insert_with(new))))
     }
 
@@ -181,7 +189,29 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        if self.faults.remove_fails.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let file = lock(&self.files).remove(path).ok_or(io::ErrorKind::NotFound)?;
+        let length = lock(&file.content).now.len() as u64;
+        let more = |space: u64| Some(space.saturating_add(length));
+        let _ = self.faults.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        Ok(())
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        Ok(self.file(path)?.modified_ms.load(Ordering::SeqCst))
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        self.file(path)?.modified_ms.store(ms, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let used = lock(&self.files).values().map(|file| lock(&file.content).now.len() as u64).sum();
+        let usable = self.faults.space.load(Ordering::SeqCst).min(u64::MAX - used);
+        Ok(Space { total: used + usable, used, usable })
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {

@@ -6,10 +6,11 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     sync::{Mutex, PoisonError},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use super::{
-    Disk, Entry, File, Locked, Segment, Table,
+    Disk, Entry, File, Locked, Segment, Space, Table,
     mapped::{MappedSegment, MappedTable},
 };
 
@@ -76,6 +77,26 @@ impl Disk for RealDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        let found = fs::metadata(path)?;
+        Ok(found.mtime().saturating_mul(1_000).saturating_add(found.mtime_nsec() / 1_000_000))
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        fs::OpenOptions::new().write(true).open(path)?.set_modified(UNIX_EPOCH + since)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        let (total, free, usable) = (bytes(found.f_blocks), bytes(found.f_bfree), bytes(found.f_bavail));
+        if total == 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Space { total, used: total.saturating_sub(free), usable })
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
