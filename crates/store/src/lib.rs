@@ -13,10 +13,12 @@
 //! The files are those of a Java broker, 4.9 or 5.x with file queues, in both directions.
 //!
 //! It knows records, but no feature: no delay, no transaction, no retry. Blocking, without a runtime. An append takes
-//! one lock, makes no system call and does not allocate; readers get slices of the mapped log, without a copy.
+//! one lock, makes no system call and does not allocate; readers get slices of the mapped log, without a copy, or are told
+//! that it takes the disk (`read`).
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod checkpoint;
+mod cold;
 mod config;
 mod disk;
 mod error;
@@ -24,6 +26,7 @@ mod flush;
 mod index;
 mod log;
 mod queue;
+mod read;
 mod recovery;
 mod registry;
 mod store;
@@ -37,5 +40,6 @@ pub use disk::memory::{Faults, MemoryDisk};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
 pub use queue::{Boundary, Queue, Unit};
+pub use read::{Access, ReadError, Reader};
 pub use recovery::TagsRule;
 pub use store::{Appended, DeleteError, Entry, Store, tags_of};
