@@ -79,6 +79,9 @@ pub(crate) trait File: Send + Sync {
     fn set_length(&self, length: u64) -> io::Result<()>;
     /// Fills `buffer` as far as the file goes; the rest is left alone. Returns the bytes read.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// The same as far as no disk is needed: reads less, or nothing, where the page cache has no more, and everywhere
+    /// if the system cannot tell.
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
 }
@@ -92,6 +95,12 @@ pub(crate) trait Segment: Send + Sync {
     fn write(&self, at: usize, bytes: &[u8]);
     /// The bytes in `range`, without a copy. Out of range is a bug and panics.
     fn slice(&self, range: Range<usize>) -> Bytes;
+    /// How many bytes from the start of `range` on are in memory, so that nobody waits for the disk who looks at a
+    /// slice of them; 0 if the system cannot tell. Out of range is a bug and panics.
+    fn resident(&self, range: Range<usize>) -> usize;
+    /// Reads the bytes in `range` from the disk and leaves in the page cache only what was there before. A sector that
+    /// cannot be read is an error here, where looking at a slice would be a SIGBUS.
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>>;
     /// Makes writes to `range` cheap by having its pages ready. Only speed depends on it.
     fn populate(&self, range: Range<usize>);
     /// Makes what was written to `range` durable.

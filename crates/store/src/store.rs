@@ -28,6 +28,7 @@ use crate::{
     log::{CommitLog, LogSegment},
     preflight,
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
+    read::{Access, LogReader, ReadError, Reader},
     recovery::{TagsRule, recover},
     registry::{Limits, Registry},
     retention::{Cleaning, DiskUse, Removal, cleaner, measure},
@@ -194,6 +195,7 @@ impl Store {
         })?;
         // What recovery read may be in the page cache only.
         log.sync(found.start, found.end).map_err(at(&config.commit_log_dir))?;
+        log.begin_writing(config.hot_bytes, config.cold_buffer_bytes);
 
         let writer = Writer {
             current: log.segment(found.end),
@@ -442,21 +444,54 @@ impl Store {
         told.recv().unwrap_or(Err(FlushError::Closed))
     }
 
-    /// `size` bytes of the log at `at`, without a copy; they stay readable as long as the result lives. `None` if
-    /// they are not all there, in one segment. Whether a record stands there is not checked: a consume queue unit
-    /// knows.
+    /// What reads the messages of `queue`: of [`Access::Memory`] for who must not wait for a disk.
+    #[must_use]
+    pub fn reader<'a>(&'a self, queue: &'a Queue, access: Access) -> Reader<'a> {
+        Reader::new(&self.shared.log, queue, access)
+    }
+
+    /// The record that `unit` points to, whosesoever it is. May wait for the disk.
+    ///
+    /// # Errors
+    /// [`ReadError`], never [`ReadError::Cold`].
+    pub fn read_unit(&self, unit: &Unit) -> Result<Bytes, ReadError> {
+        LogReader::new(&self.shared.log, Access::Disk).unit(unit, None)
+    }
+
+    /// The record of `size` bytes at `at`, without a copy where it is in memory; it stays readable as long as the result
+    /// lives. `None` if no undamaged record of that size is there. May wait for the disk.
     #[must_use]
     pub fn read_record(&self, at: PhysicalOffset, size: u32) -> Option<Bytes> {
-        self.shared.log.read(at.0, size)
+        self.read_unit(&Unit { physical: at, size, tags_code: TagsCode(0) }).ok()
     }
 
-    /// The record at `at`, which may be anybody's guess. `None` unless a whole, undamaged record starts there.
+    /// The record at `at`, which may be anybody's guess.
+    ///
+    /// # Errors
+    /// [`ReadError`], of which [`ReadError::Gone`] says that none starts there.
+    pub fn record(&self, at: PhysicalOffset, access: Access) -> Result<Bytes, ReadError> {
+        self.shared.log.read_record_at(at.0, access)
+    }
+
+    /// The record at `at`, which may be anybody's guess. `None` unless a whole, undamaged record starts there. May wait
+    /// for the disk.
     #[must_use]
     pub fn record_at(&self, at: PhysicalOffset) -> Option<Bytes> {
-        self.shared.log.record_at(at.0)
+        self.record(at, Access::Disk).ok()
     }
 
-    /// The store time of the record at `at`, in ms since 1970. `None` if none starts there.
+    /// How often readers met something damaged or unreadable since the start: each time counts, as in the log.
+    #[must_use]
+    pub fn damage_met(&self) -> u64 {
+        self.shared.log.damage_met()
+    }
+
+    /// Gives back the memory of what was read from the disk, if nobody did since the last call.
+    pub fn forget_cold(&self) {
+        self.shared.log.cold.forget_unused();
+    }
+
+    /// The store time of the record at `at`, in ms since 1970. `None` if none starts there. May wait for the disk.
     #[must_use]
     pub fn store_timestamp(&self, at: PhysicalOffset) -> Option<i64> {
         self.shared.log.store_timestamp(at.0)

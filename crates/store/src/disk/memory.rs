@@ -40,6 +40,14 @@ pub struct Faults {
     pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Nothing is in memory: all that is read from files comes from the disk.
+    pub cold: AtomicBool,
+    /// Every read from the disk waits until this is false again.
+    pub reads_stall: AtomicBool,
+    /// Every read from the disk fails.
+    pub reads_fail: AtomicBool,
+    /// Reads from the disk that have begun.
+    pub reads: AtomicU64,
 }
 
 impl Default for Faults {
@@ -49,6 +57,10 @@ impl Default for Faults {
             fsync_stalls: AtomicBool::new(false),
             remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            cold: AtomicBool::new(false),
+            reads_stall: AtomicBool::new(false),
+            reads_fail: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
         }
     }
 }
@@ -58,6 +70,18 @@ impl Faults {
         let taken =
             self.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |space| space.checked_sub(bytes));
         taken.map(drop).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))
+    }
+
+    /// What a read from the disk meets.
+    fn read(&self) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        while self.reads_stall.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        if self.reads_fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("simulated read failure"));
+        }
+        Ok(())
     }
 }
 
@@ -275,11 +299,18 @@ impl File for Arc<MemoryFile> {
     }
 
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.faults.cold.load(Ordering::SeqCst) {
+            self.faults.read()?;
+        }
         let content = lock(&self.content);
         let rest = content.now.get(at as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.faults.cold.load(Ordering::SeqCst) { Ok(0) } else { self.read_at(at, buffer) }
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -305,6 +336,15 @@ impl Segment for Arc<MemoryFile> {
 
     fn slice(&self, range: Range<usize>) -> Bytes {
         Bytes::copy_from_slice(&lock(&self.content).now[range])
+    }
+
+    fn resident(&self, range: Range<usize>) -> usize {
+        if self.faults.cold.load(Ordering::SeqCst) { 0 } else { range.len() }
+    }
+
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        self.faults.read()?;
+        Ok(lock(&self.content).now[range].to_vec())
     }
 
     fn populate(&self, _range: Range<usize>) {}

@@ -159,6 +159,25 @@ impl File for RealFile {
         Ok(read)
     }
 
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::io::{Errno, ReadWriteFlags, preadv2};
+            let mut into = [io::IoSliceMut::new(buffer)];
+            match preadv2(&self.0, &mut into, at, ReadWriteFlags::NOWAIT) {
+                Ok(read) => Ok(read),
+                // Not in memory, or a file system that does not know the flag.
+                Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(0),
+                Err(error) => Err(error.into()),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (at, buffer);
+            Ok(0)
+        }
+    }
+
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all_at(bytes, at)
     }
