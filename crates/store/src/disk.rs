@@ -103,6 +103,9 @@ pub(crate) trait Segment: Send + Sync {
     fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>>;
     /// Makes writes to `range` cheap by having its pages ready. Only speed depends on it.
     fn populate(&self, range: Range<usize>);
+    /// Has the disk begin with what was written to `range`, so that a later `sync` finds less to do. Only speed depends
+    /// on it; what fails is told by that `sync`.
+    fn write_back(&self, range: Range<usize>);
     /// Makes what was written to `range` durable.
     fn sync(&self, range: Range<usize>) -> io::Result<()>;
     /// Sets everything from `at` on to zero.

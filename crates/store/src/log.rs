@@ -16,6 +16,7 @@
 use std::{
     collections::VecDeque,
     io,
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, RwLock,
@@ -336,15 +337,22 @@ impl CommitLog {
 
     /// Makes the bytes in `from..to` durable.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
-        let mut at = from;
-        while at < to {
-            let end = ((at / self.segment_size + 1) * self.segment_size).min(to);
-            if let Some(segment) = self.segment(at) {
-                segment.map.sync((at - segment.start) as usize..(end - segment.start) as usize)?;
-            }
-            at = end;
-        }
-        Ok(())
+        self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
+    }
+
+    /// Has the disk begin with the bytes in `from..to`.
+    pub(crate) fn write_back(&self, from: u64, to: u64) {
+        self.parts(from, to).for_each(|(segment, range)| segment.map.write_back(range));
+    }
+
+    /// What of `from..to` lies in which segment.
+    fn parts(&self, from: u64, to: u64) -> impl Iterator<Item = (Arc<LogSegment>, Range<usize>)> {
+        let first = from - from % self.segment_size;
+        (first..to).step_by(self.segment_size as usize).filter_map(move |start| {
+            let segment = self.segment(start)?;
+            let range = from.max(start) - start..to.min(start + self.segment_size) - start;
+            Some((segment, range.start as usize..range.end as usize))
+        })
     }
 
     /// Sees to it that `count` spare segments are ready.

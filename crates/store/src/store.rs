@@ -40,7 +40,7 @@ const UNITS_WAITING_SOFT: usize = 256 * 1024;
 /// Units in memory at which appending stops: about 100 MB that cannot be written.
 const UNITS_WAITING_HARD: usize = 4 * 1024 * 1024;
 /// After so many bytes, the thread that prepares pages and segments is woken.
-const PREPARE_STEP: u64 = 1024 * 1024;
+pub(crate) const PREPARE_STEP: u64 = 1024 * 1024;
 /// Java keeps lengths of files in 32 bits, signed.
 const FILE_SIZE_MAX: u64 = i32::MAX as u64;
 
@@ -344,7 +344,9 @@ impl Store {
             shared.roll(&mut writer);
         }
         let appended = shared.write(&mut writer, queue, record, tags_code, now_ms())?;
-        shared.wake(&mut writer);
+        let bells = shared.bells(&mut writer);
+        drop(writer);
+        bells.into_iter().flatten().for_each(Bell::ring);
         Ok(appended)
     }
 
@@ -399,7 +401,9 @@ impl Store {
             }
             out.push(shared.write(&mut writer, entry.queue, record, entry.tags_code, now)?);
         }
-        shared.wake(&mut writer);
+        let bells = shared.bells(&mut writer);
+        drop(writer);
+        bells.into_iter().flatten().for_each(Bell::ring);
         Ok(())
     }
 
@@ -747,18 +751,21 @@ impl Shared {
         Ok(Appended { queue_offset, physical, end, store_timestamp_ms: now_ms })
     }
 
-    /// Wakes the threads that have work now and do not know it yet.
-    fn wake(&self, writer: &mut Writer) {
-        if !std::mem::replace(&mut writer.flush_due, true) {
-            self.flush_bell.ring();
-        }
-        if !std::mem::replace(&mut writer.queues_due, true) || writer.units_waiting == UNITS_WAITING_SOFT {
-            self.queue_bell.ring();
-        }
-        if writer.end >= writer.prepare_at {
+    /// The bells of the threads that have work now and do not know it yet. To be rung when the writer is let go: a
+    /// thread that wakes may take the core of the one that rings, and all other writers would wait for both.
+    fn bells(&self, writer: &mut Writer) -> [Option<&Bell>; 3] {
+        let flush = !std::mem::replace(&mut writer.flush_due, true);
+        let queues =
+            !std::mem::replace(&mut writer.queues_due, true) || writer.units_waiting == UNITS_WAITING_SOFT;
+        let prepare = writer.end >= writer.prepare_at;
+        if prepare {
             writer.prepare_at = writer.end + PREPARE_STEP;
-            self.prepare_bell.ring();
         }
+        [
+            flush.then_some(&self.flush_bell),
+            queues.then_some(&self.queue_bell),
+            prepare.then_some(&self.prepare_bell),
+        ]
     }
 
     /// Refuses appends for ever.

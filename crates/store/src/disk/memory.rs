@@ -349,6 +349,8 @@ impl Segment for Arc<MemoryFile> {
 
     fn populate(&self, _range: Range<usize>) {}
 
+    fn write_back(&self, _range: Range<usize>) {}
+
     fn sync(&self, range: Range<usize>) -> io::Result<()> {
         self.sync_range(range)
     }
