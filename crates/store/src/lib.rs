@@ -22,6 +22,7 @@ mod disk;
 mod error;
 mod flush;
 mod index;
+pub mod inspect;
 mod log;
 mod queue;
 mod recovery;

@@ -73,7 +73,7 @@ impl Unit {
     }
 
     /// `None` for a unit that was never written.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (physical, rest) = bytes.split_first_chunk()?;
         let (size, rest) = rest.split_first_chunk()?;
         let unit = Self {
