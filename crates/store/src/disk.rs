@@ -53,6 +53,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn writable(&self, dir: &Path) -> io::Result<()>;
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>>;
+    /// Opens a file for reading only, on a disk or in a folder that may refuse all else. A folder is an error.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>>;
     /// Opens the segment at `path`, which is `length` bytes long.
     fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>>;
     /// Creates a segment of `length` zero bytes whose space is reserved; on failure nothing stays behind.
@@ -66,12 +68,16 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// What the disk of `dir` has.
     fn space(&self, dir: &Path) -> io::Result<Space>;
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Gives the file or folder `from` the name `to`, whose folder exists.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes names created in or removed from `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything on the file system of `dir` durable: cheaper than syncing very many files one by one.
     fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
     /// Locks the file at `path`, creating it. `None` if another process or another store of this process has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>>;
+    /// True if someone has locked the file at `path`. Writes nothing.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// A file that is read and written at positions.

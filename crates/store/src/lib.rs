@@ -26,6 +26,7 @@ mod disk;
 mod error;
 mod flush;
 mod index;
+pub mod inspect;
 mod log;
 mod preflight;
 mod queue;

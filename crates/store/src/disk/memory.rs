@@ -198,6 +198,10 @@ impl Disk for MemoryDisk {
         Ok(Box::new(Arc::clone(lock(&self.files).entry(path.to_owned()).or_insert_with(new))))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.open(path, false)
+    }
+
     fn open_segment(&self, path: &Path, _length: u64) -> io::Result<Box<dyn Segment>> {
         Ok(Box::new(self.file(path)?))
     }
@@ -244,6 +248,18 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let moved = |path: &Path| path.strip_prefix(from).map(|rest| to.join(rest)).ok();
+        let (mut files, mut dirs) = (lock(&self.files), lock(&self.dirs));
+        let named: Vec<_> = files.keys().filter_map(|path| Some((path.clone(), moved(path)?))).collect();
+        for (old, new) in named {
+            let file = files.remove(&old).ok_or(io::ErrorKind::NotFound)?;
+            files.insert(if old == from { to.to_owned() } else { new }, file);
+        }
+        *dirs = dirs.iter().map(|dir| moved(dir).unwrap_or_else(|| dir.clone())).collect();
+        Ok(())
+    }
+
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
     }
@@ -255,6 +271,10 @@ impl Disk for MemoryDisk {
     fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
         let was = self.locked.swap(true, Ordering::SeqCst);
         Ok((!was).then(|| Box::new(MemoryLock(Arc::clone(&self.locked))) as Box<dyn Locked>))
+    }
+
+    fn is_locked(&self, _path: &Path) -> io::Result<bool> {
+        Ok(self.locked.load(Ordering::SeqCst))
     }
 }
 

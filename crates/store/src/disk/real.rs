@@ -50,6 +50,14 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(file)))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let file = fs::File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Box::new(RealFile(file)))
+    }
+
     fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>> {
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Box::new(MappedSegment::new(file, mappable(length)?)?))
@@ -103,6 +111,10 @@ impl Disk for RealDisk {
         fs::remove_dir_all(dir)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
     }
@@ -119,6 +131,10 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
         Ok(FileLock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Locked>))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        FileLock::is_taken(path)
     }
 }
 
@@ -223,6 +239,23 @@ impl FileLock {
         let identity = (found.dev(), found.ino());
         held.push(identity);
         Ok(Some(Self { file: Some(file), identity }))
+    }
+
+    fn is_taken(path: &Path) -> io::Result<bool> {
+        // As above: closing the handle of this would drop a lock that this process has.
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match fs::metadata(path) {
+            Ok(found) if held.contains(&(found.dev(), found.ino())) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Ok(found) if !found.is_file() => return Ok(false),
+            found => found.and_then(|_| fs::File::open(path))?,
+        };
+        // A shared lock needs no right to write. It is gone when the file is closed, at the end of this function.
+        match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
