@@ -14,6 +14,7 @@
 //! 2064  last record 8          physical offset of the record that ends there; dispatched offset itself if none
 //! 2072  clean 4                1 if the store was closed with its log ending at the dispatched offset
 //! 2076  CRC-32 of 2048..2076
+//! 2080  CRC-32 of 0..40        unless it is right, a Java broker worked here since
 //! ```
 //! Java 4.9.7 and 5.3.3 rewrite the first 24 and 40 bytes in place and leave the rest alone, so our part survives a
 //! time under Java: it then is old but still true, unless Java cut the log. The last record tells: it must still
@@ -36,6 +37,8 @@ pub(crate) struct Checkpoint {
     pub(crate) master_flushed_offset: u64,
     pub(crate) confirm_offset: u64,
     pub(crate) mark: Option<Mark>,
+    /// Nobody but us wrote it last. Not written: it is so then.
+    pub(crate) ours: bool,
 }
 
 /// Our part.
@@ -63,6 +66,9 @@ impl Checkpoint {
             indexed_timestamp_ms: number(16),
             master_flushed_offset: number(24),
             confirm_offset: number(32),
+            ours: bytes
+                .get(OURS + 32..OURS + 36)
+                .is_some_and(|crc| crc == crc32fast::hash(&bytes[..40]).to_be_bytes()),
             mark: mark.map(|ours| Mark {
                 dispatched: PhysicalOffset(number(OURS + 8)),
                 last_record: PhysicalOffset(number(OURS + 16)),
@@ -92,6 +98,8 @@ impl Checkpoint {
             let crc = crc32fast::hash(&ours[..28]);
             ours[28..].copy_from_slice(&crc.to_be_bytes());
         }
+        let crc = crc32fast::hash(&out[..40]);
+        out[OURS + 32..OURS + 36].copy_from_slice(&crc.to_be_bytes());
         out
     }
 }
@@ -113,6 +121,7 @@ mod tests {
                 last_record: PhysicalOffset(500),
                 clean: true,
             }),
+            ours: true,
         };
         let bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), checkpoint);
@@ -121,6 +130,9 @@ mod tests {
             bad[at] ^= 1;
             assert_eq!(Checkpoint::decode(&bad), Checkpoint { mark: None, ..checkpoint }, "{at}");
         }
+        let mut since = bytes;
+        since[7] ^= 1;
+        assert!(!Checkpoint::decode(&since).ours);
         assert_eq!(Checkpoint::decode(&bytes[..16]).dispatched_timestamp_ms, 2);
         assert_eq!(Checkpoint::decode(&[]), Checkpoint::default());
     }

@@ -85,6 +85,14 @@ pub enum AppendError {
         /// Its number.
         queue_id: u32,
     },
+    /// The queue's files are being built again from the commit log. Try again later.
+    #[error("queue {queue_id} of topic {topic} is being built again from the commit log")]
+    QueueRebuilding {
+        /// Its topic.
+        topic: String,
+        /// Its number.
+        queue_id: u32,
+    },
     /// An fsync failed earlier, so nobody knows what is on the disk. The store takes no more records.
     #[error("store refuses writes after a failed fsync: {reason}")]
     Poisoned {
@@ -124,6 +132,18 @@ pub enum QueueError {
     /// A file of the queue cannot be read or written.
     #[error(transparent)]
     File(#[from] QueueFileError),
+    /// Its files were missing or damaged. Ask again later.
+    #[error(
+        "queue {queue_id} of topic {topic} is being built again from the commit log, {percent} % are done"
+    )]
+    Rebuilding {
+        /// Its topic.
+        topic: String,
+        /// Its number.
+        queue_id: u32,
+        /// How much is done.
+        percent: u8,
+    },
 }
 
 /// A file of a consume queue cannot be read or written, or is not what it should be.

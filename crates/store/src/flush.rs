@@ -19,6 +19,7 @@ use crate::{
     checkpoint::{Checkpoint, Mark},
     config::FlushMode,
     error::{CloseError, FlushError, QueueFileError},
+    list::Lines,
     queue::Queue,
     store::{PREPARE_STEP, Shared},
     sync::lock,
@@ -175,6 +176,8 @@ pub(crate) struct QueueFlusher {
     written: Vec<(Arc<Queue>, u64)>,
     /// Some of them were made since the last checkpoint.
     created: bool,
+    /// Queues that got a file since, which the list of queues is to know.
+    unlisted: Vec<Arc<Queue>>,
     buffer: Vec<u8>,
 }
 
@@ -188,6 +191,7 @@ impl QueueFlusher {
             dispatched_timestamp_ms: 0,
             written: Vec::new(),
             created: false,
+            unlisted: Vec::new(),
             buffer: Vec::new(),
         }
     }
@@ -217,7 +221,12 @@ impl QueueFlusher {
         let mut starts = Vec::new();
         while let Some(queue) = self.pending.pop() {
             starts.clear();
-            let flushed = queue.flush(&mut self.buffer, &mut starts, &mut self.created);
+            let mut created = false;
+            let flushed = queue.flush(&mut self.buffer, &mut starts, &mut created);
+            if created {
+                self.created = true;
+                self.unlisted.push(Arc::clone(&queue));
+            }
             self.written.extend(starts.iter().map(|start| (Arc::clone(&queue), *start)));
             match flushed {
                 Ok(units) => count += units,
@@ -238,7 +247,7 @@ impl QueueFlusher {
 
     /// Makes what was flushed durable and writes the checkpoint. Does not move on while queues are pending.
     pub(crate) fn checkpoint(&mut self, shared: &Shared, clean: bool) -> Result<(), CloseError> {
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || shared.registry.holds_checkpoint() {
             return Ok(());
         }
         let mut seen = HashSet::new();
@@ -253,6 +262,15 @@ impl QueueFlusher {
         }
         self.written = Vec::new();
         self.created = false;
+        let mut lines = Lines::default();
+        for queue in
+            self.unlisted.drain(..).filter(|queue| !queue.is_deleted() && queue.rebuilding().is_none())
+        {
+            lines.queue(queue.topic(), queue.queue_id().0, queue.flushed());
+        }
+        if !lines.is_empty() {
+            shared.registry.note(&lines)?;
+        }
 
         // The log goes first: a checkpoint beyond its durable end would have recovery start after what it must see.
         let end = self.dispatched.dispatched.0;

@@ -8,6 +8,7 @@
 //!   checkpoint      how far everything is on the disk: `checkpoint`
 //!   commitlog/      00000000000000000000, ...: all records in their order: `log`
 //!   consumequeue/   TOPIC/QUEUE ID/00000000000000000000, ...: where each message lies: `queue`
+//!   oxmq-queues     which queues there ought to be: `list`; a Java broker leaves it alone
 //!   index/          20261121055446115, ...: which messages have a key: `index`
 //! ```
 //! What is old, and what there is no space for, goes: `retention`.
@@ -23,14 +24,18 @@ mod checkpoint;
 mod cold;
 mod config;
 mod disk;
+mod dispatch;
 mod error;
 mod flush;
 mod index;
 pub mod inspect;
+mod list;
 mod log;
 mod preflight;
+mod progress;
 mod queue;
 mod read;
+mod rebuild;
 mod recovery;
 mod registry;
 mod retention;

@@ -53,6 +53,8 @@ pub(crate) struct CommitLog {
     memory: OnceLock<Memory>,
     pub(crate) cold: ColdStretches,
     pub(crate) damage: DamageReports,
+    /// How often those who read on passed over damage.
+    passed_over: AtomicU64,
 }
 
 /// What may be in memory.
@@ -149,6 +151,7 @@ impl CommitLog {
             memory: OnceLock::new(),
             cold: ColdStretches::default(),
             damage: DamageReports::default(),
+            passed_over: AtomicU64::new(0),
         })
     }
 
@@ -339,7 +342,13 @@ impl CommitLog {
         Ok(at)
     }
 
+    /// How often damage was passed over.
+    pub(crate) fn passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
+    }
+
     fn report(&self, damaged: u64, next: u64) {
+        self.passed_over.fetch_add(1, Ordering::Relaxed);
         let file = file_at(&self.dir, damaged - damaged % self.segment_size);
         tracing::error!(
             file = %file.display(), offset = damaged, skipped_bytes = next - damaged,

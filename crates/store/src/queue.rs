@@ -24,21 +24,25 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt, io, mem,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
-use oxmq_record::RECORD_SIZE_MIN;
+use oxmq_record::{RECORD_SIZE_MIN, RecordView};
 use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::{
     disk::{Disk, File},
     error::QueueFileError,
     log::{CommitLog, file_at},
-    read::Access,
+    read::{Access, LMQ_PREFIX},
+    registry::{Limits, is_damage},
     retention::absent_is_fine,
-    sync::lock,
+    sync::{Bell, lock},
 };
 
 pub(crate) const UNIT_SIZE: u64 = 20;
@@ -103,6 +107,16 @@ pub(crate) struct QueueFiles {
     pub(crate) dir: PathBuf,
     pub(crate) file_size: u64,
     handles: Mutex<Handles>,
+    /// Queues that are not what they should be, and why: `rebuild`.
+    suspects: Mutex<Vec<Suspect>>,
+    /// Rung when there is one.
+    pub(crate) bell: Bell,
+}
+
+/// A queue that has to be built again.
+pub(crate) struct Suspect {
+    pub(crate) topic: Arc<str>,
+    pub(crate) id: QueueId,
 }
 
 #[derive(Default)]
@@ -113,7 +127,39 @@ struct Handles {
 
 impl QueueFiles {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_size: u64) -> Arc<Self> {
-        Arc::new(Self { disk, dir, file_size, handles: Mutex::default() })
+        let (handles, suspects, bell) = Default::default();
+        Arc::new(Self { disk, dir, file_size, handles, suspects, bell })
+    }
+
+    /// Has a queue built again. `why`: what is wrong with it.
+    pub(crate) fn suspect(&self, topic: &str, id: QueueId, why: &str) {
+        let mut suspects = lock(&self.suspects);
+        if suspects.iter().any(|known| &*known.topic == topic && known.id == id) {
+            return;
+        }
+        tracing::error!(
+            topic,
+            queue = id.0,
+            why,
+            "a consume queue is damaged, it is built again from the commit log"
+        );
+        #[cfg(test)]
+        eprintln!("SUSPECT {topic} {} {why}", id.0);
+        suspects.push(Suspect { topic: Arc::from(topic), id });
+        self.bell.ring();
+    }
+
+    pub(crate) fn take_suspects(&self) -> Vec<Suspect> {
+        mem::take(&mut lock(&self.suspects))
+    }
+
+    pub(crate) fn has_suspects(&self) -> bool {
+        !lock(&self.suspects).is_empty()
+    }
+
+    /// Those that could not be built yet.
+    pub(crate) fn put_back(&self, suspects: Vec<Suspect>) {
+        lock(&self.suspects).extend(suspects);
     }
 }
 
@@ -125,6 +171,8 @@ pub struct Queue {
     key: u32,
     files: Arc<QueueFiles>,
     state: Mutex<State>,
+    /// While it is built again: one more than the percent that are done. Else 0.
+    rebuilding: AtomicU8,
 }
 
 #[derive(Default)]
@@ -149,10 +197,16 @@ impl State {
         self.flushed + self.tail.len() as u64
     }
 
+    /// Adds fillers for messages that are lost.
+    fn fill(&mut self, count: u64, physical: PhysicalOffset) {
+        let filler = Unit { physical, size: FILLER_SIZE, tags_code: TagsCode(0) };
+        self.tail.extend(std::iter::repeat_n(filler, count as usize));
+    }
+
     fn push(&mut self, unit: Unit) -> Added {
         self.last = Some(unit.physical);
         self.tail.push(unit);
-        if std::mem::replace(&mut self.listed, true) { Added::Known } else { Added::FirstOfTail }
+        if mem::replace(&mut self.listed, true) { Added::Known } else { Added::FirstOfTail }
     }
 }
 
@@ -170,6 +224,26 @@ impl Appending<'_> {
         debug_assert!(self.0.last.is_none_or(|last| last < unit.physical), "units out of order");
         self.0.push(unit)
     }
+}
+
+/// What became of the unit of a record that was found in the log.
+pub(crate) enum Dispatched {
+    Added(Added),
+    /// The queue had it.
+    Known,
+    /// The queue goes further, with older records.
+    Back,
+    /// Records before it are missing, but the log may have them.
+    Missing,
+    /// No queue has such an offset.
+    Impossible,
+}
+
+/// Whether a queue's units point to its own messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Right,
+    Wrong,
 }
 
 /// What an append found out about the queue.
@@ -205,11 +279,18 @@ impl Queue {
         QueueOffset(lock(&self.state).max())
     }
 
+    /// Percent that are done of building it again from the log; until then it neither gives nor takes messages, and its
+    /// offsets say nothing. `None`: it is not being built.
+    #[must_use]
+    pub fn rebuilding(&self) -> Option<u8> {
+        self.rebuilding.load(Ordering::Acquire).checked_sub(1)
+    }
+
     /// Appends to `out` up to `max` units from `from` on. Nothing is appended if `from` is not in
     /// `min_offset() <= from < max_offset()`: the caller decides to hold the pull or to correct the offset.
     ///
     /// # Errors
-    /// [`QueueFileError`] if a file cannot be read.
+    /// [`QueueFileError`] if a file cannot be read, or the queue is being built again.
     /// Java: `ConsumeQueue#iterateFrom`.
     pub fn read_units(
         &self,
@@ -231,8 +312,12 @@ impl Queue {
         let mut at = from.0;
         let mut left = max;
         while left > 0 {
-            let flushed = {
+            let (flushed, last) = {
                 let state = lock(&self.state);
+                if self.rebuilding().is_some() {
+                    let why = "the consume queue is being built again";
+                    return Err(QueueFileError { path: self.dir(), source: io::Error::other(why) });
+                }
                 if at < state.min || at >= state.max() {
                     return Ok(false);
                 }
@@ -241,9 +326,23 @@ impl Queue {
                     out.extend_from_slice(&tail[..left.min(tail.len())]);
                     return Ok(false);
                 }
-                state.flushed
+                (state.flushed, state.last)
             };
-            let read = self.read_file(at, left.min((flushed - at) as usize), access, out)?;
+            let known = out.len();
+            let count = left.min((flushed - at) as usize);
+            let read = self.read_file(at, count, access, out).and_then(|read| {
+                let physical = out[known..].iter().map(|unit| Some(unit.physical)).chain([last]);
+                let in_order = physical.is_sorted();
+                let nonsense =
+                    || io::Error::new(io::ErrorKind::InvalidData, "consume queue units out of order");
+                in_order.then_some(read).ok_or_else(|| self.failed(self.place(at).0, nonsense()))
+            });
+            let read = read.inspect_err(|error| {
+                out.truncate(known);
+                if is_damage(&error.source) {
+                    self.files.suspect(&self.topic, self.queue_id, &error.to_string());
+                }
+            })?;
             if read == 0 {
                 return Ok(at == from.0);
             }
@@ -341,58 +440,101 @@ impl Queue {
         Ok(one.pop())
     }
 
-    /// Opens the queue as its files say, without what they say about records at or beyond `limit`.
+    /// An empty queue. `key` names it among all that were ever made.
+    pub(crate) fn new(files: &Arc<QueueFiles>, topic: &Arc<str>, queue_id: QueueId, key: u32) -> Self {
+        let (topic, files) = (Arc::clone(topic), Arc::clone(files));
+        Self { topic, queue_id, key, files, state: Mutex::default(), rebuilding: AtomicU8::new(0) }
+    }
+
+    /// Takes what its files say, without what they say about records at or beyond the limit; false if they end before
+    /// `least`, which they ought to have.
     ///
     /// `torn`: the files may have holes or rests beyond the last good unit, as a crash leaves them; they are cleared.
-    pub(crate) fn load(
-        files: &Arc<QueueFiles>,
-        topic: &Arc<str>,
-        queue_id: QueueId,
-        key: u32,
-        limit: u64,
-        log_min: u64,
-        torn: bool,
-    ) -> Result<Self, QueueFileError> {
-        let queue = Self {
-            topic: Arc::clone(topic),
-            queue_id,
-            key,
-            files: Arc::clone(files),
-            state: Mutex::default(),
-        };
-        let starts = queue.file_starts()?;
-        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(queue) };
+    pub(crate) fn load(&self, limits: Limits, log_min: u64, least: u64) -> Result<bool, QueueFileError> {
+        let Limits { limit, torn } = limits;
+        let starts = self.file_starts(torn)?;
+        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(least == 0) };
         let start = first / UNIT_SIZE;
-        let end = (last + files.file_size) / UNIT_SIZE;
-        // While it loads, the queue takes every unit that its files have room for as readable.
-        *lock(&queue.state) = State { start, min: start, flushed: end, ..State::default() };
+        let end = (last + self.files.file_size) / UNIT_SIZE;
+        let mut pages = Pages { queue: self, file: None, first: 0, units: Vec::new() };
 
-        let max = partition_point(start, end, |at| {
-            Ok(queue.raw_unit(at)?.is_some_and(|unit| unit.physical.0 < limit))
+        let counts = |unit: Option<Unit>| unit.is_some_and(|unit| unit.physical.0 < limit);
+        // Nearly always the end lies in the last file, and near its start.
+        let last = last / UNIT_SIZE;
+        let from = if counts(pages.unit(last)?) { last } else { start };
+        let max = gallop(from, end, |at| Ok(counts(pages.unit(at)?)))?;
+        // What a crash makes uncertain is dispatched again.
+        let whole = max >= least
+            || (least <= end && pages.unit(least - 1)?.is_some_and(|unit| unit.physical.0 >= limit));
+        let rest = if max < end { pages.unit(max)? } else { None };
+        let min = gallop(start, max, |at| {
+            let gone = |unit: Unit| unit.physical.0 < log_min || unit.is_leading_filler();
+            Ok(pages.unit(at)?.is_none_or(gone))
         })?;
-        let rest = if max < end { queue.raw_unit(max)? } else { None };
+        let last = if max > start { pages.unit(max - 1)?.map(|unit| unit.physical) } else { None };
         if torn || rest.is_some() {
-            queue.clear_from(max, &starts)?;
+            self.clear_from(max, &starts)?;
         }
-        let min = partition_point(start, max, |at| {
-            Ok(queue.raw_unit(at)?.is_none_or(|unit| unit.physical.0 < log_min || unit.is_leading_filler()))
-        })?;
-        let last = if max > start { queue.raw_unit(max - 1)?.map(|unit| unit.physical) } else { None };
-        *lock(&queue.state) = State { start, min, flushed: max, last, ..State::default() };
-        Ok(queue)
+        *lock(&self.state) = State { start, min, flushed: max, last, ..State::default() };
+        Ok(whole)
     }
 
-    /// Locks the queue to add the next unit. `None` if it was deleted.
+    /// Asks the log about the queue's last and first units: whether its messages stand where they point.
+    pub(crate) fn verdict(&self, log: &CommitLog) -> Result<Verdict, QueueFileError> {
+        /// A record may be damaged, so one alone does not tell.
+        const ASKED: u64 = 8;
+        let (min, max) = {
+            let state = lock(&self.state);
+            (state.min, state.max())
+        };
+        // Queues of such topics hold messages of others.
+        if min == max || self.topic.starts_with(LMQ_PREFIX) {
+            return Ok(Verdict::Right);
+        }
+        let ask = |at: u64| -> Result<Option<bool>, QueueFileError> {
+            let Some(unit) = self.unit(at)? else { return Ok(Some(false)) };
+            if unit.is_filler() {
+                return Ok(None);
+            }
+            let found =
+                if log.end() > 0 { log.record_at(unit.physical.0) } else { log.found_at(unit.physical.0) };
+            let record = found.as_ref().and_then(|bytes| RecordView::parse(bytes).ok());
+            Ok(record.map(|record| {
+                let place = (record.topic(), record.queue_id(), record.queue_offset().0, record.size());
+                place == (self.topic(), self.queue_id, at, unit.size)
+            }))
+        };
+        let mut filler = true;
+        for at in (min..max).rev().take(ASKED as usize).chain([min]) {
+            match ask(at)? {
+                Some(true) if at == min => return Ok(Verdict::Right),
+                Some(true) => {
+                    return Ok(if ask(min)? == Some(false) { Verdict::Wrong } else { Verdict::Right });
+                }
+                Some(false) => return Ok(Verdict::Wrong),
+                None => filler &= self.unit(at)?.is_some_and(|unit| unit.is_filler()),
+            }
+        }
+        Ok(if filler { Verdict::Right } else { Verdict::Wrong })
+    }
+
+    /// Locks the queue to add the next unit. `None` if it was deleted or is being built again.
     pub(crate) fn appending(&self) -> Option<Appending<'_>> {
-        Some(lock(&self.state)).filter(|state| !state.deleted).map(Appending)
+        let state = lock(&self.state);
+        (!state.deleted && self.rebuilding().is_none()).then_some(Appending(state))
     }
 
-    /// Adds the unit of a record that recovery found, unless the queue has it. `None` if it has.
-    pub(crate) fn dispatch(&self, offset: QueueOffset, unit: Unit) -> Option<Added> {
+    /// Adds the unit of a record that was found in the log, unless the queue has it.
+    ///
+    /// `whole`: nothing before it is left to be found, so what is missing is lost.
+    pub(crate) fn dispatch(&self, offset: QueueOffset, unit: Unit, whole: bool) -> Dispatched {
         let mut state = lock(&self.state);
         let max = state.max();
-        if offset.0 < max || state.last.is_some_and(|last| last >= unit.physical) {
-            return None;
+        if state.last.is_some_and(|last| last >= unit.physical) {
+            return Dispatched::Known;
+        }
+        if offset.0 < max {
+            return Dispatched::Back;
         }
         // The checksum does not cover the queue offset: a flipped bit in it must not become files full of filler.
         let fresh = state.last.is_none() && state.flushed == 0;
@@ -402,7 +544,10 @@ impl Queue {
                 topic = %self.topic, queue = self.queue_id.0, queue_offset = offset.0, physical = unit.physical.0,
                 "record with an impossible queue offset, passed over"
             );
-            return None;
+            return Dispatched::Impossible;
+        }
+        if offset.0 > max && !whole {
+            return Dispatched::Missing;
         }
         if offset.0 > max {
             if fresh {
@@ -415,12 +560,70 @@ impl Queue {
                     topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
                     "messages are missing in the commit log"
                 );
-                let filler = Unit { size: FILLER_SIZE, tags_code: TagsCode(0), ..unit };
-                let missing = offset.0 - max;
-                state.tail.extend(std::iter::repeat_n(filler, missing as usize));
+                state.fill(offset.0 - max, unit.physical);
             }
         }
-        Some(state.push(unit))
+        Dispatched::Added(state.push(unit))
+    }
+
+    /// Forgets all units and files: the topic was deleted and made again where the log goes on.
+    pub(crate) fn begin_again(&self) -> Result<(), QueueFileError> {
+        self.remove_files()?;
+        let mut state = lock(&self.state);
+        *state = State { listed: state.listed, ..State::default() };
+        Ok(())
+    }
+
+    /// Removes all files.
+    pub(crate) fn remove_files(&self) -> Result<(), QueueFileError> {
+        self.forget_handles();
+        let (disk, dir) = (&self.files.disk, self.dir());
+        let removed = absent_is_fine(disk.remove_dir_all(&dir)).or_else(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => disk.remove_file(&dir),
+            _ => Err(error),
+        });
+        removed.map_err(|source| QueueFileError { path: dir, source })
+    }
+
+    /// Has it neither give nor take messages until [`Self::adopt`]. It had so many messages at `least`.
+    pub(crate) fn condemn(&self, least: u64) {
+        let mut state = lock(&self.state);
+        if state.max() < least {
+            *state =
+                State { start: least, min: least, flushed: least, listed: state.listed, ..State::default() };
+        }
+        self.set_rebuilding(0);
+    }
+
+    /// How far building it again has come.
+    pub(crate) fn set_rebuilding(&self, percent: u8) {
+        self.rebuilding.store(percent + 1, Ordering::Release);
+    }
+
+    /// Has as many messages as `least` at least: what is missing at the end are fillers, so that no offset is given
+    /// twice. For a queue that was built again.
+    pub(crate) fn fill_up_to(&self, least: u64) {
+        let mut state = lock(&self.state);
+        let max = state.max();
+        if max >= least {
+            return;
+        }
+        if state.last.is_none() && state.flushed == 0 {
+            // One unit is enough to tell where it ends.
+            (state.start, state.flushed, state.min) = (least - 1, least - 1, least);
+            state.fill(1, PhysicalOffset(0));
+        } else {
+            let last = state.last.unwrap_or(PhysicalOffset(0));
+            state.fill(least - max, last);
+        }
+    }
+
+    /// Is from now on as `built`, which was built in its place and is in files.
+    pub(crate) fn adopt(&self, built: &Self) {
+        let from = mem::take(&mut *lock(&built.state));
+        let mut state = lock(&self.state);
+        *state = State { listed: state.listed, deleted: state.deleted, ..from };
+        self.rebuilding.store(0, Ordering::Release);
     }
 
     /// Writes the tail to the files and forgets it. Returns the number of units and notes in `written` which files
@@ -434,8 +637,10 @@ impl Queue {
         let (start, from) = {
             let mut state = lock(&self.state);
             state.listed = false;
-            if state.deleted {
-                return Ok(std::mem::take(&mut state.tail).len());
+            if state.deleted || self.rebuilding().is_some() {
+                let tail = mem::take(&mut state.tail).len();
+                state.flushed += tail as u64;
+                return Ok(tail);
             }
             buffer.clear();
             buffer.extend(state.tail.iter().flat_map(Unit::encode));
@@ -458,6 +663,11 @@ impl Queue {
         Ok(count)
     }
 
+    /// Writes the tail to the files, for one who makes all files durable.
+    pub(crate) fn write_tail(&self) -> Result<(), QueueFileError> {
+        self.flush(&mut Vec::new(), &mut Vec::new(), &mut false).map(drop)
+    }
+
     /// Makes the file that starts at byte `start` durable.
     pub(crate) fn sync(&self, start: u64) -> Result<(), QueueFileError> {
         self.handle(start, false).and_then(|file| file.sync()).map_err(|source| self.failed(start, source))
@@ -468,7 +678,20 @@ impl Queue {
         let mut state = lock(&self.state);
         state.deleted = true;
         drop(state);
+        self.forget_handles();
+    }
+
+    fn forget_handles(&self) {
         lock(&self.files.handles).open.retain(|(key, _), _| *key != self.key);
+    }
+
+    pub(crate) fn topic_name(&self) -> Arc<str> {
+        Arc::clone(&self.topic)
+    }
+
+    /// Messages whose units are in files, or were before.
+    pub(crate) fn flushed(&self) -> u64 {
+        lock(&self.state).flushed
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -491,7 +714,10 @@ impl Queue {
     }
 
     /// Starts of all files, ascending, in bytes; they have been checked to be contiguous and of the right length.
-    fn file_starts(&self) -> Result<Vec<u64>, QueueFileError> {
+    ///
+    /// `torn`: a crash may have left one short, or have taken one and not those behind it. What is missing then is not
+    /// older than the checkpoint and will be dispatched again.
+    fn file_starts(&self, torn: bool) -> Result<Vec<u64>, QueueFileError> {
         let (dir, size) = (self.dir(), self.files.file_size);
         let mut starts = Vec::new();
         let failed = |path: PathBuf, source| QueueFileError { path, source };
@@ -507,7 +733,10 @@ impl Queue {
                 self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
                 continue;
             }
-            if entry.length != size {
+            if entry.length < size && torn {
+                let grown = self.files.disk.open(&path, false).and_then(|file| file.set_length(size));
+                grown.map_err(|source| failed(path.clone(), source))?;
+            } else if entry.length != size {
                 let found = entry.length;
                 let text = format!("file has {found} bytes, but mappedFileSizeConsumeQueue is {size}");
                 return Err(failed(path, io::Error::new(io::ErrorKind::InvalidData, text)));
@@ -515,21 +744,18 @@ impl Queue {
             starts.push(start);
         }
         starts.sort_unstable();
-        if let Some(gap) = starts.windows(2).find(|pair| pair[0] + size != pair[1]) {
+        let gap = starts.windows(2).position(|pair| pair[0] + size != pair[1]);
+        if let Some(gap) = gap.filter(|_| torn) {
+            for start in starts.drain(gap + 1..).rev() {
+                let path = file_at(&dir, start);
+                self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
+            }
+        } else if let Some(gap) = gap {
+            let gap = &starts[gap..];
             let source = io::Error::new(io::ErrorKind::NotFound, "consume queue file is missing");
             return Err(failed(file_at(&dir, gap[0] + size), source));
         }
         Ok(starts)
-    }
-
-    /// The unit at `at` as the file has it; `None` if it was never written.
-    fn raw_unit(&self, at: u64) -> Result<Option<Unit>, QueueFileError> {
-        let (start, within) = self.place(at);
-        let mut bytes = [0; UNIT_SIZE as usize];
-        self.handle(start, false)
-            .and_then(|file| file.read_at(within, &mut bytes))
-            .map_err(|source| self.failed(start, source))?;
-        Ok(Unit::decode(&bytes))
     }
 
     /// Start of the file that holds the unit `at`, and the unit's place in it, in bytes.
@@ -619,7 +845,7 @@ impl Queue {
         for &start in starts.iter().filter(|start| **start >= cut) {
             let clear = || -> io::Result<()> {
                 if start == cut && within > 0 {
-                    let file = self.handle(start, false)?;
+                    let file = self.files.disk.open(&file_at(&self.dir(), start), false)?;
                     // Cutting and growing leaves zeros and gives the space back.
                     file.set_length(within)?;
                     return file.set_length(self.files.file_size);
@@ -679,6 +905,55 @@ impl fmt::Debug for Queue {
             .field("max", &state.max())
             .finish_non_exhaustive()
     }
+}
+
+/// Units as the files of a queue have them, read by the page; nothing is kept open.
+struct Pages<'a> {
+    queue: &'a Queue,
+    file: Option<(u64, Box<dyn File>)>,
+    /// The unit with which the page starts.
+    first: u64,
+    units: Vec<Option<Unit>>,
+}
+
+impl Pages<'_> {
+    /// The unit at `at`; `None` if it was never written.
+    fn unit(&mut self, at: u64) -> Result<Option<Unit>, QueueFileError> {
+        const PAGE: u64 = 200;
+        let (start, within) = self.queue.place(at);
+        if !(self.first..self.first + self.units.len() as u64).contains(&at) {
+            let failed = |source| self.queue.failed(start, source);
+            if self.file.as_ref().is_none_or(|(opened, _)| *opened != start) {
+                let file = self.queue.files.disk.open(&file_at(&self.queue.dir(), start), false);
+                self.file = Some((start, file.map_err(failed)?));
+            }
+            let Some((_, file)) = &self.file else { return Ok(None) };
+            let from = within / UNIT_SIZE / PAGE * PAGE;
+            let mut bytes = [0; (PAGE * UNIT_SIZE) as usize];
+            let length = (self.queue.files.file_size - from * UNIT_SIZE).min(PAGE * UNIT_SIZE) as usize;
+            let read = file.read_at(from * UNIT_SIZE, &mut bytes[..length]).map_err(failed)?;
+            self.first = start / UNIT_SIZE + from;
+            self.units.clear();
+            // A file that ends within the page has nothing behind its end.
+            let read = read.max(((at - self.first + 1) * UNIT_SIZE) as usize);
+            self.units.extend(bytes[..read].chunks_exact(UNIT_SIZE as usize).map(Unit::decode));
+        }
+        Ok(self.units.get((at - self.first) as usize).copied().flatten())
+    }
+}
+
+/// As [`partition_point`], quick if the number is near `low`.
+fn gallop<E>(low: u64, high: u64, mut holds: impl FnMut(u64) -> Result<bool, E>) -> Result<u64, E> {
+    let (mut from, mut step) = (low, 64);
+    while from < high {
+        let probe = (from + step).min(high) - 1;
+        if !holds(probe)? {
+            return partition_point(from, probe, holds);
+        }
+        from = probe + 1;
+        step *= 4;
+    }
+    Ok(high)
 }
 
 /// The first number in `low..high` for which `holds` is false, if it is true for all before and false for all after

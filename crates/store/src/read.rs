@@ -38,7 +38,7 @@ const WORTH_READING_AHEAD: u64 = 8;
 /// Longest pause between two lines about damage.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Topics of queues that hold messages of other topics. Java: `MixAll.LMQ_PREFIX`.
-const LMQ_PREFIX: &str = "%LMQ%";
+pub(crate) const LMQ_PREFIX: &str = "%LMQ%";
 
 /// How far a reader goes for what it wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

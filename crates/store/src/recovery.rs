@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From the files of a store that was closed, or was not, to one that can go on.
 //!
-//! 1. Choose where to start (`start`): everything below is known to be whole, in the log and in the queues.
-//! 2. Walk the log from there to its end; cut what follows.
-//! 3. Open the queues without what they say about records from the start on (after a crash) or beyond the end.
-//! 4. Dispatch the records from the start on.
+//! 1. Choose where to start: everything below is known to be whole, in the log and in the queues.
+//! 2. Walk the log from there to its end (`CommitLog::walk` says what becomes of damage), and add each record to its
+//!    queue. Only queues that have records there are opened, less what their files say about records from the start on:
+//!    a crash may have left parts of that.
+//! 3. Cut what follows the end.
+//!
+//! All other queues are opened when someone asks for them. After a crash they, too, may have units of records from the
+//! start on, namely of such as the log lost. They are dropped when the queue is opened. But once the checkpoint has moved
+//! on, they could not be told from others. So it does not, and the next crash has us start here again, until the thread
+//! `store-rebuild` has seen all queues.
 //!
 //! Where to start
 //! - Closed by us (`abort` is gone, the checkpoint says clean and nothing follows it): at the end. Queues are opened
@@ -18,9 +24,11 @@
 //! Java: `CommitLog#recoverNormally`, `#recoverAbnormally`, `#isMappedFileMatchedRecover`.
 
 use std::{
-    convert::Infallible,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use oxmq_record::{RecordView, sys_flag};
@@ -28,22 +36,23 @@ use oxmq_types::{PhysicalOffset, TagsCode};
 
 use crate::{
     checkpoint::{Checkpoint, Mark},
-    error::{OpenError, QueueError},
+    dispatch::Dispatch,
+    error::{OpenError, QueueError, QueueFileError},
     log::{CommitLog, file_at},
-    queue::{Added, Queue, Unit},
+    progress::Progress,
+    queue::Queue,
     registry::{Limits, Registry},
     sync::write,
 };
 
 /// Java's allowance for clocks and order, in ms. `StoreCheckpoint#getMinTimestamp`.
 const CHECKPOINT_ALLOWANCE_MS: u64 = 3_000;
-/// Units that recovery keeps in memory before it writes them.
-const UNITS_IN_MEMORY_MAX: usize = 256 * 1024;
 
 /// Gives a record found by recovery its tags code.
-pub type TagsRule = Box<dyn Fn(&RecordView<'_>) -> TagsCode + Send>;
+pub type TagsRule = Box<dyn Fn(&RecordView<'_>) -> TagsCode + Send + Sync>;
 
 /// What recovery found.
+#[derive(Default)]
 pub(crate) struct Recovered {
     /// Where the walk started; everything below was on the disk.
     pub(crate) start: u64,
@@ -55,6 +64,8 @@ pub(crate) struct Recovered {
     pub(crate) clean: bool,
     /// Queues with units that are not in files yet.
     pub(crate) dirty: Vec<Arc<Queue>>,
+    /// Units are in files that are not known to be on the disk.
+    pub(crate) written: bool,
 }
 
 pub(crate) fn recover(
@@ -67,25 +78,18 @@ pub(crate) fn recover(
     let starts = log.segment_starts();
     let (Some(&min), Some(&last)) = (starts.first(), starts.last()) else {
         // Without a log, queues know nothing that is true.
-        open_queues(registry, Limits { limit: 0, log_min: 0, torn: true })?;
-        return Ok(Recovered {
-            start: 0,
-            end: 0,
-            last_record: 0,
-            last_timestamp_ms: 0,
-            clean: false,
-            dirty: Vec::new(),
-        });
+        *write(&registry.limits) = Limits { limit: 0, torn: true };
+        return Ok(Recovered::default());
     };
     let limit = last + log.segment_size;
     let mark = checkpoint.mark.filter(|mark| holds(log, mark, min, limit));
 
-    let names = registry.names();
-    let is_end = |end: u64| end > last && log.is_end(end) && !names.is_empty();
+    let empty = registry.is_empty();
+    let is_end = |end: u64| end > last && log.is_end(end) && !empty;
     if let Some(mark) = mark.filter(|mark| mark.clean && !crashed && is_end(mark.dispatched.0)) {
         let end = mark.dispatched.0;
         log.publish(end);
-        *write(&registry.limits) = Limits { limit: end, log_min: min, torn: false };
+        *write(&registry.limits) = Limits { limit: end, torn: false };
         let last_record = mark.last_record.0;
         let last_timestamp_ms = log.store_timestamp(last_record).unwrap_or(0);
         return Ok(Recovered {
@@ -94,40 +98,64 @@ pub(crate) fn recover(
             last_record,
             last_timestamp_ms,
             clean: true,
-            dirty: Vec::new(),
+            ..Recovered::default()
         });
     }
 
     let began = Instant::now();
-    let (start, durable) = if names.is_empty() {
-        (min, mark.map_or(min, |mark| mark.dispatched.0))
+    let (start, durable, known) = if empty {
+        (min, mark.map_or(min, |mark| mark.dispatched.0), Limits { limit: min, torn: true })
     } else if crashed {
         let start = mark.map_or(min, |mark| mark.dispatched.0).max(by_timestamps(log, &starts, checkpoint));
-        (start, start)
+        (start, start, Limits { limit: start, torn: true })
     } else {
-        open_queues(registry, Limits { limit: u64::MAX, log_min: min, torn: false })?;
-        let mut known = min;
-        for (topic, id) in &names {
-            let queue = registry.get(topic, *id).map_err(open_error)?;
-            let end = queue.last_end().map_err(|error| open_error(QueueError::File(error)))?;
-            known = known.max(end.filter(|end| *end <= limit).unwrap_or(min));
-        }
-        let inside = known.saturating_sub(1);
-        ((inside - inside % log.segment_size).clamp(min, last), known)
+        let known = Limits { limit: u64::MAX, torn: false };
+        *write(&registry.limits) = known;
+        let end = known_end(registry, min, limit)?;
+        let inside = end.saturating_sub(1);
+        ((inside - inside % log.segment_size).clamp(min, last), end, known)
     };
+    *write(&registry.limits) = known;
 
-    let mut last_record = start;
-    let mut last_timestamp_ms = 0;
+    let mut found = Recovered { start, last_record: start, ..Recovered::default() };
     if let Some(mark) = mark.filter(|mark| mark.dispatched.0 == start) {
-        last_record = mark.last_record.0;
+        found.last_record = mark.last_record.0;
     }
-    let Ok(end) = log.walk(start, limit, durable, |record| {
-        if let Ok(record) = RecordView::parse(record) {
-            last_record = record.physical_offset().0;
-            last_timestamp_ms = record.store_timestamp_ms();
+    let mut dispatch = Dispatch::new(tags_rule, registry.since.load(Ordering::Relaxed));
+    let mut progress = Progress::new("recovering the commit log", start, limit);
+    let damaged = log.passed_over();
+    found.end = log.walk(start, limit, durable, |bytes| {
+        let Ok(record) = RecordView::parse(bytes) else { return Ok(()) };
+        found.last_record = record.physical_offset().0;
+        found.last_timestamp_ms = record.store_timestamp_ms();
+        progress.at(found.last_record);
+        let enters = sys_flag::enters_consume_queue(record.sys_flag());
+        if !enters || registry.was_deleted(record.topic(), found.last_record) {
+            return Ok(());
         }
-        Ok::<_, Infallible>(())
-    });
+        match registry.get(record.topic(), record.queue_id()) {
+            Ok(queue) => {
+                // Unless the records that are missing are older than the start, or the list does not know them, they
+                // are lost.
+                let whole = start == min || log.passed_over() > damaged;
+                if !dispatch.add(Arc::clone(&queue), &record, whole).map_err(file_error)? {
+                    queue.condemn(queue.max_offset().0);
+                    let why = "it ends before the first record that recovery found";
+                    registry.files.suspect(record.topic(), record.queue_id(), why);
+                }
+            }
+            Err(QueueError::File(error)) => return Err(file_error(error)),
+            Err(QueueError::Rebuilding { .. }) => {}
+            Err(error) => {
+                tracing::warn!(offset = found.last_record, %error, "record of a topic that cannot be");
+            }
+        }
+        Ok(())
+    })?;
+    found.dirty = dispatch.finish().map_err(file_error)?;
+    found.written = dispatch.written;
+    let end = found.end;
+    found.start = start.min(end);
     let bytes = log.cut(end).map_err(|source| OpenError::Io { path: log.dir.clone(), source })?;
     if bytes > 0 {
         let file = file_at(&log.dir, end - end % log.segment_size);
@@ -137,24 +165,42 @@ pub(crate) fn recover(
         );
     }
     log.publish(end);
-    if last_timestamp_ms == 0 {
-        last_timestamp_ms = log.store_timestamp(last_record).unwrap_or(0);
+    if found.last_timestamp_ms == 0 {
+        found.last_timestamp_ms = log.store_timestamp(found.last_record).unwrap_or(0);
     }
-
-    // After a crash, files may have units from the start on in parts only: all of them are made again.
-    let limit = if crashed { start } else { end };
-    open_queues(registry, Limits { limit, log_min: min, torn: crashed })?;
-    *write(&registry.limits) = Limits { limit: end, log_min: min, torn: crashed };
-    let dirty = dispatch(log, registry, start, end, tags_rule)?;
+    if !known.torn {
+        // Queues were seen as they are; what they say about records that are not there does not count.
+        *write(&registry.limits) = Limits { limit: end, torn: false };
+        registry.unseen.store(false, Ordering::Release);
+    }
+    if empty {
+        registry.unseen.store(false, Ordering::Release);
+        *write(&registry.limits) = Limits { limit: u64::MAX, torn: false };
+    }
+    progress.done();
     tracing::info!(
         from = start,
         end,
-        queues = names.len(),
         elapsed_ms = began.elapsed().as_millis() as u64,
         crashed,
         "commit log recovered"
     );
-    Ok(Recovered { start: start.min(end), end, last_record, last_timestamp_ms, clean: false, dirty })
+    Ok(found)
+}
+
+/// Up to where queues know of records, as their files say that a Java broker closed.
+fn known_end(registry: &Registry, min: u64, limit: u64) -> Result<u64, OpenError> {
+    let known = AtomicU64::new(min);
+    let seen = registry.see_all(&AtomicBool::new(false), |queue| {
+        let end = queue.last_end()?.filter(|end| *end <= limit);
+        known.fetch_max(end.unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    });
+    seen.map_err(|error| match error {
+        QueueError::File(error) => file_error(error),
+        other => OpenError::Io { path: registry.files.dir.clone(), source: std::io::Error::other(other) },
+    })?;
+    Ok(known.into_inner())
 }
 
 /// True if the log still has, just before the dispatched offset, the record that it had when the mark was made.
@@ -180,70 +226,6 @@ fn by_timestamps(log: &CommitLog, starts: &[u64], checkpoint: &Checkpoint) -> u6
     starts.iter().rev().find(old_enough).copied().unwrap_or(0)
 }
 
-fn open_queues(registry: &Registry, limits: Limits) -> Result<(), OpenError> {
-    *write(&registry.limits) = limits;
-    registry.close_all();
-    for (topic, id) in registry.names() {
-        registry.get(&topic, id).map_err(open_error)?;
-    }
-    Ok(())
-}
-
-fn dispatch(
-    log: &CommitLog,
-    registry: &Registry,
-    start: u64,
-    end: u64,
-    tags_rule: &TagsRule,
-) -> Result<Vec<Arc<Queue>>, OpenError> {
-    const REPORT_EVERY: Duration = Duration::from_secs(5);
-    let mut reported = Instant::now();
-    let mut dirty = Vec::new();
-    let mut waiting = 0;
-    let mut buffer = Vec::new();
-    log.walk(start, end, end, |bytes| {
-        let Ok(record) = RecordView::parse(bytes) else { return Ok(()) };
-        if !sys_flag::enters_consume_queue(record.sys_flag()) {
-            return Ok(());
-        }
-        let queue = match registry.get(record.topic(), record.queue_id()) {
-            Ok(queue) => queue,
-            Err(QueueError::File(error)) => return Err(open_error(QueueError::File(error))),
-            Err(error) => {
-                tracing::warn!(offset = record.physical_offset().0, %error, "record of a topic that cannot be");
-                return Ok(());
-            }
-        };
-        let unit =
-            Unit { physical: record.physical_offset(), size: record.size(), tags_code: tags_rule(&record) };
-        match queue.dispatch(record.queue_offset(), unit) {
-            Some(Added::FirstOfTail) => dirty.push(queue),
-            Some(Added::Known) => {}
-            None => return Ok(()),
-        }
-        waiting += 1;
-        if waiting >= UNITS_IN_MEMORY_MAX {
-            waiting = 0;
-            for queue in dirty.drain(..) {
-                queue
-                    .flush(&mut buffer, &mut Vec::new(), &mut false)
-                    .map_err(|error| open_error(QueueError::File(error)))?;
-            }
-        }
-        if reported.elapsed() >= REPORT_EVERY {
-            reported = Instant::now();
-            let at = record.physical_offset().0;
-            let percent = (at - start) * 100 / (end - start).max(1);
-            tracing::info!(at, end, percent, "building consume queues from the commit log");
-        }
-        Ok(())
-    })?;
-    Ok(dirty)
-}
-
-fn open_error(error: QueueError) -> OpenError {
-    match error {
-        QueueError::File(error) => OpenError::Io { path: error.path, source: error.source },
-        other => OpenError::Io { path: "consumequeue".into(), source: std::io::Error::other(other) },
-    }
+fn file_error(error: QueueFileError) -> OpenError {
+    OpenError::Io { path: error.path, source: error.source }
 }

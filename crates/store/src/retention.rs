@@ -48,7 +48,7 @@ use crate::{
     error::QueueError,
     log::file_at,
     store::{Shared, now_ms},
-    sync::{Bell, lock, write},
+    sync::{Bell, lock},
 };
 
 /// A clock that is so far from where it should be has jumped, in ms.
@@ -492,7 +492,6 @@ impl Cleaner {
         if min <= self.swept || now.up_ms < self.sweep_at {
             return;
         }
-        write(&shared.registry.limits).log_min = min;
         let (mut removed, mut failed) = (0, None);
         for (topic, id) in shared.registry.names() {
             match shared.registry.drop_below(&topic, id, min) {

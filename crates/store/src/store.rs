@@ -25,12 +25,14 @@ use crate::{
     error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
     flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
     index::{Index, KeyMatches, KeyQuery, Opening, index_builder},
+    list::{self, List, ListFile},
     log::{CommitLog, LogSegment},
     preflight,
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
     read::{Access, LogReader, ReadError, Reader},
+    rebuild::{rebuilder, see_all},
     recovery::{TagsRule, recover},
-    registry::{Limits, Registry},
+    registry::{Registry, available},
     retention::{Cleaning, DiskUse, Removal, cleaner, measure},
     sync::{Bell, lock},
 };
@@ -41,6 +43,8 @@ const UNITS_WAITING_SOFT: usize = 256 * 1024;
 const UNITS_WAITING_HARD: usize = 4 * 1024 * 1024;
 /// After so many bytes, the thread that prepares pages and segments is woken.
 pub(crate) const PREPARE_STEP: u64 = 1024 * 1024;
+/// So few queues are all looked at after a crash before the store is open.
+const SEEN_AT_START: usize = 1_000;
 /// Java keeps lengths of files in 32 bits, signed.
 const FILE_SIZE_MAX: u64 = i32::MAX as u64;
 
@@ -81,7 +85,8 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) log: CommitLog,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) tags_rule: TagsRule,
     pub(crate) registry: Registry,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) flush: Mutex<FlushState>,
@@ -177,12 +182,25 @@ impl Store {
         let closed_ms = disk.modified_ms(&config.checkpoint_file).unwrap_or(0);
         let log =
             CommitLog::open(Arc::clone(&disk), config.commit_log_dir.clone(), config.segment_size_bytes)?;
+        let log = Arc::new(log);
         let files = QueueFiles::new(
             Arc::clone(&disk),
             config.consume_queue_dir.clone(),
             config.consume_queue_file_size_bytes,
         );
-        let registry = Registry::list(files, Limits { limit: 0, log_min: 0, torn: false })
+        let list_path = config.root.join(list::NAME);
+        let mut list = List::read(&*disk, &config.root).map_err(at(&list_path))?;
+        let list_file = ListFile::new(Arc::clone(&disk), config.root.clone(), &list);
+        if log.segment_starts().is_empty() {
+            list = List::of_empty_log();
+        } else if !checkpoint.ours {
+            // A Java broker was here, and may have deleted topics.
+            list.since = None;
+            list.queues.clear();
+        }
+        let closed_at = checkpoint.mark.filter(|mark| mark.clean && !crashed && checkpoint.ours);
+        let complete = closed_at.is_some_and(|mark| list.closed == Some(mark.dispatched.0));
+        let registry = Registry::new(files, Arc::clone(&log), list, list_file, complete)
             .map_err(|error| OpenError::Io { path: error.path, source: error.source })?;
 
         let abort = config.root.join("abort");
@@ -227,6 +245,7 @@ impl Store {
             config,
             disk,
             log,
+            tags_rule,
             registry,
             writer: Mutex::new(writer),
             flush_bell: Bell::default(),
@@ -236,14 +255,27 @@ impl Store {
             _lock: held,
         });
         if !found.clean {
-            let flushed = lock(&shared.queue_flusher).flush(&shared);
-            flushed.map_err(|error| OpenError::Io { path: error.path, source: error.source })?;
+            let file = |error: QueueFileError| OpenError::Io { path: error.path, source: error.source };
+            lock(&shared.queue_flusher).flush(&shared).map_err(file)?;
+            if found.written {
+                let dir = &shared.config.consume_queue_dir;
+                shared.disk.sync_file_system(dir).map_err(at(dir))?;
+            }
             shared.checkpoint(false).map_err(|error| match error {
                 CloseError::Io { path, source } => OpenError::Io { path, source },
                 other => OpenError::Io {
                     path: shared.config.checkpoint_file.clone(),
                     source: io::Error::other(other),
                 },
+            })?;
+            if !shared.registry.holds_checkpoint() {
+                shared.registry.write_list(None).map_err(file)?;
+            }
+        }
+        if shared.registry.holds_checkpoint() && shared.registry.names().len() <= SEEN_AT_START {
+            see_all(&shared, &AtomicBool::new(false)).map_err(|error| match error {
+                QueueError::File(error) => OpenError::Io { path: error.path, source: error.source },
+                other => OpenError::Io { path: shared.config.root.clone(), source: io::Error::other(other) },
             })?;
         }
         if let Some(retention) = &shared.config.retention {
@@ -265,6 +297,7 @@ impl Store {
             ("store-prepare", prepare),
             ("store-index", index_builder),
             ("store-clean", cleaner),
+            ("store-rebuild", rebuilder),
         ] {
             let thread = spawn(name, body)?;
             lock(&store.threads).push(thread);
@@ -313,12 +346,15 @@ impl Store {
         let shared = &*self.shared;
         // With the flusher held, no tail is being written, which would make the files again.
         let mut flusher = lock(&shared.queue_flusher);
-        shared.registry.delete(topic, |queue| {
+        if let Some(queue) = shared.registry.rebuilds(topic) {
+            available(queue)?;
+        }
+        let delete = |queue: Arc<Queue>| {
             // Between two appends, so that none fails half way.
             let _writer = lock(&shared.writer);
             queue.delete();
-        })?;
-        // Recovery must not dispatch the deleted queues' records again.
+        };
+        shared.registry.delete(topic, delete, || shared.log.end())?;
         flusher.flush(shared).map_err(CloseError::from)?;
         Ok(flusher.checkpoint(shared, false)?)
     }
@@ -370,8 +406,8 @@ impl Store {
         }
         let mut writer = lock(&shared.writer);
         writer.check()?;
-        if let Some(entry) = entries.iter().find(|entry| entry.queue.is_deleted()) {
-            return Err(deleted(entry.queue));
+        if let Some(entry) = entries.iter().find(|entry| entry.queue.appending().is_none()) {
+            return Err(unavailable(entry.queue));
         }
         // Everything that can fail comes before the first byte is written.
         let mut left = writer.remaining(size);
@@ -602,6 +638,13 @@ impl Store {
         self.stop_threads();
         flushed?;
         let shared = &*self.shared;
+        see_all(shared, &AtomicBool::new(false)).map_err(|error| match error {
+            QueueError::File(error) => CloseError::Queue(error),
+            other => CloseError::Io {
+                path: shared.config.consume_queue_dir.clone(),
+                source: io::Error::other(other),
+            },
+        })?;
         lock(&shared.queue_flusher).flush(shared)?;
         if let Some(index) = &shared.index {
             index
@@ -611,6 +654,8 @@ impl Store {
         let dir = &shared.config.commit_log_dir;
         shared.log.remove_spares().map_err(|source| CloseError::Io { path: dir.clone(), source })?;
         shared.checkpoint(true)?;
+        // What it says of queues is on the disk by now.
+        shared.registry.write_list(Some(shared.log.end()))?;
         let abort = shared.config.root.join("abort");
         let removed =
             shared.disk.remove_file(&abort).and_then(|()| shared.disk.sync_dir(&shared.config.root));
@@ -620,7 +665,13 @@ impl Store {
     fn stop_threads(&self) {
         let shared = &*self.shared;
         shared.stop.store(true, Ordering::Release);
-        for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell, &shared.cleaning.bell] {
+        for bell in [
+            &shared.registry.files.bell,
+            &shared.flush_bell,
+            &shared.queue_bell,
+            &shared.prepare_bell,
+            &shared.cleaning.bell,
+        ] {
             bell.ring();
         }
         if let Some(index) = &shared.index {
@@ -728,7 +779,7 @@ impl Shared {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         let dispatched = RecordView::sys_flag_of(record).is_some_and(sys_flag::enters_consume_queue);
-        let Some(appending) = queue.appending() else { return Err(deleted(queue)) };
+        let Some(appending) = queue.appending() else { return Err(unavailable(queue)) };
         let queue_offset = if dispatched { appending.offset() } else { QueueOffset(0) };
         let physical = PhysicalOffset(writer.end);
         stamp(record, queue_offset, physical, now_ms);
@@ -847,8 +898,14 @@ fn check_record(record: &[u8], segment_size: u64) -> Result<(), AppendError> {
     Ok(())
 }
 
-fn deleted(queue: &Queue) -> AppendError {
-    AppendError::QueueDeleted { topic: queue.topic().to_owned(), queue_id: queue.queue_id().0 }
+/// Why a queue takes no units.
+fn unavailable(queue: &Queue) -> AppendError {
+    let (topic, queue_id) = (queue.topic().to_owned(), queue.queue_id().0);
+    if queue.is_deleted() {
+        AppendError::QueueDeleted { topic, queue_id }
+    } else {
+        AppendError::QueueRebuilding { topic, queue_id }
+    }
 }
 
 pub(crate) fn now_ms() -> i64 {

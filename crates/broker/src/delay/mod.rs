@@ -94,7 +94,7 @@ impl Default for DelayRules {
 
 /// Gives a record that recovery dispatches again its tags code: the time for `SCHEDULE_TOPIC_XXXX`, else the hash of
 /// its tag. Java: `CommitLog#checkMessageAndReturnSize`.
-pub fn dispatch_rule(levels: Levels) -> impl Fn(&RecordView<'_>) -> TagsCode + Send + 'static {
+pub fn dispatch_rule(levels: Levels) -> impl Fn(&RecordView<'_>) -> TagsCode + Send + Sync + 'static {
     move |record| {
         if record.topic() == SCHEDULE_TOPIC
             && let Some(level @ 1..) = record.property(properties::DELAY).and_then(rewrite::number::<u32>)

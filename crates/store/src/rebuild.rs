@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Builds consume queues again whose files are missing or damaged, while all others serve.
+//!
+//! 1. Whoever notices it names the queue (`QueueFiles::suspect`): recovery, opening it, a reader, [`see_all`].
+//! 2. The queue is condemned: it neither gives nor takes messages, and whoever asks for it is told to come again. The
+//!    list of queues says so, so that a crash does not leave half a queue that looks whole. Its files go.
+//! 3. The log is read from its beginning to where it ended then; records of all condemned queues become units of queues
+//!    beside them. As nothing is appended to these meanwhile, none is missed.
+//! 4. What is known to have been there and was not found becomes filler, so that no offset is given twice. When all is
+//!    durable, the queues take what was built for them.
+//!
+//! After a crash the thread first looks at all queues that nobody opened (`Registry::see_all`), see `recovery`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use oxmq_record::{RecordView, sys_flag};
+
+use crate::{
+    dispatch::Dispatch,
+    error::{QueueError, QueueFileError},
+    list::Lines,
+    progress::Progress,
+    queue::{Queue, Suspect},
+    registry::Limits,
+    store::Shared,
+    sync::{lock, write},
+};
+
+/// Bytes of the log that are read in one step.
+const STEP_BYTES: u64 = 4 * 1024 * 1024;
+/// Pause between two steps: others need disk and processor, too.
+const BREATH: Duration = Duration::from_millis(1);
+/// Pause after it failed.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Builds what is damaged until the store stops.
+pub(crate) fn rebuilder(shared: &Shared) {
+    while !shared.stopping() {
+        match step(shared) {
+            Ok(()) => shared.registry.files.bell.wait(),
+            Err(error) => {
+                tracing::error!(%error, "cannot build consume queues again; tried again");
+                shared.registry.files.bell.wait_at_most(RETRY);
+            }
+        }
+    }
+}
+
+fn step(shared: &Shared) -> Result<(), QueueError> {
+    let files = &shared.registry.files;
+    let torn = shared.registry.holds_checkpoint();
+    if torn || files.has_suspects() {
+        // One damaged queue is rarely alone, and the log is read for all of them at once.
+        see_all(shared, &shared.stop)?;
+    }
+    while files.has_suspects() && !shared.stopping() {
+        let suspects = files.take_suspects();
+        if let Err(error) = rebuild(shared, &suspects) {
+            files.put_back(suspects);
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+/// Looks at all queues that nobody opened since the start, unless that was done, and lets the checkpoint go on.
+pub(crate) fn see_all(shared: &Shared, stop: &AtomicBool) -> Result<(), QueueError> {
+    let registry = &shared.registry;
+    if !registry.unseen.load(Ordering::Acquire) || !registry.see_all(stop, |_| Ok(()))? {
+        return Ok(());
+    }
+    *write(&registry.limits) = Limits { limit: u64::MAX, torn: false };
+    registry.unseen.store(false, Ordering::Release);
+    // With the flusher held, all that queues have in files is durable after the checkpoint.
+    let mut flusher = lock(&shared.queue_flusher);
+    let moved_on = flusher.checkpoint(shared, false);
+    if let Err(error) = moved_on {
+        tracing::warn!(%error, "cannot write the checkpoint");
+        return Ok(());
+    }
+    Ok(registry.write_list(None)?)
+}
+
+fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> {
+    let (registry, log) = (&shared.registry, &shared.log);
+    let named = suspects.iter().filter_map(|suspect| registry.existing(&suspect.topic, suspect.id));
+    let mut queues: Vec<Arc<Queue>> = named.collect();
+    {
+        // With the flusher held, no tail is being written, which would make the files again.
+        let _flusher = lock(&shared.queue_flusher);
+        // From here on, `Store::delete_topic` refuses.
+        queues.retain(|queue| !queue.is_deleted());
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Lines::default();
+        for queue in &queues {
+            {
+                // Between two appends, so that none fails half way.
+                let _writer = lock(&shared.writer);
+                queue.condemn(queue.max_offset().0);
+            }
+            lines.building(queue.topic(), queue.queue_id().0, queue.max_offset().0);
+        }
+        registry.note(&lines)?;
+        queues.iter().try_for_each(|queue| queue.remove_files())?;
+    }
+
+    let (mut at, end) = (log.min(), log.end());
+    tracing::warn!(queues = queues.len(), from = at, end, "building consume queues again");
+    let mut building: HashMap<Arc<str>, BTreeMap<u32, Arc<Queue>>> = HashMap::new();
+    for queue in &queues {
+        let new = Arc::new(registry.new_queue(&queue.topic_name(), queue.queue_id()));
+        building.entry(queue.topic_name()).or_default().insert(queue.queue_id().0, new);
+    }
+    let mut dispatch = Dispatch::new(&shared.tags_rule, registry.since.load(Ordering::Relaxed));
+    let mut progress = Progress::new("building consume queues again", at, end);
+    while at < end {
+        if shared.stopping() {
+            return Ok(());
+        }
+        let mut failed = None;
+        let Ok(next) = log.follow(at, STEP_BYTES, |record| {
+            let found = building.get(record.topic()).and_then(|queues| queues.get(&record.queue_id().0));
+            if let Some(queue) = found
+                && belongs(shared, record)
+            {
+                failed = dispatch.add(Arc::clone(queue), record, true).err();
+            }
+            Ok::<_, Infallible>(failed.is_none())
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        at = next;
+        progress.at(at.min(end));
+        queues.iter().for_each(|queue| queue.set_rebuilding(progress.percent().min(99)));
+        std::thread::sleep(BREATH);
+    }
+    dispatch.finish()?.iter().try_for_each(|queue| queue.write_tail())?;
+
+    let pairs = || queues.iter().map(|queue| (queue, &building[queue.topic()][&queue.queue_id().0]));
+    for (queue, built) in pairs() {
+        built.fill_up_to(queue.max_offset().0);
+        built.write_tail()?;
+    }
+    let dir = &registry.files.dir;
+    let synced = registry.files.disk.sync_file_system(dir);
+    synced.map_err(|source| QueueFileError { path: dir.clone(), source })?;
+    let mut lines = Lines::default();
+    for (queue, built) in pairs() {
+        lines.queue(queue.topic(), queue.queue_id().0, built.flushed());
+    }
+    registry.note(&lines)?;
+    pairs().for_each(|(queue, built)| queue.adopt(built));
+    progress.done();
+    tracing::info!(queues = queues.len(), "consume queues are built again");
+    Ok(())
+}
+
+/// True if a record is one of its queue's messages, and not of an earlier topic of that name.
+fn belongs(shared: &Shared, record: &RecordView<'_>) -> bool {
+    sys_flag::enters_consume_queue(record.sys_flag())
+        && !shared.registry.was_deleted(record.topic(), record.physical_offset().0)
+}
