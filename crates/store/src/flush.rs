@@ -266,7 +266,7 @@ impl QueueFlusher {
         for queue in
             self.unlisted.drain(..).filter(|queue| !queue.is_deleted() && queue.rebuilding().is_none())
         {
-            lines.queue(queue.topic(), queue.queue_id().0, queue.flushed());
+            lines.queue(queue.topic(), queue.queue_id().0, queue.listed());
         }
         if !lines.is_empty() {
             shared.registry.note(&lines)?;

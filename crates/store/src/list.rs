@@ -5,11 +5,12 @@
 //! File `oxmq-queues` in the store's folder, which a Java broker leaves alone. Lines, each with the CRC-32 of what
 //! follows it in 8 hexadecimal digits; one that is torn or damaged does not count:
 //! ```text
-//! CRC = PHYSICAL            begun when the log ended there: topics that were deleted before are not known
-//! CRC + TOPIC QUEUE MAX     has files, with so many messages at least
-//! CRC ! TOPIC QUEUE MAX     is being built again: what its files say does not count
-//! CRC - TOPIC PHYSICAL      deleted when the log ended there: older records of the topic are nobody's
-//! CRC . PHYSICAL LINES      closed when the log ended there; the lines before are so many
+//! CRC = PHYSICAL                begun when the log ended there: topics that were deleted before are not known
+//! CRC + TOPIC QUEUE START MAX   has files from START on, with messages up to MAX at least
+//! CRC ! TOPIC QUEUE START MAX   is being built again: what its files say does not count
+//! CRC > TOPIC QUEUE START       its files before START were removed, as all in them was old
+//! CRC - TOPIC PHYSICAL          deleted when the log ended there: older records of the topic are nobody's
+//! CRC . PHYSICAL LINES          closed when the log ended there; the lines before are so many
 //! ```
 //! Written as a whole when the store is closed and when recovery has seen all queues; in between lines are added,
 //! before a checkpoint counts on them.
@@ -30,9 +31,11 @@ pub(crate) const NAME: &str = "oxmq-queues";
 const LINE_MAX: usize = 512;
 
 /// What the list says of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Listed {
-    /// Messages that it had at least.
+    /// The message with which its first file began, or of one that was removed since.
+    pub(crate) start: u64,
+    /// Where it ended at least.
     pub(crate) max: u64,
     /// It was being built again.
     pub(crate) building: bool,
@@ -108,11 +111,16 @@ impl List {
             "+" | "!" => {
                 let topic = fields.next()?;
                 let id = fields.next()?.parse().ok()?;
-                let listed = Listed { max: number(&mut fields)?, building: kind == "!" };
+                let (start, max) = (number(&mut fields)?, number(&mut fields)?);
+                let listed = Listed { start, max, building: kind == "!" };
                 match self.queues.get_mut(topic) {
                     Some(queues) => drop(queues.insert(id, listed)),
                     None => drop(self.queues.insert(Arc::from(topic), BTreeMap::from([(id, listed)]))),
                 }
+            }
+            ">" => {
+                let (topic, id) = (fields.next()?, fields.next()?.parse().ok()?);
+                self.queues.get_mut(topic)?.get_mut(&id)?.start = number(&mut fields)?;
             }
             "-" => {
                 let topic = fields.next()?;
@@ -141,12 +149,14 @@ impl Lines {
         self.line(format_args!("= {physical}"));
     }
 
-    pub(crate) fn queue(&mut self, topic: &str, id: u32, max: u64) {
-        self.line(format_args!("+ {topic} {id} {max}"));
+    pub(crate) fn queue(&mut self, topic: &str, id: u32, listed: Listed) {
+        let Listed { start, max, building } = listed;
+        let kind = if building { '!' } else { '+' };
+        self.line(format_args!("{kind} {topic} {id} {start} {max}"));
     }
 
-    pub(crate) fn building(&mut self, topic: &str, id: u32, max: u64) {
-        self.line(format_args!("! {topic} {id} {max}"));
+    pub(crate) fn start(&mut self, topic: &str, id: u32, start: u64) {
+        self.line(format_args!("> {topic} {id} {start}"));
     }
 
     pub(crate) fn deleted(&mut self, topic: &str, physical: u64) {
@@ -232,22 +242,22 @@ mod tests {
         let mut file = ListFile::new(Arc::clone(&disk) as Arc<dyn Disk>, root.into(), &read());
         let mut lines = Lines::default();
         lines.since(5);
-        lines.queue("a", 0, 7);
-        lines.queue("b", 3, 9);
+        lines.queue("a", 0, Listed { max: 7, ..Listed::default() });
+        lines.queue("b", 3, Listed { max: 9, ..Listed::default() });
         lines.closed(500);
         file.replace(&lines).unwrap();
         let list = read();
         assert_eq!((list.since, list.closed, list.queues.len()), (Some(5), Some(500), 2));
-        assert_eq!(list.queues["b"][&3], Listed { max: 9, building: false });
+        assert_eq!(list.queues["b"][&3], Listed { max: 9, ..Listed::default() });
         let whole = lines.text.len();
 
         let mut more = Lines::default();
         more.deleted("a", 600);
-        more.building("b", 3, 10);
+        more.queue("b", 3, Listed { start: 2, max: 10, building: true });
         file.add(&more).unwrap();
         let list = read();
         assert_eq!((list.closed, list.queues.len(), list.deleted["a"]), (None, 1, 600));
-        assert_eq!(list.queues["b"][&3], Listed { max: 10, building: true });
+        assert_eq!(list.queues["b"][&3], Listed { start: 2, max: 10, building: true });
 
         file.replace(&lines).unwrap();
         for at in 0..whole {
@@ -256,7 +266,8 @@ mod tests {
             let list = List::read(&copy, root).unwrap();
             assert_eq!(list.closed, None, "{at}");
             let right = |queue: Option<&BTreeMap<u32, Listed>>, id, max| {
-                queue.is_none_or(|found| *found == BTreeMap::from([(id, Listed { max, building: false })]))
+                queue
+                    .is_none_or(|found| *found == BTreeMap::from([(id, Listed { max, ..Listed::default() })]))
             };
             assert!(right(list.queues.get("a"), 0, 7) && right(list.queues.get("b"), 3, 9));
         }

@@ -38,6 +38,7 @@ use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 use crate::{
     disk::{Disk, File},
     error::QueueFileError,
+    list::Listed,
     log::{CommitLog, file_at},
     read::{Access, LMQ_PREFIX},
     registry::{Limits, is_damage},
@@ -143,8 +144,6 @@ impl QueueFiles {
             why,
             "a consume queue is damaged, it is built again from the commit log"
         );
-        #[cfg(test)]
-        eprintln!("SUSPECT {topic} {} {why}", id.0);
         suspects.push(Suspect { topic: Arc::from(topic), id });
         self.bell.ring();
     }
@@ -446,14 +445,14 @@ impl Queue {
         Self { topic, queue_id, key, files, state: Mutex::default(), rebuilding: AtomicU8::new(0) }
     }
 
-    /// Takes what its files say, without what they say about records at or beyond the limit; false if they end before
-    /// `least`, which they ought to have.
+    /// Takes what its files say, without what they say about records at or beyond the limit; false if they are less than
+    /// what is `listed`.
     ///
     /// `torn`: the files may have holes or rests beyond the last good unit, as a crash leaves them; they are cleared.
-    pub(crate) fn load(&self, limits: Limits, log_min: u64, least: u64) -> Result<bool, QueueFileError> {
+    pub(crate) fn load(&self, limits: Limits, log_min: u64, listed: Listed) -> Result<bool, QueueFileError> {
         let Limits { limit, torn } = limits;
         let starts = self.file_starts(torn)?;
-        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(least == 0) };
+        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(listed.max == 0) };
         let start = first / UNIT_SIZE;
         let end = (last + self.files.file_size) / UNIT_SIZE;
         let mut pages = Pages { queue: self, file: None, first: 0, units: Vec::new() };
@@ -464,8 +463,13 @@ impl Queue {
         let from = if counts(pages.unit(last)?) { last } else { start };
         let max = gallop(from, end, |at| Ok(counts(pages.unit(at)?)))?;
         // What a crash makes uncertain is dispatched again.
-        let whole = max >= least
+        let least = listed.max;
+        let ends = max >= least
             || (least <= end && pages.unit(least - 1)?.is_some_and(|unit| unit.physical.0 >= limit));
+        // Retention leaves a file as long as something in it is in the log.
+        let begins = start <= listed.start
+            || listed.max == 0
+            || pages.unit(start)?.is_none_or(|unit| unit.physical.0 < log_min);
         let rest = if max < end { pages.unit(max)? } else { None };
         let min = gallop(start, max, |at| {
             let gone = |unit: Unit| unit.physical.0 < log_min || unit.is_leading_filler();
@@ -476,7 +480,7 @@ impl Queue {
             self.clear_from(max, &starts)?;
         }
         *lock(&self.state) = State { start, min, flushed: max, last, ..State::default() };
-        Ok(whole)
+        Ok(begins && ends)
     }
 
     /// Asks the log about the queue's last and first units: whether its messages stand where they point.
@@ -689,9 +693,10 @@ impl Queue {
         Arc::clone(&self.topic)
     }
 
-    /// Messages whose units are in files, or were before.
-    pub(crate) fn flushed(&self) -> u64 {
-        lock(&self.state).flushed
+    /// What the list of queues is to say of it: what is in files.
+    pub(crate) fn listed(&self) -> Listed {
+        let state = lock(&self.state);
+        Listed { start: state.start, max: state.flushed, building: self.rebuilding().is_some() }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -734,7 +739,11 @@ impl Queue {
                 continue;
             }
             if entry.length < size && torn {
-                let grown = self.files.disk.open(&path, false).and_then(|file| file.set_length(size));
+                let whole_units = entry.length / UNIT_SIZE * UNIT_SIZE;
+                let grown = self.files.disk.open(&path, false).and_then(|file| {
+                    file.set_length(whole_units)?;
+                    file.set_length(size)
+                });
                 grown.map_err(|source| failed(path.clone(), source))?;
             } else if entry.length != size {
                 let found = entry.length;

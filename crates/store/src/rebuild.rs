@@ -26,7 +26,7 @@ use oxmq_record::{RecordView, sys_flag};
 use crate::{
     dispatch::Dispatch,
     error::{QueueError, QueueFileError},
-    list::Lines,
+    list::{Lines, Listed},
     progress::Progress,
     queue::{Queue, Suspect},
     registry::Limits,
@@ -108,7 +108,8 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
                 let _writer = lock(&shared.writer);
                 queue.condemn(queue.max_offset().0);
             }
-            lines.building(queue.topic(), queue.queue_id().0, queue.max_offset().0);
+            let listed = Listed { max: queue.max_offset().0, building: true, ..queue.listed() };
+            lines.queue(queue.topic(), queue.queue_id().0, listed);
         }
         registry.note(&lines)?;
         queues.iter().try_for_each(|queue| queue.remove_files())?;
@@ -157,7 +158,7 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
     synced.map_err(|source| QueueFileError { path: dir.clone(), source })?;
     let mut lines = Lines::default();
     for (queue, built) in pairs() {
-        lines.queue(queue.topic(), queue.queue_id().0, built.flushed());
+        lines.queue(queue.topic(), queue.queue_id().0, built.listed());
     }
     registry.note(&lines)?;
     pairs().for_each(|(queue, built)| queue.adopt(built));

@@ -19,7 +19,7 @@ use oxmq_types::{QueueId, validate_group};
 
 use crate::{
     error::{QueueError, QueueFileError},
-    list::{Lines, List, ListFile},
+    list::{Lines, List, ListFile, Listed},
     log::CommitLog,
     queue::{Queue, QueueFiles, Verdict},
     sync::{lock, read, write},
@@ -32,8 +32,8 @@ const OPENING_MAX: usize = 16;
 
 /// A queue that may be there.
 enum Slot {
-    /// Nobody opened it yet. It has so many messages at least.
-    Closed(u64),
+    /// Nobody opened it yet; what the list says of it.
+    Closed(Listed),
     Open(Arc<Queue>),
 }
 
@@ -79,7 +79,7 @@ impl Registry {
         let mut topics: HashMap<Arc<str>, BTreeMap<u32, Slot>> = HashMap::new();
         let mut damaged = Vec::new();
         for (topic, queues) in list.queues {
-            let slots = queues.iter().map(|(id, listed)| (*id, Slot::Closed(listed.max))).collect();
+            let slots = queues.iter().map(|(id, listed)| (*id, Slot::Closed(*listed))).collect();
             let building = queues.iter().filter(|(_, listed)| listed.building);
             damaged.extend(building.map(|(id, _)| (Arc::clone(&topic), QueueId(*id))));
             topics.insert(topic, slots);
@@ -105,12 +105,12 @@ impl Registry {
             let ids = queues.iter().filter(|queue| queue.is_dir).filter_map(|queue| queue.name.parse().ok());
             let slots = topics.entry(Arc::from(topic.name)).or_default();
             for id in ids {
-                slots.entry(id).or_insert(Slot::Closed(0));
+                slots.entry(id).or_insert(Slot::Closed(Listed::default()));
             }
         }
         for topic in vanished {
             let slots = topics.get(&topic).into_iter().flatten();
-            let had = slots.filter(|(_, slot)| matches!(slot, Slot::Closed(least) if *least > 0));
+            let had = slots.filter(|(_, slot)| matches!(slot, Slot::Closed(listed) if listed.max > 0));
             damaged.extend(had.map(|(id, _)| (Arc::clone(&topic), QueueId(*id))));
         }
         if seen == 0 {
@@ -196,21 +196,27 @@ impl Registry {
     /// Opens a queue from its files; as one that has to be built again, if they are not what they should be.
     /// `thorough`: also asks the log about its first and last units.
     fn load(&self, topic: &str, id: QueueId, thorough: bool) -> Result<Queue, QueueFileError> {
-        let (name, least) = {
+        let (name, listed) = {
             let topics = read(&self.topics);
             let known = topics.get_key_value(topic);
-            let least = match known.and_then(|(_, queues)| queues.get(&id.0)) {
-                Some(Slot::Closed(least)) => *least,
-                _ => 0,
+            let listed = match known.and_then(|(_, queues)| queues.get(&id.0)) {
+                Some(Slot::Closed(listed)) => *listed,
+                _ => Listed::default(),
             };
-            (known.map_or_else(|| Arc::from(topic), |(name, _)| Arc::clone(name)), least)
+            (known.map_or_else(|| Arc::from(topic), |(name, _)| Arc::clone(name)), listed)
         };
         let limits = *read(&self.limits);
         let mut queue = self.new_queue(&name, id);
-        let problem = match queue.load(limits, self.log.min(), least) {
+        let problem = match queue.load(limits, self.log.min(), listed) {
             Err(error) if is_damage(&error.source) => Some(error.to_string()),
             Err(error) => return Err(error),
-            Ok(false) => Some(format!("it ends at {}, but had {least} messages", queue.max_offset())),
+            Ok(false) => {
+                let (now, was) = (queue.listed(), listed);
+                Some(format!(
+                    "it goes from {} to {}, but went from {} to {}",
+                    now.start, now.max, was.start, was.max
+                ))
+            }
             Ok(true) if thorough && queue.verdict(&self.log)? == Verdict::Wrong => {
                 Some("its units point to what is not its".to_owned())
             }
@@ -218,7 +224,7 @@ impl Registry {
         };
         if let Some(problem) = problem {
             queue = self.new_queue(&name, id);
-            queue.condemn(least);
+            queue.condemn(listed.max);
             self.files.suspect(&name, id, &problem);
         }
         Ok(queue)
@@ -227,7 +233,7 @@ impl Registry {
     /// Has a queue that nobody opened yet built again.
     fn condemn(&self, topic: &str, id: QueueId, why: &str) {
         let slot = read(&self.topics).get(topic).and_then(|queues| match queues.get(&id.0)? {
-            Slot::Closed(least) => Some(*least),
+            Slot::Closed(listed) => Some(listed.max),
             Slot::Open(_) => None,
         });
         let queue = self.new_queue(&Arc::from(topic), id);
@@ -262,7 +268,7 @@ impl Registry {
                 each(&queue)?;
                 if let Some(slot) = write(&self.topics).get_mut(topic).and_then(|slots| slots.get_mut(&id.0))
                 {
-                    *slot = Slot::Closed(queue.max_offset().0);
+                    *slot = Slot::Closed(queue.listed());
                 }
             }
             Ok(())
@@ -323,18 +329,30 @@ impl Registry {
     /// Has a queue forget what the log does not have any more, which begins at `log_min`, and removes its files that
     /// hold nothing else. Returns how many.
     pub(crate) fn drop_below(&self, topic: &str, id: QueueId, log_min: u64) -> Result<usize, QueueError> {
-        match self.opened(topic, id) {
-            Some(queue) if queue.rebuilding().is_some() => Ok(0),
-            Some(queue) => Ok(queue.drop_below(log_min)?),
-            None if !self.contains(topic, id) => Ok(0),
+        let queue = match self.opened(topic, id) {
+            Some(queue) if queue.rebuilding().is_some() => return Ok(0),
+            Some(queue) => queue,
+            None if !self.contains(topic, id) => return Ok(0),
             None => {
                 let dir = self.files.dir.join(topic).join(id.0.to_string());
                 let failed = |source| QueueFileError { path: dir.clone(), source };
                 // The last file stays, so most queues need not be opened.
-                let files = self.files.disk.list(&dir).map_err(failed)?.len();
-                if files < 2 { Ok(0) } else { Ok(self.get(topic, id)?.drop_below(log_min)?) }
+                if self.files.disk.list(&dir).map_err(failed)?.len() < 2 {
+                    return Ok(0);
+                }
+                match self.get(topic, id) {
+                    Err(QueueError::Rebuilding { .. }) => return Ok(0),
+                    queue => queue?,
+                }
             }
+        };
+        let removed = queue.drop_below(log_min)?;
+        if removed > 0 {
+            let mut lines = Lines::default();
+            lines.start(topic, id.0, queue.listed().start);
+            self.note(&lines)?;
         }
+        Ok(removed)
     }
 
     /// Forgets the queues of `topic`, has `each` that was opened deleted, and removes their files. `end`: of the log,
@@ -384,14 +402,13 @@ impl Registry {
             deleted.iter().filter(|(_, end)| **end > min).for_each(|(topic, end)| lines.deleted(topic, *end));
             for (topic, slots) in &*read(&self.topics) {
                 for (id, slot) in slots {
-                    match slot {
-                        Slot::Closed(max) => lines.queue(topic, *id, *max),
-                        Slot::Open(queue) if queue.rebuilding().is_some() => {
-                            lines.building(topic, *id, queue.max_offset().0);
-                        }
-                        // One that was asked for and never got a message has no files.
-                        Slot::Open(queue) if queue.max_offset().0 == 0 => {}
-                        Slot::Open(queue) => lines.queue(topic, *id, queue.flushed()),
+                    let listed = match slot {
+                        Slot::Closed(listed) => *listed,
+                        Slot::Open(queue) => queue.listed(),
+                    };
+                    // One that was asked for and never got a message has no files.
+                    if listed.max > 0 || matches!(slot, Slot::Closed(_)) {
+                        lines.queue(topic, *id, listed);
                     }
                 }
             }

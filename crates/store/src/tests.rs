@@ -12,8 +12,8 @@ use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    AppendError, Appended, Boundary, Entry, FlushError, FlushMode, IndexConfig, OpenError, Queue, Store,
-    StoreConfig, Unit,
+    AppendError, Appended, Boundary, Entry, FlushError, FlushMode, IndexConfig, OpenError, Queue, QueueError,
+    Store, StoreConfig, Unit,
     disk::{Disk, memory::MemoryDisk},
     tags_of,
 };
@@ -35,6 +35,20 @@ fn config() -> StoreConfig {
 
 fn open(disk: &Arc<MemoryDisk>) -> Result<Arc<Store>, OpenError> {
     Store::open_in_memory(disk, config(), Box::new(tags_of))
+}
+
+/// The queue, as soon as it is built.
+fn built(store: &Store, topic: &str, queue_id: u32) -> Arc<Queue> {
+    let began = std::time::Instant::now();
+    loop {
+        match store.queue(topic, QueueId(queue_id)) {
+            Err(QueueError::Rebuilding { percent, .. }) => {
+                assert!(percent < 100 && began.elapsed().as_secs() < 30, "not built");
+                std::thread::yield_now();
+            }
+            queue => return queue.unwrap(),
+        }
+    }
 }
 
 fn record(topic: &str, queue_id: u32, flags: i32, body: &[u8]) -> Vec<u8> {
@@ -72,7 +86,7 @@ fn units(queue: &Queue) -> Vec<Unit> {
 /// Bodies of all messages of a queue from offset 0 on, each checked to be what its unit says; `None` for filler and
 /// below the minimum.
 fn bodies(store: &Store, topic: &str, queue_id: u32) -> Vec<Option<Vec<u8>>> {
-    let queue = store.queue(topic, QueueId(queue_id)).unwrap();
+    let queue = built(store, topic, queue_id);
     let min = queue.min_offset().0;
     let read = |(i, unit): (usize, &Unit)| {
         let bytes = store.read_record(unit.physical, unit.size);
@@ -333,6 +347,200 @@ fn a_deleted_topic_starts_at_zero_and_stays_deleted_after_a_crash() {
     assert!(store.queue(&"x".repeat(256), QueueId(0)).is_err());
 }
 
+const QUEUES: &str = "/store/consumequeue";
+const LIST: &str = "/store/oxmq-queues";
+
+/// Old messages of a topic that was deleted stay in the log, and must not come back when its queues are built again.
+#[test]
+fn of_a_topic_that_was_made_again_the_later_one_counts() {
+    // How the store ends, whether the queues go, whether the list goes as in a folder that a Java broker had.
+    for (close, queues, list) in
+        [(false, false, true), (false, true, true), (true, true, true), (true, true, false)]
+    {
+        let disk = Arc::new(MemoryDisk::default());
+        let store = open(&disk).unwrap();
+        (0..10).for_each(|_| drop(append(&store, "T", 0, b"old")));
+        append(&store, "U", 0, b"other").unwrap();
+        store.delete_topic("T").unwrap();
+        let news: Vec<_> = (0..3u8).map(|i| vec![i; 5]).collect();
+        for body in &news {
+            append(&store, "T", 0, body).unwrap();
+        }
+        store.delete_topic("U").unwrap();
+        append(&store, "U", 0, b"again").unwrap();
+        if close {
+            store.close().unwrap();
+        }
+        drop(store);
+        if queues {
+            disk.remove_dir_all(Path::new(QUEUES)).unwrap();
+        }
+        if !list {
+            disk.remove_file(Path::new(LIST)).unwrap();
+        }
+        for _ in 0..2 {
+            let store = open(&disk).unwrap();
+            let expected: Vec<_> = news.iter().cloned().map(Some).collect();
+            assert_eq!(bodies(&store, "T", 0), expected, "{close} {queues} {list}");
+            assert_eq!(bodies(&store, "U", 0), [Some(b"again".to_vec())]);
+        }
+    }
+}
+
+/// A flipped bit in a queue offset must not be taken for a topic that was made again.
+#[test]
+fn a_queue_offset_that_goes_back_once_takes_its_record_only() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    // Offset 16 becomes 0: its last byte is the 28th of the record.
+    let all: Vec<_> = (0..20u8).map(|i| append(&store, "T", 0, &[i + 1; 10]).unwrap().physical.0).collect();
+    store.close().unwrap();
+    drop(store);
+    let segment = all[16] / SEGMENT * SEGMENT;
+    disk.flip(Path::new(&format!("/store/commitlog/{segment:020}")), (all[16] - segment) as usize + 27);
+    disk.remove_dir_all(Path::new(QUEUES)).unwrap();
+    disk.remove_file(Path::new(LIST)).unwrap();
+    let store = open(&disk).unwrap();
+    let found = bodies(&store, "T", 0);
+    let expected: Vec<_> = (0..20u8).map(|i| (i != 16).then(|| vec![i + 1; 10])).collect();
+    assert_eq!(found, expected);
+}
+
+/// What happens to the files of a queue of 10 messages, in files of 3 units.
+#[derive(Debug, Clone, Copy)]
+enum QueueDamage {
+    Topic,
+    Folder,
+    FirstFile,
+    LastFile,
+    Short,
+    Zeroed,
+    ZeroedInTheMiddle,
+    Swapped,
+    Flipped,
+}
+
+const QUEUE_DAMAGES: [QueueDamage; 9] = {
+    use QueueDamage::*;
+    [Topic, Folder, FirstFile, LastFile, Short, Zeroed, ZeroedInTheMiddle, Swapped, Flipped]
+};
+
+/// Damages queue 0 of the topic `T`; another may take its place.
+fn damage(disk: &MemoryDisk, what: QueueDamage, other: &str) {
+    let dir = Path::new(QUEUES).join("T/0");
+    let mut names: Vec<_> = disk.list(&dir).unwrap().into_iter().map(|entry| entry.name).collect();
+    names.sort();
+    let (Some(first), Some(last)) = (names.first().map(|name| dir.join(name)), names.last()) else { return };
+    let last = dir.join(last);
+    match what {
+        QueueDamage::Topic => disk.remove_dir_all(&Path::new(QUEUES).join("T")).unwrap(),
+        QueueDamage::Folder => disk.remove_dir_all(&dir).unwrap(),
+        QueueDamage::FirstFile => disk.remove_file(&first).unwrap(),
+        QueueDamage::LastFile => disk.remove_file(&last).unwrap(),
+        QueueDamage::Short => disk.open(&last, false).unwrap().set_length(13).unwrap(),
+        QueueDamage::Zeroed => disk.zero(&last, 0..60),
+        QueueDamage::ZeroedInTheMiddle => disk.zero(&first, 20..40),
+        QueueDamage::Swapped => {
+            let there = Path::new(QUEUES).join(other).join("0");
+            let aside = Path::new("/store/aside");
+            for (from, to) in [(&*dir, aside), (&*there, &*dir), (aside, &*there)] {
+                disk.rename(from, to).unwrap();
+            }
+        }
+        QueueDamage::Flipped => disk.flip(&first, 26),
+    }
+}
+
+#[test]
+fn a_damaged_queue_is_built_again_while_others_serve() {
+    for what in QUEUE_DAMAGES {
+        for crash in [false, true] {
+            let disk = Arc::new(MemoryDisk::default());
+            let store = open(&disk).unwrap();
+            for i in 0..10u8 {
+                append(&store, "T", 0, &[i; 20]).unwrap();
+                append(&store, "U", 0, &[i; 30]).unwrap();
+                append(&store, "V", 0, &[i; 40]).unwrap();
+            }
+            store.close().unwrap();
+            drop(store);
+            if crash {
+                // Opened and killed: what was there before is below the checkpoint.
+                let store = open(&disk).unwrap();
+                append(&store, "V", 0, &[10; 40]).unwrap();
+            }
+            damage(&disk, what, "U");
+            let store = open(&disk).unwrap();
+            // Served at once, unless it is the one that was swapped.
+            assert_eq!(store.queue("V", QueueId(0)).unwrap().max_offset().0, 10 + u64::from(crash));
+            let queue = built(&store, "T", 0);
+            // A unit in the middle is not looked at before somebody wants it.
+            let began = std::time::Instant::now();
+            loop {
+                assert!(began.elapsed().as_secs() < 30, "{what:?}");
+                let mut units = Vec::new();
+                if queue.read_units(QueueOffset(0), 100, &mut units).is_ok() && units.len() == 10 {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            let expected = |length| (0..10u8).map(|i| Some(vec![i; length])).collect::<Vec<_>>();
+            assert_eq!(bodies(&store, "T", 0), expected(20), "{what:?} {crash}");
+            assert_eq!(bodies(&store, "U", 0), expected(30), "{what:?} {crash}");
+            assert_eq!(append(&store, "T", 0, b"next").unwrap().queue_offset, QueueOffset(10));
+            store.close().unwrap();
+            drop(store);
+            let store = open(&disk).unwrap();
+            assert_eq!(store.queue("T", QueueId(0)).unwrap().max_offset(), QueueOffset(11), "{what:?}");
+        }
+    }
+}
+
+#[test]
+fn a_queue_that_is_damaged_while_it_is_open_is_built_again() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    for i in 0..10u8 {
+        append(&store, "T", 0, &[i; 20]).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let store = open(&disk).unwrap();
+    let queue = store.queue("T", QueueId(0)).unwrap();
+    damage(&disk, QueueDamage::ZeroedInTheMiddle, "");
+    assert!(queue.read_units(QueueOffset(0), 10, &mut Vec::new()).is_err());
+    let began = std::time::Instant::now();
+    // Whoever holds it goes on with it.
+    while queue.read_units(QueueOffset(0), 10, &mut Vec::new()).is_err() {
+        assert!(began.elapsed().as_secs() < 30);
+        match store.append(&queue, &mut record("T", 0, 0, b"x"), TagsCode(2_598_919)) {
+            Ok(_) => {}
+            Err(error) => assert!(matches!(error, AppendError::QueueRebuilding { .. }), "{error}"),
+        }
+    }
+    assert_eq!(queue.rebuilding(), None);
+    let found = bodies(&store, "T", 0);
+    assert_eq!(found[..10], (0..10u8).map(|i| Some(vec![i; 20])).collect::<Vec<_>>());
+    assert_eq!(found.len() as u64, queue.max_offset().0);
+}
+
+/// The log has lost messages as well: their offsets are not given to others.
+#[test]
+fn an_offset_is_not_given_twice_when_its_message_is_lost() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let starts = fill(&store, 3);
+    append(&store, "U", 0, b"last").unwrap();
+    store.close().unwrap();
+    drop(store);
+    disk.flip(Path::new(FIRST_SEGMENT), starts[2] as usize + 4);
+    damage(&disk, QueueDamage::Folder, "");
+    let store = open(&disk).unwrap();
+    assert_eq!(built(&store, "T", 0).max_offset(), QueueOffset(3));
+    check_filled(&store, 3, &[2]);
+    assert_eq!(append(&store, "T", 0, b"next").unwrap().queue_offset, QueueOffset(3));
+}
+
 #[test]
 fn offsets_by_time() {
     let disk = Arc::new(MemoryDisk::default());
@@ -366,6 +574,8 @@ enum Op {
     /// Lets the queues be flushed, and the checkpoint be written.
     Checkpoint,
     Reopen,
+    /// Closed; a queue's files are damaged; opened.
+    DamageQueue(usize),
     /// The process dies.
     Kill,
     /// The power goes.
@@ -381,6 +591,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Flush),
         1 => Just(Op::Checkpoint),
         1 => Just(Op::Reopen),
+        1 => (0..QUEUE_DAMAGES.len()).prop_map(Op::DamageQueue),
         1 => Just(Op::Kill),
         2 => any::<u64>().prop_map(|seed| Op::PowerLoss { seed }),
     ]
@@ -458,11 +669,12 @@ fn run(ops: Vec<Op>) {
         match op {
             Op::Append { queue, length } => {
                 let body = model.body(length);
+                built(&store, "T", queue);
                 let appended = append(&store, "T", queue, &body).unwrap();
                 model.add(queue, body, &appended);
             }
             Op::Batch { queue, count } => {
-                let target = store.queue("T", QueueId(queue)).unwrap();
+                let target = built(&store, "T", queue);
                 let all: Vec<_> = (0..count).map(|i| model.body(i * 20)).collect();
                 let mut bytes = Vec::new();
                 let mut entries = Vec::new();
@@ -486,6 +698,21 @@ fn run(ops: Vec<Op>) {
             Op::Reopen => {
                 store.close().unwrap();
                 drop(store);
+                store = open(&disk).unwrap();
+                model.promised = store.max_physical().0;
+                model.check(&store);
+            }
+            Op::DamageQueue(what) => {
+                store.close().unwrap();
+                drop(store);
+                let what = QUEUE_DAMAGES[what];
+                // There is one topic only; and what lies in the middle is found by the first reader.
+                if !matches!(
+                    what,
+                    QueueDamage::Swapped | QueueDamage::ZeroedInTheMiddle | QueueDamage::Flipped
+                ) {
+                    damage(&disk, what, "");
+                }
                 store = open(&disk).unwrap();
                 model.promised = store.max_physical().0;
                 model.check(&store);
