@@ -44,23 +44,24 @@ impl Positions {
     }
 
     /// A queue that is there to be looked at; asking must not create one.
-    fn queue(&self, topic: &str, queue_id: i32) -> Option<Arc<TopicQueue>> {
-        let topic = self.topics.get(topic)?;
+    fn queue(&self, topic: &str, queue_id: i32) -> Result<Option<Arc<TopicQueue>>, Refusal> {
+        let Some(topic) = self.topics.get(topic) else { return Ok(None) };
         let config = topic.config();
-        let queue_id = u32::try_from(queue_id).ok()?;
-        let known = queue_id < config.read_queue_nums.max(config.write_queue_nums);
-        known.then(|| topic.queue(QueueId(queue_id)).ok()).flatten()
+        let known = u32::try_from(queue_id)
+            .ok()
+            .filter(|id| *id < config.read_queue_nums.max(config.write_queue_nums));
+        known.map(|id| topic.queue(QueueId(id))).transpose()
     }
 
     pub(crate) fn max(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let header = QueueQuery::from_fields(&request.header.fields)?;
-        let queue = self.queue(&header.topic, header.queue_id);
+        let queue = self.queue(&header.topic, header.queue_id)?;
         Ok(Command::success().with("offset", queue.map_or(0, |queue| queue.stored.max_offset().0)))
     }
 
     pub(crate) fn min(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let header = QueueQuery::from_fields(&request.header.fields)?;
-        let queue = self.queue(&header.topic, header.queue_id);
+        let queue = self.queue(&header.topic, header.queue_id)?;
         Ok(Command::success().with("offset", queue.map_or(0, |queue| queue.stored.min_offset().0)))
     }
 
@@ -70,7 +71,7 @@ impl Positions {
             Some(name) if name.eq_ignore_ascii_case("upper") => Boundary::Upper,
             _ => Boundary::Lower,
         };
-        let queue = self.queue(&header.topic, header.queue_id);
+        let queue = self.queue(&header.topic, header.queue_id)?;
         let offset = match queue {
             Some(queue) => {
                 self.store.offset_by_time(&queue.stored, header.timestamp_ms, boundary).map_err(unreadable)?
@@ -82,7 +83,7 @@ impl Positions {
 
     pub(crate) fn earliest(&self, request: Request<'_>) -> Result<Command, Refusal> {
         let header = QueueQuery::from_fields(&request.header.fields)?;
-        let queue = self.queue(&header.topic, header.queue_id);
+        let queue = self.queue(&header.topic, header.queue_id)?;
         let time = match queue {
             Some(queue) => self.store.earliest_time(&queue.stored).map_err(unreadable)?,
             None => None,
@@ -104,7 +105,7 @@ impl Positions {
         }
         // A group that is new to a queue that still has its first message starts there, whatever it would rather:
         // else what was sent between the topic's first message and the group's first start would be skipped.
-        let queue = self.queue(&header.topic, header.queue_id);
+        let queue = self.queue(&header.topic, header.queue_id)?;
         if queue.is_some_and(|queue| queue.stored.min_offset().0 == 0 && self.first_in_memory(&queue)) {
             return Ok(Command::success().with("offset", 0));
         }
@@ -204,4 +205,55 @@ fn committer(clients: &Clients, group: &str, request: Request<'_>) -> Committer 
 
 fn unreadable(error: QueueFileError) -> Refusal {
     Refusal::System(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use oxmq_remoting::code::request as codes;
+    use oxmq_store::{MemoryDisk, Store, StoreConfig, tags_of};
+    use serde_json::json;
+    use std::{
+        sync::atomic::Ordering,
+        time::{Duration, Instant},
+    };
+
+    /// A queue whose files vanished has no offsets that anybody could be told, until it is built again.
+    #[tokio::test]
+    async fn while_a_queue_is_built_again_clients_are_told_to_come_later() {
+        let disk = Arc::new(MemoryDisk::default());
+        let open = |disk: &Arc<MemoryDisk>| {
+            let config = StoreConfig { segment_size_bytes: 1 << 20, ..StoreConfig::new("/store") };
+            Store::open_in_memory(disk, config, Box::new(tags_of)).unwrap()
+        };
+        let broker = Fixture::over(|_| open(&disk), |_| {});
+        for _ in 0..3 {
+            assert_eq!(broker.send("T", &[], json!({})).await.code, 0);
+        }
+        broker.store.close().unwrap();
+        // The broker's tasks may hold the first one a while.
+        let disk = Arc::new(disk.copy());
+        disk.zero(std::path::Path::new("/store/consumequeue/T/0/00000000000000000000"), 0..60);
+
+        let broker = Fixture::over(|_| open(&disk), |_| {});
+        assert_eq!(broker.send("T", &[], json!({"e": 1})).await.code, 0, "another queue");
+        disk.faults().fsync_stalls.store(true, Ordering::SeqCst);
+        let remark = "service not available now: queue 0 of topic T is being built again";
+        Fixture::check_refused(&broker.send("T", &[], json!({})).await, (14, remark));
+        let queue = json!({"topic": "T", "queueId": "0"});
+        for code in [codes::GET_MAX_OFFSET, codes::GET_MIN_OFFSET] {
+            Fixture::check_refused(&broker.ask(code, queue.clone(), b"").await, (14, remark));
+        }
+        let group = json!({"consumerGroup": "g", "topic": "T", "queueId": "0"});
+        Fixture::check_refused(&broker.ask(codes::QUERY_CONSUMER_OFFSET, group, b"").await, (14, remark));
+        disk.faults().fsync_stalls.store(false, Ordering::SeqCst);
+        let began = Instant::now();
+        while broker.ask(codes::GET_MAX_OFFSET, queue.clone(), b"").await.code == 14 {
+            assert!(began.elapsed() < Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(broker.stored("T", 0).len(), 3);
+        assert_eq!(broker.send("T", &[], json!({})).await.code, 0);
+    }
 }

@@ -337,6 +337,8 @@ impl Pull {
     /// Reads from `from` on. Refuses if the queue cannot be read: clients then wait a moment before they try again.
     fn read(&self, from: i64) -> Result<Read, Refusal> {
         let stored = &self.queue.stored;
+        // One that is held may find it so as well.
+        stored.ready()?;
         let (min, max) = (stored.min_offset().0, stored.max_offset().0);
         let mut read =
             Read { status: Status::EndOfQueue, next: max, min, max, body: Default::default(), slow: false };

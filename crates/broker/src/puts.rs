@@ -172,8 +172,7 @@ impl Puts {
             Some(topic) => topic.queue(id),
             // Nobody can pull from it, so nobody has to be woken.
             None => {
-                let stored = self.shared.store.queue(topic, id);
-                let stored = stored.map_err(|error| Refusal::System(error.to_string()))?;
+                let stored = self.shared.store.queue(topic, id)?;
                 Ok(Arc::new(TopicQueue::new(stored)))
             }
         }

@@ -4,6 +4,7 @@
 //! Clients branch on the code, people read the remark; both are Java's where Java has the case.
 
 use oxmq_remoting::{Command, FieldError, code};
+use oxmq_store::QueueError;
 use oxmq_types::NameError;
 use thiserror::Error;
 
@@ -184,6 +185,18 @@ impl Refusal {
     }
 }
 
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
+        match error {
+            // The code that makes clients try again, after a while.
+            QueueError::Rebuilding { .. } => {
+                Self::ServiceNotAvailable(format!("service not available now: {error}"))
+            }
+            error => Self::System(error.to_string()),
+        }
+    }
+}
+
 impl From<Refusal> for Command {
     fn from(refusal: Refusal) -> Self {
         Self::failure(refusal.code(), refusal.to_string())
@@ -270,6 +283,11 @@ mod tests {
             (Refusal::IllegalOperation("x".into()), 604, "x"),
             (Refusal::RecallInNoTopic("X".into()), 17, "recall failed, the topic[X] not exist"),
             (Refusal::ServiceNotAvailable("x".into()), 14, "x"),
+            (
+                QueueError::Rebuilding { topic: "t".into(), queue_id: 3, percent: 40 }.into(),
+                14,
+                "service not available now: queue 3 of topic t is being built again",
+            ),
             (Refusal::System("x".into()), 1, "x"),
             (Refusal::Body("x".into()), 1, "the body cannot be read: x"),
         ] {

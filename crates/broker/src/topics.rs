@@ -149,16 +149,18 @@ impl Topic {
     /// One of its queues. The caller has checked the number against the settings.
     ///
     /// # Errors
-    /// [`Refusal::System`] if the store cannot open it.
+    /// [`Refusal::System`] if the store cannot open it; [`Refusal::ServiceNotAvailable`] while it is being built again.
     pub(crate) fn queue(&self, id: QueueId) -> Result<Arc<TopicQueue>, Refusal> {
         let at = id.0 as usize;
-        if let Some(Some(queue)) = self.queues.load().get(at) {
+        if let Some(Some(queue)) = self.queues.load().get(at)
+            && queue.stored.rebuilding().is_none()
+        {
             return Ok(queue.clone());
         }
         if id.0 >= QUEUES_MAX {
             return Err(Refusal::Parameter(format!("queueId[{id}] is illegal")));
         }
-        let stored = self.store.queue(&self.name, id).map_err(|error| Refusal::System(error.to_string()))?;
+        let stored = self.store.queue(&self.name, id)?;
         let _changing = self.queues_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queues = Vec::clone(&self.queues.load());
         if queues.len() <= at {

@@ -303,8 +303,10 @@ impl CommitLog {
         mut each: impl FnMut(&Bytes) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut at = from;
+        let mut ahead = from;
         let mut stored_ms = i64::MIN;
         while at < to {
+            self.read_ahead(at, to, &mut ahead);
             let found = self.look(at, to);
             if let At::Record(record) = found {
                 stored_ms = RecordView::store_timestamp_of(&record).unwrap_or(stored_ms);
@@ -345,6 +347,21 @@ impl CommitLog {
     /// How often damage was passed over.
     pub(crate) fn passed_over(&self) -> u64 {
         self.passed_over.load(Ordering::Relaxed)
+    }
+
+    /// Has the disk read what comes next, of which everything below `ahead` is on its way: the mapping does not do so.
+    fn read_ahead(&self, at: u64, to: u64, ahead: &mut u64) {
+        const AHEAD: u64 = 8 * 1024 * 1024;
+        if at + AHEAD / 2 < *ahead {
+            return;
+        }
+        let from = at.max(*ahead);
+        let Some(segment) = self.segment(from) else { return };
+        let until = to.min(from + AHEAD).min(segment.start + self.segment_size);
+        if from < until {
+            segment.map.read_ahead((from - segment.start) as usize..(until - segment.start) as usize);
+            *ahead = until;
+        }
     }
 
     fn report(&self, damaged: u64, next: u64) {
@@ -416,7 +433,9 @@ impl CommitLog {
         let end = self.end();
         let mut at = from.max(self.min());
         let stop = at.saturating_add(bytes);
+        let mut ahead = at;
         while at < end.min(stop) {
+            self.read_ahead(at, end.min(stop), &mut ahead);
             let in_segment = self.segment_size - at % self.segment_size;
             let Some(published) = self.slice(at, in_segment.min(end - at)) else { break };
             let mut rest = &published[..];
@@ -428,6 +447,7 @@ impl CommitLog {
                         }
                         at += u64::from(record.size());
                         rest = &rest[record.size() as usize..];
+                        self.read_ahead(at, end.min(stop), &mut ahead);
                     }
                     _ => {
                         at = match self.look(at, end) {

@@ -37,7 +37,7 @@ use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::{
     disk::{Disk, File},
-    error::QueueFileError,
+    error::{QueueError, QueueFileError},
     list::Listed,
     log::{CommitLog, file_at},
     read::{Access, LMQ_PREFIX},
@@ -285,6 +285,21 @@ impl Queue {
         self.rebuilding.load(Ordering::Acquire).checked_sub(1)
     }
 
+    /// Whether it gives and takes messages.
+    ///
+    /// # Errors
+    /// [`QueueError::Rebuilding`]: its files were damaged; ask again later.
+    pub fn ready(&self) -> Result<(), QueueError> {
+        match self.rebuilding() {
+            None => Ok(()),
+            Some(percent) => Err(QueueError::Rebuilding {
+                topic: self.topic().to_owned(),
+                queue_id: self.queue_id.0,
+                percent,
+            }),
+        }
+    }
+
     /// Appends to `out` up to `max` units from `from` on. Nothing is appended if `from` is not in
     /// `min_offset() <= from < max_offset()`: the caller decides to hold the pull or to correct the offset.
     ///
@@ -472,8 +487,8 @@ impl Queue {
             || pages.unit(start)?.is_none_or(|unit| unit.physical.0 < log_min);
         let rest = if max < end { pages.unit(max)? } else { None };
         let min = gallop(start, max, |at| {
-            let gone = |unit: Unit| unit.physical.0 < log_min || unit.is_leading_filler();
-            Ok(pages.unit(at)?.is_none_or(gone))
+            let unit = pages.unit(at)?.ok_or_else(|| self.failed(self.place(at).0, never_written()))?;
+            Ok(unit.physical.0 < log_min || unit.is_leading_filler())
         })?;
         let last = if max > start { pages.unit(max - 1)?.map(|unit| unit.physical) } else { None };
         if torn || rest.is_some() {
@@ -800,8 +815,7 @@ impl Queue {
         let count = read / UNIT_SIZE as usize;
         let buffer = &buffer[..count * UNIT_SIZE as usize];
         for bytes in buffer.chunks_exact(UNIT_SIZE as usize) {
-            let torn = || io::Error::new(io::ErrorKind::InvalidData, "consume queue unit was never written");
-            out.push(Unit::decode(bytes).ok_or_else(|| self.failed(start, torn()))?);
+            out.push(Unit::decode(bytes).ok_or_else(|| self.failed(start, never_written()))?);
         }
         Ok(count)
     }
@@ -914,6 +928,10 @@ impl fmt::Debug for Queue {
             .field("max", &state.max())
             .finish_non_exhaustive()
     }
+}
+
+fn never_written() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "consume queue unit was never written")
 }
 
 /// Units as the files of a queue have them, read by the page; nothing is kept open.

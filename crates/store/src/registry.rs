@@ -141,18 +141,18 @@ impl Registry {
     /// The queue, opened or, if there is none, made in memory.
     pub(crate) fn get(&self, topic: &str, id: QueueId) -> Result<Arc<Queue>, QueueError> {
         match self.opened(topic, id) {
-            Some(queue) => available(queue),
+            Some(queue) => queue.ready().map(|()| queue),
             None => {
                 check_name(topic)?;
                 let _opening = self.opening(topic, id);
                 loop {
                     if let Some(queue) = self.opened(topic, id) {
-                        return available(queue);
+                        return queue.ready().map(|()| queue);
                     }
                     let was_there = self.contains(topic, id);
                     let queue = Arc::new(self.load(topic, id, true)?);
                     if self.insert(&queue, was_there) {
-                        return available(queue);
+                        return queue.ready().map(|()| queue);
                     }
                 }
             }
@@ -318,6 +318,8 @@ impl Registry {
 
     /// The queue, in whatever state. `None` if nobody opened it, or it was deleted.
     pub(crate) fn existing(&self, topic: &str, id: QueueId) -> Option<Arc<Queue>> {
+        // Whoever opens it names it to be built again before others find it.
+        let _opening = self.opening(topic, id);
         self.opened(topic, id)
     }
 
@@ -418,17 +420,6 @@ impl Registry {
         }
         let mut list = lock(&self.list);
         list.replace(&lines).map_err(|source| QueueFileError { path: list.path(), source })
-    }
-}
-
-pub(crate) fn available(queue: Arc<Queue>) -> Result<Arc<Queue>, QueueError> {
-    match queue.rebuilding() {
-        None => Ok(queue),
-        Some(percent) => Err(QueueError::Rebuilding {
-            topic: queue.topic().to_owned(),
-            queue_id: queue.queue_id().0,
-            percent,
-        }),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ use crate::{
     read::{Access, LogReader, ReadError, Reader},
     rebuild::{rebuilder, see_all},
     recovery::{TagsRule, recover},
-    registry::{Registry, available},
+    registry::Registry,
     retention::{Cleaning, DiskUse, Removal, cleaner, measure},
     sync::{Bell, lock},
 };
@@ -325,6 +325,19 @@ impl Store {
         self.queue(topic, queue_id).map(Some)
     }
 
+    /// As [`Self::queue`]; waits if the queue is being built again. Only where that may take minutes.
+    ///
+    /// # Errors
+    /// As [`Self::queue`], but for [`QueueError::Rebuilding`].
+    pub fn queue_when_built(&self, topic: &str, queue_id: QueueId) -> Result<Arc<Queue>, QueueError> {
+        loop {
+            match self.queue(topic, queue_id) {
+                Err(QueueError::Rebuilding { .. }) => std::thread::sleep(Duration::from_millis(10)),
+                queue => return queue,
+            }
+        }
+    }
+
     /// True if the store had not been closed by us, so that its queues may end before where they ended then.
     #[must_use]
     pub fn was_recovered(&self) -> bool {
@@ -347,7 +360,7 @@ impl Store {
         // With the flusher held, no tail is being written, which would make the files again.
         let mut flusher = lock(&shared.queue_flusher);
         if let Some(queue) = shared.registry.rebuilds(topic) {
-            available(queue)?;
+            queue.ready()?;
         }
         let delete = |queue: Arc<Queue>| {
             // Between two appends, so that none fails half way.

@@ -112,7 +112,7 @@ impl Parts {
         let Units { topic, queue_id, from, count, group } = wanted;
         let unreadable = |error: &dyn std::error::Error| Refusal::System(error.to_string());
         let queue = match u32::try_from(*queue_id) {
-            Ok(id) => self.store.existing_queue(topic, QueueId(id)).map_err(|error| unreadable(&error))?,
+            Ok(id) => self.store.existing_queue(topic, QueueId(id))?,
             Err(_) => None,
         };
         let queue = queue.ok_or_else(|| Refusal::System(format!("{queue_id}@{topic} is not exist!")))?;

@@ -9,7 +9,7 @@ use oxmq_remoting::{
     bodies::{MessageQueue, TopicConfig},
     fastjson::structured_table,
 };
-use oxmq_store::{Queue, QueueError};
+use oxmq_store::Queue;
 use oxmq_types::{QueueId, QueueOffset};
 use serde::Serialize;
 use std::{
@@ -133,8 +133,7 @@ struct Seen {
 
 impl Parts {
     fn seen(&self, topic: &str, queue: u32) -> Result<Seen, Refusal> {
-        let unreadable = |error: QueueError| Refusal::System(error.to_string());
-        let stored = self.store.existing_queue(topic, QueueId(queue)).map_err(unreadable)?;
+        let stored = self.store.existing_queue(topic, QueueId(queue))?;
         let (min, max) = stored.as_ref().map_or((0, 0), |queue| (queue.min_offset().0, queue.max_offset().0));
         Ok(Seen { stored, min, max })
     }

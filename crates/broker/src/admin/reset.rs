@@ -18,7 +18,7 @@ use oxmq_remoting::{
     bodies::MessageQueue,
     code, fastjson,
 };
-use oxmq_store::{Boundary, QueueError, QueueFileError};
+use oxmq_store::{Boundary, QueueFileError};
 use oxmq_types::{QueueId, QueueOffset};
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
@@ -157,10 +157,7 @@ impl Parts {
     }
 
     fn target(&self, wanted: &Wanted, queue_id: QueueId) -> Result<u64, Refusal> {
-        let queue = self
-            .store
-            .existing_queue(&wanted.topic, queue_id)
-            .map_err(|error: QueueError| Refusal::System(error.to_string()))?;
+        let queue = self.store.existing_queue(&wanted.topic, queue_id)?;
         let (min, max) = queue.as_ref().map_or((0, 0), |queue| (queue.min_offset().0, queue.max_offset().0));
         let (timestamp_ms, force) = match wanted.to {
             Target::Offset(offset) => {

@@ -76,7 +76,7 @@ impl DelayThread {
             .collect();
         for (topic, id) in &known {
             // Rather no start than to take what cannot be read for empty.
-            store.existing_queue(topic, *id).map_err(|error| failed(error.to_string()))?;
+            store.queue_when_built(topic, *id).map_err(|error| failed(error.to_string()))?;
         }
         // Levels that are not configured any more may have messages that wait.
         let levels = known.iter().filter(|(topic, _)| &**topic == SCHEDULE_TOPIC).map(|(_, id)| id.0 + 1);

@@ -157,7 +157,8 @@ impl Transactions {
         (offsets, clients): (Offsets, Clients),
         rules: TransactionRules,
     ) -> Result<Self, LoadError> {
-        let queue = |topic: &str| store.queue(topic, QUEUE).map_err(|error| load::failed(topic, &error));
+        let queue =
+            |topic: &str| store.queue_when_built(topic, QUEUE).map_err(|error| load::failed(topic, &error));
         let (halves, ops) = (queue(HALF_TOPIC)?, queue(OP_HALF_TOPIC)?);
         let pending = Pending::new(Rules {
             checks_max: rules.checks_max.max(1),

@@ -119,6 +119,16 @@ impl Segment for MappedSegment {
         Ok(bytes)
     }
 
+    fn read_ahead(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        {
+            let length = std::num::NonZeroU64::new(range.len() as u64);
+            let _ = rustix::fs::fadvise(&self.file, range.start as u64, length, rustix::fs::Advice::WillNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
     fn populate(&self, range: Range<usize>) {
         // Kernels before 5.14 do not know this advice: the pages are then made one by one as they are written.
         #[cfg(target_os = "linux")]

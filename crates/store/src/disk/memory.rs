@@ -391,6 +391,8 @@ impl Segment for Arc<MemoryFile> {
         Ok(lock(&self.content).now[range].to_vec())
     }
 
+    fn read_ahead(&self, _range: Range<usize>) {}
+
     fn populate(&self, _range: Range<usize>) {}
 
     fn write_back(&self, _range: Range<usize>) {}
