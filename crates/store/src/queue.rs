@@ -470,7 +470,7 @@ impl Queue {
         let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(listed.max == 0) };
         let start = first / UNIT_SIZE;
         let end = (last + self.files.file_size) / UNIT_SIZE;
-        let mut pages = Pages { queue: self, file: None, first: 0, units: Vec::new() };
+        let mut pages = Pages { queue: self, file: None, first: 0, bytes: Vec::new() };
 
         let counts = |unit: Option<Unit>| unit.is_some_and(|unit| unit.physical.0 < limit);
         // Nearly always the end lies in the last file, and near its start.
@@ -940,7 +940,7 @@ struct Pages<'a> {
     file: Option<(u64, Box<dyn File>)>,
     /// The unit with which the page starts.
     first: u64,
-    units: Vec<Option<Unit>>,
+    bytes: Vec<u8>,
 }
 
 impl Pages<'_> {
@@ -948,24 +948,23 @@ impl Pages<'_> {
     fn unit(&mut self, at: u64) -> Result<Option<Unit>, QueueFileError> {
         const PAGE: u64 = 200;
         let (start, within) = self.queue.place(at);
-        if !(self.first..self.first + self.units.len() as u64).contains(&at) {
+        let known = self.first..self.first + self.bytes.len() as u64 / UNIT_SIZE;
+        if !known.contains(&at) {
             let failed = |source| self.queue.failed(start, source);
             if self.file.as_ref().is_none_or(|(opened, _)| *opened != start) {
                 let file = self.queue.files.disk.open(&file_at(&self.queue.dir(), start), false);
                 self.file = Some((start, file.map_err(failed)?));
             }
             let Some((_, file)) = &self.file else { return Ok(None) };
-            let from = within / UNIT_SIZE / PAGE * PAGE;
-            let mut bytes = [0; (PAGE * UNIT_SIZE) as usize];
-            let length = (self.queue.files.file_size - from * UNIT_SIZE).min(PAGE * UNIT_SIZE) as usize;
-            let read = file.read_at(from * UNIT_SIZE, &mut bytes[..length]).map_err(failed)?;
-            self.first = start / UNIT_SIZE + from;
-            self.units.clear();
+            let from = within / UNIT_SIZE / PAGE * PAGE * UNIT_SIZE;
+            self.first = (start + from) / UNIT_SIZE;
             // A file that ends within the page has nothing behind its end.
-            let read = read.max(((at - self.first + 1) * UNIT_SIZE) as usize);
-            self.units.extend(bytes[..read].chunks_exact(UNIT_SIZE as usize).map(Unit::decode));
+            self.bytes.clear();
+            self.bytes.resize((self.queue.files.file_size - from).min(PAGE * UNIT_SIZE) as usize, 0);
+            file.read_at(from, &mut self.bytes).map_err(failed)?;
         }
-        Ok(self.units.get((at - self.first) as usize).copied().flatten())
+        let place = ((at - self.first) * UNIT_SIZE) as usize;
+        Ok(self.bytes.get(place..place + UNIT_SIZE as usize).and_then(Unit::decode))
     }
 }
 
