@@ -305,6 +305,8 @@ impl Segment for Arc<MemoryFile> {
 
     fn populate(&self, _range: Range<usize>) {}
 
+    fn release(&self) {}
+
     fn sync(&self, range: Range<usize>) -> io::Result<()> {
         self.sync_range(range)
     }
