@@ -102,7 +102,7 @@ pub(crate) fn recover(
     let start = if names.is_empty() {
         min
     } else if crashed {
-        mark.map_or(min, |mark| mark.dispatched.0).max(by_timestamps(log, &starts, checkpoint))
+        mark.map_or(min, |mark| mark.dispatched.0).max(by_timestamps(log, &starts, (checkpoint, mark)))
     } else {
         open_queues(registry, Limits { limit: u64::MAX, log_min: min, torn: false })?;
         let mut known = min;
@@ -167,7 +167,16 @@ fn holds(log: &CommitLog, mark: &Mark, min: u64, limit: u64) -> bool {
 }
 
 /// The last segment that Java would start from after a crash; 0 if there is none.
-fn by_timestamps(log: &CommitLog, starts: &[u64], checkpoint: &Checkpoint) -> u64 {
+fn by_timestamps(log: &CommitLog, starts: &[u64], (checkpoint, mark): (&Checkpoint, Option<Mark>)) -> u64 {
+    // If the times are those of the mark, no Java broker came after us, and the mark says all. Times must not say
+    // more: if the clock was set back, segments that no checkpoint knows are older than it.
+    let of_mark = mark.and_then(|mark| match log.look(mark.last_record.0) {
+        At::Record(record) => RecordView::store_timestamp_of(&record),
+        _ => None,
+    });
+    if of_mark.is_some_and(|ms| ms.cast_unsigned() == checkpoint.dispatched_timestamp_ms) {
+        return 0;
+    }
     let known = checkpoint.flushed_timestamp_ms.min(checkpoint.dispatched_timestamp_ms);
     let known = known.saturating_sub(CHECKPOINT_ALLOWANCE_MS);
     let old_enough = |start: &&u64| match log.look(**start) {
