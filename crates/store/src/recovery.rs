@@ -102,7 +102,8 @@ pub(crate) fn recover(
     let (start, durable) = if names.is_empty() {
         (min, mark.map_or(min, |mark| mark.dispatched.0))
     } else if crashed {
-        let start = mark.map_or(min, |mark| mark.dispatched.0).max(by_timestamps(log, &starts, checkpoint));
+        let marked = mark.map_or(min, |mark| mark.dispatched.0);
+        let start = marked.max(by_timestamps(log, &starts, (checkpoint, mark)));
         (start, start)
     } else {
         open_queues(registry, Limits { limit: u64::MAX, log_min: min, torn: false })?;
@@ -170,7 +171,14 @@ fn holds(log: &CommitLog, mark: &Mark, min: u64, limit: u64) -> bool {
 }
 
 /// The last segment that Java would start from after a crash; 0 if there is none.
-fn by_timestamps(log: &CommitLog, starts: &[u64], checkpoint: &Checkpoint) -> u64 {
+fn by_timestamps(log: &CommitLog, starts: &[u64], (checkpoint, mark): (&Checkpoint, Option<Mark>)) -> u64 {
+    // If the times are those of the mark, no Java broker came after us, and the mark says all. Times must not say
+    // more: if the clock was set back, segments that no checkpoint knows are older than it.
+    let last = mark.and_then(|mark| log.found_at(mark.last_record.0));
+    let of_mark = last.and_then(|record| RecordView::store_timestamp_of(&record));
+    if of_mark.is_some_and(|ms| ms.cast_unsigned() == checkpoint.dispatched_timestamp_ms) {
+        return 0;
+    }
     let known = checkpoint.flushed_timestamp_ms.min(checkpoint.dispatched_timestamp_ms);
     let known = known.saturating_sub(CHECKPOINT_ALLOWANCE_MS);
     let old_enough = |start: &&u64| {
