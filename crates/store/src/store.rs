@@ -627,6 +627,10 @@ impl Store {
             index.ring();
         }
         for thread in lock(&self.threads).drain(..) {
+            // Who is told of a removal may let go of the store there.
+            if thread.thread().id() == std::thread::current().id() {
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
