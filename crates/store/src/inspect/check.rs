@@ -66,7 +66,8 @@ pub fn check(
     let mut index = IndexFollower::new(folder, watch)?;
     let settled_ms = match folder.state {
         Use::Running => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+            let now =
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
             now - SETTLED_MS
         }
         _ => i64::MAX,
@@ -89,12 +90,15 @@ pub fn check(
                 }
                 checked.records += 1;
                 checked.record_bytes += u64::from(record.size());
-                if let Some(what) = fault_of(&record) {
+                let fault = fault_of(&record);
+                // A damaged record need be in no queue, and its keys not in the index.
+                let damaged = fault.is_some();
+                if let Some(what) = fault {
                     watch.finding(folder.log_finding(record.physical_offset().0, what));
                 }
-                queues.record(&record, watch);
+                queues.record(&record, damaged, watch);
                 if let Some(index) = &mut index {
-                    index.record(&record, watch);
+                    index.record(&record, damaged, watch);
                 }
             }
             Seen::Finding(Finding { what: What::TornTail { .. }, .. }) if folder.state == Use::Running => {}
@@ -165,7 +169,10 @@ pub(super) fn fault_of(record: &RecordView<'_>) -> Option<What> {
     }
     // Its digits stand in reverse.
     let digits = stored.iter().rev().try_fold(0u64, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')).filter(|number| *number < 1 << 32)
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u64::from(digit - b'0'))
+            .filter(|number| *number < 1 << 32)
     });
     let computed = u64::from(oxmq_record::body_crc(&record.bytes()[..checked]));
     (digits != Some(computed)).then(|| What::RecordChecksum { queue: name(), queue_offset })

@@ -12,13 +12,10 @@ use oxmq_record::RecordView;
 use super::{
     Folder, InspectError, Watch, What, check::fault_of, index::candidates, queues::Units, segments::Seen,
 };
-use crate::{
-    index::keys_of,
-    queue::UNIT_SIZE,
-};
+use crate::{index::keys_of, queue::UNIT_SIZE};
 
 /// Which records are wanted: those for which all that is given holds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Standing at this physical offset or behind it.
     pub offset: Option<u64>,
@@ -77,7 +74,9 @@ pub fn dump(
     if let Some(key) = &wanted.key {
         let topics: BTreeSet<String> = match &wanted.topic {
             Some(topic) => [topic.clone()].into(),
-            None => folder.queue_folders(watch)?.into_iter().map(|queue| queue.name.topic.to_string()).collect(),
+            None => {
+                folder.queue_folders(watch)?.into_iter().map(|queue| queue.name.topic.to_string()).collect()
+            }
         };
         let (places, covered) = candidates(folder, &topics, key, watch)?;
         if walk(folder, wanted, 0..covered.start, watch, &mut show).is_break() {

@@ -90,7 +90,7 @@ pub enum What {
     },
     /// A name that does not belong there.
     StrangeName,
-    /// A file has another length than the others.
+    /// A file has another length than the others, or than is configured.
     Length {
         /// Bytes that it should have.
         expected: u64,
@@ -258,6 +258,35 @@ impl Finding {
     }
 }
 
+impl What {
+    /// One word for it, for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable",
+            Self::StrangeName => "strangeName",
+            Self::Length { .. } => "length",
+            Self::FilesMissing { .. } => "filesMissing",
+            Self::Damaged { .. } => "damaged",
+            Self::TornTail { .. } => "tornTail",
+            Self::BodyChecksum { .. } => "bodyChecksum",
+            Self::RecordChecksum { .. } => "recordChecksum",
+            Self::LostSector { .. } => "lostSector",
+            Self::Units { .. } => "units",
+            Self::UnitsBehindHole { .. } => "unitsBehindHole",
+            Self::NotInQueue { .. } => "notInQueue",
+            Self::NotExamined { .. } => "notExamined",
+            Self::IndexHeader => "indexHeader",
+            Self::IndexChain { .. } => "indexChain",
+            Self::IndexEntries { .. } => "indexEntries",
+            Self::KeysMissing { .. } => "keysMissing",
+            Self::IndexBehind { .. } => "indexBehind",
+            Self::NoCheckpoint => "noCheckpoint",
+            Self::CheckpointAhead { .. } => "checkpointAhead",
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
@@ -273,7 +302,7 @@ impl fmt::Display for What {
         match self {
             Self::Unreadable { reason } => write!(f, "cannot be read: {reason}"),
             Self::StrangeName => f.write_str("not a name that belongs here"),
-            Self::Length { expected, found } => write!(f, "has {found} bytes, the others {expected}"),
+            Self::Length { expected, found } => write!(f, "has {found} bytes instead of {expected}"),
             Self::FilesMissing { next } => write!(f, "missing; the next file that is there starts at {next}"),
             Self::Damaged { end, flaw } => write!(f, "damaged up to {end}: {flaw}"),
             Self::TornTail { bytes, flaw } => {
@@ -324,11 +353,18 @@ impl fmt::Display for What {
             Self::IndexEntries { first, count } => {
                 write!(f, "{count} entries from {first} on that are not of a record with such a key")
             }
-            Self::KeysMissing { count } => write!(f, "keys of {count} records from here on are not in the index"),
-            Self::IndexBehind { count } => {
-                write!(f, "keys of the last {count} records are not in the index yet; the next start adds them")
+            Self::KeysMissing { count } => {
+                write!(f, "keys of {count} records from here on are not in the index")
             }
-            Self::NoCheckpoint => f.write_str("there is none, or not a whole one; the next start does without"),
+            Self::IndexBehind { count } => {
+                write!(
+                    f,
+                    "keys of the last {count} records are not in the index yet; the next start adds them"
+                )
+            }
+            Self::NoCheckpoint => {
+                f.write_str("there is none, or not a whole one; the next start does without")
+            }
             Self::CheckpointAhead { dispatched } => {
                 write!(f, "says that the log was dispatched up to {dispatched}, where no record ends")
             }

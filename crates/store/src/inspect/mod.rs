@@ -20,8 +20,6 @@ mod queues;
 mod repair;
 mod segments;
 mod stat;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +31,7 @@ use std::{
 pub use check::{Checked, check};
 pub use dump::{Found, Wanted, dump};
 pub use finding::{Finding, Flaw, NotInQueue, Part, QueueName, Severity, UnitFault, What};
-// pub use repair::{Plan, RepairError, Step, plan, repair};
+pub use repair::{Plan, RepairError, Step, repair};
 pub use stat::{SegmentStat, Stat, TopicStat, stat};
 
 use crate::{
@@ -225,7 +223,8 @@ impl Folder {
             let name: Arc<str> = Arc::from(topic.name);
             for queue in self.disk.list(&path).map_err(failed(&path))? {
                 let path = path.join(&queue.name);
-                let id = queue.name.parse::<u32>().ok().filter(|id| queue.is_dir && id.to_string() == queue.name);
+                let id =
+                    queue.name.parse::<u32>().ok().filter(|id| queue.is_dir && id.to_string() == queue.name);
                 let Some(id) = id else {
                     watch.finding(strange(path));
                     continue;
@@ -305,13 +304,7 @@ fn common_length(files: &[FilePart], possible: impl Fn(u64) -> bool) -> Option<u
 }
 
 /// What is wrong with the names and lengths of a sequence of files. `growing`: someone may be making the last one.
-fn sequence_findings(
-    part: Part,
-    dir: &Path,
-    files: &[FilePart],
-    size: u64,
-    growing: bool,
-) -> Vec<Finding> {
+fn sequence_findings(part: Part, dir: &Path, files: &[FilePart], size: u64, growing: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut expected = files.first().map_or(0, |first| first.start);
     for (i, file) in files.iter().enumerate() {

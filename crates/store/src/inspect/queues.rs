@@ -22,8 +22,8 @@ use oxmq_record::{RecordView, sys_flag};
 use oxmq_types::TagsCode;
 
 use super::{
-    FilePart, Finding, Folder, InspectError, NotInQueue, Part, QueueFolder, QueueName, UnitFault, Use, Watch, What,
-    read_once, sequence_findings, unreadable,
+    FilePart, Finding, Folder, InspectError, NotInQueue, Part, QueueFolder, QueueName, UnitFault, Use, Watch,
+    What, read_once, sequence_findings, unreadable,
 };
 use crate::{
     disk::Disk,
@@ -66,7 +66,8 @@ impl Units {
     /// The ordinals that the files have room for.
     pub(super) fn range(&self) -> Range<u64> {
         let start = self.files.first().map_or(0, |first| first.start / UNIT_SIZE);
-        let end = self.files.last().map_or(0, |last| (last.start + last.length.min(self.file_size)) / UNIT_SIZE);
+        let end =
+            self.files.last().map_or(0, |last| (last.start + last.length.min(self.file_size)) / UNIT_SIZE);
         start..end
     }
 
@@ -204,8 +205,8 @@ impl<'a> Queues<'a> {
         Ok(queues)
     }
 
-    /// The walk met a record.
-    pub(super) fn record(&mut self, record: &RecordView<'_>, watch: &mut dyn Watch) {
+    /// The walk met a record, which may be `damaged`.
+    pub(super) fn record(&mut self, record: &RecordView<'_>, damaged: bool, watch: &mut dyn Watch) {
         if !sys_flag::enters_consume_queue(record.sys_flag()) {
             return;
         }
@@ -222,7 +223,9 @@ impl<'a> Queues<'a> {
             Some(follower) if follower.failed => {}
             Some(follower) => {
                 let tags = (self.expected_tags)(record);
-                if let Err(error) = follower.record(self.folder, record, tags, &mut self.units, watch) {
+                if let Err(error) =
+                    follower.record(self.folder, record, damaged, tags, &mut self.units, watch)
+                {
                     follower.fail(&error, watch);
                 }
             }
@@ -242,7 +245,8 @@ impl<'a> Queues<'a> {
                 continue;
             }
             let path = self.folder.queue_dir().join(&*queue.topic).join(queue.id.to_string());
-            let why = if (self.topic_exists)(&queue.topic) { NotInQueue::NoFolder } else { NotInQueue::Deleted };
+            let why =
+                if (self.topic_exists)(&queue.topic) { NotInQueue::NoFolder } else { NotInQueue::Deleted };
             let what = What::NotInQueue { queue, why, count: run.count, first: run.first };
             watch.finding(Finding { part: Part::Queues, path, offset: None, what });
         }
@@ -262,6 +266,7 @@ impl Follower {
         &mut self,
         folder: &Folder,
         record: &RecordView<'_>,
+        damaged: bool,
         tags: Option<TagsCode>,
         good: &mut u64,
         watch: &mut dyn Watch,
@@ -274,7 +279,14 @@ impl Follower {
         loop {
             let unit = self.units.get(at)?;
             match unit {
-                Some(unit) if unit.is_filler() => at += 1,
+                Some(unit) if unit.is_filler() && at != ordinal => at += 1,
+                Some(unit) if unit.is_filler() => {
+                    if !damaged {
+                        self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    }
+                    at += 1;
+                    break;
+                }
                 Some(unit) if unit.physical.0 < physical => {
                     let kind = if at == ordinal { UnitFault::Wrong } else { UnitFault::NoRecord };
                     self.fault(kind, at, watch);
@@ -305,6 +317,7 @@ impl Follower {
                     at += 1;
                     break;
                 }
+                Some(_) if damaged => break,
                 Some(_) => {
                     // A queue that was made again begins at 0; another has lost its first files.
                     let lost = ordinal < self.units.range().start;
@@ -313,7 +326,9 @@ impl Follower {
                     break;
                 }
                 None => {
-                    self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    if !damaged {
+                        self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    }
                     at = at.max(ordinal.saturating_add(1));
                     break;
                 }
@@ -361,7 +376,9 @@ impl Follower {
             None => self.units.first_from(folder.log_min())?,
         };
         // What is missing at the end alone is made at the next start.
-        if let Some(missing) = self.missing.take_if(|run| run.kind == NotInQueue::NoUnit && run.first + run.count >= at) {
+        if let Some(missing) =
+            self.missing.take_if(|run| run.kind == NotInQueue::NoUnit && run.first + run.count >= at)
+        {
             let behind = folder.state != Use::Closed && self.units.get(at)?.is_none();
             let kind = if behind { NotInQueue::Behind } else { NotInQueue::NoUnit };
             if !(running && behind) {
@@ -370,14 +387,16 @@ impl Follower {
         }
         while let Some(unit) = self.units.get(at)? {
             let kind = if unit.physical.0 >= end { UnitFault::BeyondEnd } else { UnitFault::NoRecord };
-            if !unit.is_filler() && !(running && kind == UnitFault::BeyondEnd) {
+            let expected = running && kind == UnitFault::BeyondEnd;
+            if !unit.is_filler() && !expected {
                 self.fault(kind, at, watch);
             }
             at += 1;
         }
         // Java and the store search for the end by halves: what lies behind a hole is served to nobody, or wrongly.
         let later = self.units.files.iter().map(|file| file.start / UNIT_SIZE).filter(|first| *first > at);
-        let probes: Vec<u64> = (at + 1..range.end.min(at + self.units.step as u64 / UNIT_SIZE)).chain(later).collect();
+        let probes: Vec<u64> =
+            (at + 1..range.end.min(at + self.units.step as u64 / UNIT_SIZE)).chain(later).collect();
         for probe in probes {
             if !running && self.units.get(probe)?.is_some() {
                 let (path, offset) = self.units.named(probe);

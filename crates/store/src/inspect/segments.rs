@@ -30,7 +30,9 @@ pub(super) enum Seen<'a> {
 
 /// What stands at a place of the log.
 enum At {
-    Record { size: u64 },
+    Record {
+        size: u64,
+    },
     /// The rest of the segment is filler.
     Filler,
     Nothing(Flaw),
@@ -49,11 +51,7 @@ impl Folder {
     /// where the visitor broke off.
     ///
     /// Where no record stands, the next place is looked for that has one: what it says of its own place makes it sure.
-    pub(super) fn walk_log(
-        &self,
-        from: u64,
-        visit: &mut dyn FnMut(Seen<'_>) -> ControlFlow<()>,
-    ) -> u64 {
+    pub(super) fn walk_log(&self, from: u64, visit: &mut dyn FnMut(Seen<'_>) -> ControlFlow<()>) -> u64 {
         let mut open: Option<Open> = None;
         let mut end = self.log_min().max(from);
         for (i, segment) in self.segments.iter().enumerate() {
