@@ -262,54 +262,54 @@ fn wrong_units_are_found() {
     check(
         &swap,
         &[
-            "consumequeue/A/0/00000000000000000000 at 60: A queue 0: 2 units from 3 on are not those of the records with their numbers",
+            "consumequeue/A/0/00000000000000000000 at 60: A queue 0, units from 3 on (2): not those of the records with their numbers",
         ],
     );
     check(
         &|ground| ground.write_at(QUEUE, 40, &[0x7f; 8]),
         &[
-            "consumequeue/A/0/00000000000000000000 at 40: A queue 0: 1 units from 2 on are not those of the records with their numbers",
+            "consumequeue/A/0/00000000000000000000 at 40: A queue 0, units from 2 on (1): not those of the records with their numbers",
         ],
     );
     check(
         &|ground| ground.write_at(QUEUE, 40, &[0; 8]),
         &[
-            "consumequeue/A/0/00000000000000000000 at 40: A queue 0: 1 units from 2 on are not those of the records with their numbers",
+            "consumequeue/A/0/00000000000000000000 at 40: A queue 0, units from 2 on (1): not those of the records with their numbers",
         ],
     );
     check(
         &|ground| ground.write_at(QUEUE_2, 8, &[0, 0, 0, 9]),
         &[
-            "consumequeue/A/0/00000000000000000200 at 0: A queue 0: 1 units from 10 on have another size than the records",
+            "consumequeue/A/0/00000000000000000200 at 0: A queue 0, units from 10 on (1): another size than the records have",
         ],
     );
     check(
         &|ground| ground.write_at(QUEUE_2, 19, &[9]),
         &[
-            "consumequeue/A/0/00000000000000000200 at 0: A queue 0: 1 units from 10 on have the code of another tag than the records",
+            "consumequeue/A/0/00000000000000000200 at 0: A queue 0, units from 10 on (1): the code of another tag than the records have",
         ],
     );
     check(
         &|ground| ground.write_at(QUEUE, 40, &[0; 60]),
         &[
-            "consumequeue/A/0/00000000000000000000 at 40: A queue 0: units of these messages were never written: 3 from 2 on",
+            "consumequeue/A/0/00000000000000000000 at 40: A queue 0, messages from 2 on (3): their units were never written",
         ],
     );
     check(
         &|ground| ground.write_at(QUEUE_2, 100, &[0; 100]),
         &[
-            "consumequeue/A/0/00000000000000000200 at 100: A queue 0: units of these messages were never written: 5 from 15 on",
+            "consumequeue/A/0/00000000000000000200 at 100: A queue 0, messages from 15 on (5): their units were never written",
         ],
     );
     check(
         &|ground| fs::remove_file(ground.path(QUEUE)).unwrap(),
         &[
-            "consumequeue/A/0/00000000000000000000 at 0: A queue 0: units of these messages were never written: 10 from 0 on",
+            "consumequeue/A/0/00000000000000000000 at 0: A queue 0, messages from 0 on (10): their units were never written",
         ],
     );
     check(
         &|ground| fs::remove_dir_all(ground.path("consumequeue/A/0")).unwrap(),
-        &["consumequeue/A/0: A queue 0: the topic has no such queue on the disk: 20 from 0 on"],
+        &["consumequeue/A/0: A queue 0, messages from 0 on (20): the topic has no such queue on the disk"],
     );
     let other = |ground: &Ground| {
         fs::copy(ground.path("consumequeue/A/1/00000000000000000000"), ground.path(QUEUE)).unwrap();
@@ -317,7 +317,7 @@ fn wrong_units_are_found() {
     check(
         &other,
         &[
-            "consumequeue/A/0/00000000000000000000 at 0: A queue 0: 10 units from 0 on are not those of the records with their numbers",
+            "consumequeue/A/0/00000000000000000000 at 0: A queue 0, units from 0 on (10): not those of the records with their numbers",
         ],
     );
     let beyond = |ground: &Ground| {
@@ -328,7 +328,7 @@ fn wrong_units_are_found() {
     check(
         &beyond,
         &[
-            "consumequeue/A/0/00000000000000000400 at 0: A queue 0: 1 units from 20 on point to or beyond the end of the log",
+            "consumequeue/A/0/00000000000000000400 at 0: A queue 0, units from 20 on (1): point to or beyond the end of the log",
         ],
     );
 }
@@ -345,7 +345,7 @@ fn files_of_a_queue_that_are_short_or_strange_are_found() {
     assert_eq!(
         texts,
         [
-            "consumequeue/A/0/00000000000000000000 at 180: A queue 0: units of these messages were never written: 1 from 9 on",
+            "consumequeue/A/0/00000000000000000000 at 180: A queue 0, messages from 9 on (1): their units were never written",
             "consumequeue/A/0/00000000000000000000: has 190 bytes instead of 200",
             "consumequeue/A/0/x: not a name that belongs here",
             "consumequeue/A/01: not a name that belongs here",
@@ -395,12 +395,16 @@ fn a_damaged_index_is_found() {
         ground.write_at(&name, 0, &whole);
     };
     check(36, &[0x7f, 0, 0, 0], "INDEX at 0: the header of the index file cannot be");
-    check(entry(3), &[0, 0, 0, 1], "INDEX at 128: 3 entries from 3 on that cannot be");
-    check(entry(3) + 4, &[0x7f; 8], "INDEX at 128: 1 entries from 3 on that cannot be");
+    check(entry(3), &[0, 0, 0, 1], "INDEX at 128: entries from 3 on (3) that cannot be");
+    check(entry(3) + 4, &[0x7f; 8], "INDEX at 128: entries from 3 on (1) that cannot be");
     // In its file's range, but not that of the record: only the record can tell.
-    check(entry(3) + 11, &[1], "INDEX at 128: 1 entries from 3 on that are not of a record with such a key");
-    check(entry(3) + 16, &[0, 0, 0, 9], "INDEX at 128: 1 entries from 3 on that cannot be");
-    check(40, &[0, 0, 0, 1], "INDEX at 40: 1 slots do not name their newest entry");
+    check(
+        entry(3) + 11,
+        &[1],
+        "INDEX at 128: entries from 3 on (1) that are not of a record with such a key",
+    );
+    check(entry(3) + 16, &[0, 0, 0, 9], "INDEX at 128: entries from 3 on (1) that cannot be");
+    check(40, &[0, 0, 0, 1], "INDEX at 40: slots (1) that do not name their newest entry");
     assert_eq!(ground.check().0, []);
 }
 

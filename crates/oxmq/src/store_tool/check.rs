@@ -16,7 +16,7 @@ use super::{
     EXIT_PROBLEMS, Opened, Target, not_examined, open,
     progress::Progress,
     short, state,
-    table::{bytes, grouped},
+    table::{bytes, count, grouped},
 };
 use crate::terminal::{Failure, say};
 
@@ -29,7 +29,7 @@ pub(super) fn run(target: &Target, json: bool) -> Result<(), Failure> {
     if problems == 0 {
         return Ok(());
     }
-    Err(Failure::new(EXIT_PROBLEMS, format!("{}: {problems} problems", target.root.display())))
+    Err(Failure::new(EXIT_PROBLEMS, format!("{}: {}", target.root.display(), count(problems, "problem"))))
 }
 
 /// Examines all that the store examines, and what only a broker reads.
@@ -129,37 +129,35 @@ impl<'a> Report<'a> {
             return;
         }
         say(&format!(
-            "commit log {} to {}: {} files of {}, {} records, {}",
+            "commit log {} to {}: {} of {}, {}, {}",
             checked.log_min,
             checked.log_end,
-            checked.segments,
+            count(checked.segments as u64, "file"),
             bytes(folder.segment_size_bytes()),
-            grouped(checked.records),
+            count(checked.records, "record"),
             bytes(checked.record_bytes)
         ));
+        let units = count(checked.units, "unit");
+        say(&format!("{}: {units} right", count(checked.queues as u64, "queue")));
+        let entries = grouped(checked.index_entries);
         say(&format!(
-            "{} queues: {} units are right",
-            grouped(checked.queues as u64),
-            grouped(checked.units)
+            "{}: {entries} of their entries right",
+            count(checked.index_files as u64, "index file")
         ));
-        say(&format!(
-            "{} index files: {} entries are right",
-            checked.index_files,
-            grouped(checked.index_entries)
-        ));
+        let derived = format!(
+            "{} of derived files, which can be built again: oxmq store repair",
+            count(self.derived, "problem")
+        );
+        let damage = format!("{} of the commit log or configuration", count(self.damage, "problem"));
         let verdict = match (self.damage, self.derived) {
             (0, 0) => "all is well".to_owned(),
-            (0, derived) => {
-                format!("{derived} problems of derived files, which can be built again: oxmq store repair")
-            }
-            (damage, 0) => format!("{damage} problems of the commit log and configuration"),
-            (damage, derived) => format!(
-                "{damage} problems of the commit log and configuration, {derived} of derived files, which can be built again: oxmq store repair"
-            ),
+            (0, _) => derived,
+            (_, 0) => damage,
+            _ => format!("{damage}, {derived}"),
         };
         say(&match self.notes {
             0 => verdict,
-            notes => format!("{verdict}; {notes} notes"),
+            notes => format!("{verdict}; {}", count(notes, "note")),
         });
     }
 }

@@ -11,7 +11,7 @@ use oxmq_record::{RecordView, properties, sys_flag};
 use oxmq_store::inspect::{self, Finding, Found, Wanted, Watch};
 use serde_json::{Map, Value, json};
 
-use super::{EXIT_PROBLEMS, Opened, Target, not_examined, open, time::iso};
+use super::{EXIT_PROBLEMS, Opened, Target, not_examined, open, table::count, time::iso};
 use crate::terminal::{Failure, complain};
 
 /// Longest body that is unpacked.
@@ -55,7 +55,10 @@ pub(super) fn run(target: &Target, wanted: &Wanted, limit: u64, body: Body) -> R
     result.map_err(not_examined)?;
     match problems.0 + damaged {
         0 => Ok(()),
-        count => Err(Failure::new(EXIT_PROBLEMS, format!("{}: {count} problems", target.root.display()))),
+        problems => {
+            let text = format!("{}: {}", target.root.display(), count(problems, "problem"));
+            Err(Failure::new(EXIT_PROBLEMS, text))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     check::{Report, examine},
     not_examined, open,
     progress::Progress,
+    table::count,
 };
 use crate::terminal::{Failure, complain, say};
 
@@ -66,7 +67,10 @@ fn failed(error: RepairError) -> Failure {
 fn outcome(root: &Path, problems: u64) -> Result<(), Failure> {
     match problems {
         0 => Ok(()),
-        problems => Err(Failure::new(EXIT_PROBLEMS, format!("{}: {problems} problems", root.display()))),
+        problems => {
+            let text = format!("{}: {}", root.display(), count(problems, "problem"));
+            Err(Failure::new(EXIT_PROBLEMS, text))
+        }
     }
 }
 

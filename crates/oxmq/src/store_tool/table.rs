@@ -35,6 +35,11 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
+/// `number` of things: `1 queue`, `2,000 queues`.
+pub(super) fn count(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// `bytes` in the largest unit of which there is one.
 pub(super) fn bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
