@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Times as people read and write them, in UTC.
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use jiff::Timestamp;
 
 /// Reads a time of RFC 3339, a day, or a number of ms since 1970; gives ms since 1970.
 pub(super) fn parse(text: &str) -> Result<i64, String> {
     if let Ok(ms) = text.parse() {
         return Ok(ms);
     }
-    let day = [text, "T00:00:00Z"].concat();
-    let time = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(&day, &Rfc3339));
+    let time: Result<Timestamp, _> = text.parse().or_else(|_| [text, "T00:00:00Z"].concat().parse());
     let time = time.map_err(|_| "expected 2026-11-21T08:00:00Z, 2026-11-21, or ms since 1970".to_owned())?;
-    Ok((time.unix_timestamp_nanos() / 1_000_000) as i64)
+    Ok(time.as_millisecond())
 }
 
 /// `ms` since 1970 as RFC 3339; the number for years that it cannot have.
 pub(super) fn iso(ms: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| ms.to_string())
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
 }
 
 /// How long `ms` are, in the two largest units.

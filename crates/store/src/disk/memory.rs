@@ -9,14 +9,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 
-use super::{Disk, Entry, File, Locked, Segment, Table};
-use crate::sync::lock;
+use super::{Disk, Entry, File, Locked, Segment, Space, Table};
+use crate::{store::now_ms, sync::lock};
 
 const PAGE: usize = 512;
 
@@ -36,8 +36,18 @@ pub struct Faults {
     pub fsync_fails: AtomicBool,
     /// Every fsync waits until this is false again.
     pub fsync_stalls: AtomicBool,
+    /// No file can be removed.
+    pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Nothing is in memory: all that is read from files comes from the disk.
+    pub cold: AtomicBool,
+    /// Every read from the disk waits until this is false again.
+    pub reads_stall: AtomicBool,
+    /// Every read from the disk fails.
+    pub reads_fail: AtomicBool,
+    /// Reads from the disk that have begun.
+    pub reads: AtomicU64,
 }
 
 impl Default for Faults {
@@ -45,7 +55,12 @@ impl Default for Faults {
         Self {
             fsync_fails: AtomicBool::new(false),
             fsync_stalls: AtomicBool::new(false),
+            remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            cold: AtomicBool::new(false),
+            reads_stall: AtomicBool::new(false),
+            reads_fail: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
         }
     }
 }
@@ -56,10 +71,24 @@ impl Faults {
             self.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |space| space.checked_sub(bytes));
         taken.map(drop).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))
     }
+
+    /// What a read from the disk meets.
+    fn read(&self) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        while self.reads_stall.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        if self.reads_fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("simulated read failure"));
+        }
+        Ok(())
+    }
 }
 
 struct MemoryFile {
     content: Mutex<Content>,
+    /// When it was made, or what it was set to.
+    modified_ms: AtomicI64,
     faults: Arc<Faults>,
 }
 
@@ -151,6 +180,10 @@ impl Disk for MemoryDisk {
         self.file(path).is_ok()
     }
 
+    fn writable(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
         if !create {
             return Ok(Box::new(self.file(path)?));
@@ -158,7 +191,10 @@ impl Disk for MemoryDisk {
         if path.parent().is_some_and(|dir| !lock(&self.dirs).contains(dir)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let new = || Arc::new(MemoryFile { content: Mutex::default(), faults: Arc::clone(&self.faults) });
+        let new = || {
+            let (modified_ms, faults) = (AtomicI64::new(now_ms()), Arc::clone(&self.faults));
+            Arc::new(MemoryFile { content: Mutex::default(), modified_ms, faults })
+        };
         Ok(Box::new(Arc::clone(lock(&self.files).entry(path.to_owned()).or_insert_with(new))))
     }
 
@@ -181,7 +217,29 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        if self.faults.remove_fails.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let file = lock(&self.files).remove(path).ok_or(io::ErrorKind::NotFound)?;
+        let length = lock(&file.content).now.len() as u64;
+        let more = |space: u64| Some(space.saturating_add(length));
+        let _ = self.faults.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        Ok(())
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        Ok(self.file(path)?.modified_ms.load(Ordering::SeqCst))
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        self.file(path)?.modified_ms.store(ms, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let used = lock(&self.files).values().map(|file| lock(&file.content).now.len() as u64).sum();
+        let usable = self.faults.space.load(Ordering::SeqCst).min(u64::MAX - used);
+        Ok(Space { total: used + usable, used, usable })
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -261,11 +319,18 @@ impl File for Arc<MemoryFile> {
     }
 
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.faults.cold.load(Ordering::SeqCst) {
+            self.faults.read()?;
+        }
         let content = lock(&self.content);
         let rest = content.now.get(at as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.faults.cold.load(Ordering::SeqCst) { Ok(0) } else { self.read_at(at, buffer) }
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -293,7 +358,18 @@ impl Segment for Arc<MemoryFile> {
         Bytes::copy_from_slice(&lock(&self.content).now[range])
     }
 
+    fn resident(&self, range: Range<usize>) -> usize {
+        if self.faults.cold.load(Ordering::SeqCst) { 0 } else { range.len() }
+    }
+
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        self.faults.read()?;
+        Ok(lock(&self.content).now[range].to_vec())
+    }
+
     fn populate(&self, _range: Range<usize>) {}
+
+    fn write_back(&self, _range: Range<usize>) {}
 
     fn sync(&self, range: Range<usize>) -> io::Result<()> {
         self.sync_range(range)

@@ -40,7 +40,8 @@ use crate::{
     config::IndexConfig,
     disk::Disk,
     log::CommitLog,
-    sync::{Bell, lock, read},
+    retention::absent_is_fine,
+    sync::{Bell, lock, read, write},
 };
 use build::Builder;
 pub(crate) use build::{Opening, index_builder, name_after};
@@ -175,6 +176,33 @@ impl Index {
         }
         matches.records.reverse();
         matches
+    }
+
+    /// Removes the files of which the log, which begins at `log_min`, has nothing any more. The last one stays. Returns how
+    /// many.
+    ///
+    /// Java: `IndexService#deleteExpiredFile`.
+    pub(crate) fn drop_below(&self, log_min: u64) -> Result<usize, IndexError> {
+        let mut removed = 0;
+        loop {
+            let first = {
+                let files = read(&self.files);
+                let [first, _, ..] = &files[..] else { break };
+                Arc::clone(first)
+            };
+            let path = {
+                let file = read(&first);
+                if file.header.end_offset >= log_min {
+                    break;
+                }
+                file.path.clone()
+            };
+            // Gone from the disk first: what stays behind in the list only finds nothing, and is tried again.
+            absent_is_fine(self.disk.remove_file(&path)).map_err(|source| IndexError { path, source })?;
+            write(&self.files).remove(0);
+            removed += 1;
+        }
+        Ok(removed)
     }
 
     /// Waits until the log up to `end` is in the index, or [`WAIT_MAX`] is over.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Checkpoint},
-    log::has_lost_sector,
+    read::has_lost_sector,
 };
 
 /// Beside a running broker, records younger than this, in ms, are left alone: they may not be in their queues yet.
