@@ -112,8 +112,11 @@ pub(crate) fn run(
     threads: u32,
     work: impl Fn(u32, &Signals) -> (Seen, Result<()>) + Sync,
 ) -> Result<String> {
-    let signals =
-        Signals { start: Instant::now(), measuring: AtomicBool::new(false), ended: AtomicBool::new(false) };
+    let signals = Signals {
+        start: Instant::now(),
+        measuring: AtomicBool::new(plan.warm.is_zero()),
+        ended: AtomicBool::new(false),
+    };
     let mut seen = Seen::default();
     let mut failure = Ok(());
     let (mut span, mut spent) = (Duration::ZERO, None);
