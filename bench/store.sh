@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What the store does, beside the Java broker 5.3.3 on the same disk. Prints a table for each figure.
-#   store.sh [--quick] [--only FIGURE]... [--server oxmq|java] [--json FILE]
+#   store.sh [--quick] [--only FIGURE]... [--server oxmq|java] [--rate 10000] [--size 2048] [--json FILE]
 #
 #   sync      SYNC_FLUSH, 256 requests in flight: rate, CPU, messages for each fsync          2 min
-#   latency   the slowest send of 5 minutes at 20,000 messages of 1 KiB a second             12 min
+#   latency   the slowest send of 5 minutes at 10,000 messages of 2 KiB a second             12 min
 #   index     how long after its send a message is found by its key, at full load             2 min
 #   cold      p99 of a producer alone, and beside a consumer of 10 GiB that is on disk only   7 min
 #   recovery  from start to first answer after `kill -9`, 20 GiB of log, 10,000 queues        4 min
@@ -15,6 +15,9 @@
 #
 #   --quick   everything in a small form, in a few minutes: to see that it works, not what it costs
 #   --server  one server only
+#   --rate    messages per second of the producer in `latency` and `cold`, and
+#   --size    bytes of their bodies: enough to fill a segment of 1 GiB every 45 s, and no more messages than Java can take
+#             from clients that do not wait for each other
 #   --json    appends each value as a line {"figure", "metric", "server", "value"}
 #
 # All stores are under TMPDIR (/tmp), which must be on the disk to be measured and have 45 GB free (4 GB with --quick); they are
@@ -22,13 +25,16 @@
 # Needed: what compare.sh needs. OXMQ_BIN and LOAD_BIN name binaries that are to be used instead of those built here.
 set -euo pipefail
 export LC_ALL=C
-usage() { sed -n '4,24p' "$0"; exit 2; }
-figures=(sync latency index cold recovery queues depth table) only=() servers=(java oxmq) quick='' json=''
+usage() { sed -n '4,26p' "$0"; exit 2; }
+figures=(sync latency index cold recovery queues depth table) only=() servers=(java oxmq) quick='' json='' rate=10000 size=2048
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1; shift; continue ;;
     --only) [[ " ${figures[*]} " == *" ${2:-} "* && -n ${2:-} ]] || usage; only+=("$2") ;;
     --server) [[ ${2:-} =~ ^(oxmq|java)$ ]] || usage; servers=("$2") ;;
+    --rate | --size)
+      [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage
+      if [ "$1" = --rate ]; then rate=$2; else size=$2; fi ;;
     --json) [ -n "${2:-}" ] || usage; json=$(realpath "$2") ;;
     *) usage ;;
   esac
@@ -58,7 +64,7 @@ results=$WORK/results
 
 # Seconds that Java is warmed, that others are, that a load is measured; sizes.
 java_warm=20 warm=3 secs=20
-latency_secs=300 floor_secs=60 rate=20000
+latency_secs=300 floor_secs=60
 alone_secs=60 backlog_messages=8500000 many_messages=8500000 many_topics=100 starts=2
 wide_topics=100 java_wide_topics=30 wide_queues=1000
 depths=(10000 1000000 10000000 100000000) java_depths=(10000 1000000 10000000) depth_rounds=3 depth_secs=4
@@ -73,6 +79,7 @@ if [ -n "$quick" ]; then
 fi
 
 note() { # METRIC SERVER VALUE
+  [ -n "$3" ] || fail "$figure: no $1 of $2"
   printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$results"
   [ -z "$json" ] || printf '{"figure":"%s","metric":"%s","server":"%s","value":%s}\n' "$figure" "$1" "$2" "$3" >>"$json"
 }
@@ -115,6 +122,7 @@ away() {
 warm_of() { if [ "$1" = java ]; then echo "$java_warm"; else echo "$warm"; fi; }
 need() { # GIB
   local free
+  [ -z "$quick" ] || return 0
   free=$(df -k --output=avail "$WORK" | tail -1)
   [ "$free" -gt $(($1 * 1048576)) ] || fail "$figure: $1 GiB of disk are needed, $((free / 1048576)) are free"
 }
@@ -181,7 +189,7 @@ figure_sync() {
 
 figure_latency() {
   local server line
-  need $((latency_secs * rate / 800000 + 3))
+  need $((latency_secs * rate * (size + 400) / 1000000000 + 3))
   for server in floor "${servers[@]}"; do
     if [ "$server" = floor ]; then
       away
@@ -192,12 +200,12 @@ figure_latency() {
       disown
       wait_until 10 "the floor listens" connects "${PORT[floor]}"
       BROKER_PID=${PID[floor]} BROKER_ADDR=127.0.0.1:${PORT[floor]}
-      line=$(load_line send --topic Steady --window 256 --rate "$rate" --size 1024 --warm 1 --secs "$floor_secs" --pid "$BROKER_PID")
+      line=$(load_line send --topic Steady --window 256 --rate "$rate" --size "$size" --warm 1 --secs "$floor_secs" --pid "$BROKER_PID")
       kill9 floor
     else
       fresh "$server" flushDiskType=ASYNC_FLUSH
       load_line topics --topic Steady >/dev/null
-      line=$(load_line send --topic Steady --window 256 --rate "$rate" --size 1024 --warm "$(warm_of "$server")" --secs "$latency_secs" --pid "$BROKER_PID")
+      line=$(load_line send --topic Steady --window 256 --rate "$rate" --size "$size" --warm "$(warm_of "$server")" --secs "$latency_secs" --pid "$BROKER_PID")
       note segments "$server" "$(find "$BROKER_STORE/commitlog" -type f | wc -l)"
       note cpu "$server" "$(field server_cpu_us/msg "$line")"
     fi
@@ -206,7 +214,7 @@ figure_latency() {
     note p99_ms "$server" "$(calc "$(field p99us "$line") / 1000")"
     note refused "$server" "$(calc "$(field refused "$line") + $(field unanswered "$line")")"
   done
-  heading "ASYNC_FLUSH, $rate messages of 1 KiB a second for $latency_secs s"
+  heading "ASYNC_FLUSH, $rate messages of $size bytes a second for $latency_secs s"
   row "slowest send, from when it was due, ms" max_ms '%.1f'
   row "p99.9, ms" p999_ms '%.2f'
   row "p99, ms" p99_ms '%.2f'
@@ -277,7 +285,7 @@ figure_cold() {
     stop big
     drop_cache "${STORE[big]}"
     restart_broker big "$server"
-    producer=(send --topic Hot --window 256 --rate "$rate" --size 1024 --pid "$BROKER_PID")
+    producer=(send --topic Hot --window 256 --rate "$rate" --size "$size" --pid "$BROKER_PID")
     line=$(load_line "${producer[@]}" --warm "$(warm_of "$server")" --secs "$alone_secs")
     alone=$(field p99us "$line")
     note alone_p99_ms "$server" "$(calc "$alone / 1000")"
@@ -293,7 +301,7 @@ figure_cold() {
       note "${pass}_gib" "$server" "$(calc "$(field MiB/s "$(cat "$WORK/$pass.line")") * $(field secs "$(cat "$WORK/$pass.line")") / 1024")"
     done
   done
-  heading "a producer ($rate messages of 1 KiB a second) beside a consumer that reads a backlog once"
+  heading "a producer ($rate messages of $size bytes a second) beside a consumer that reads a backlog once"
   row "p99 alone, ms" alone_p99_ms '%.2f'
   row "backlog, GiB" cold_gib '%.1f' more
   row "p99 beside the consumer of what is on disk only, ms" cold_p99_ms '%.2f'
@@ -306,10 +314,9 @@ figure_cold() {
 }
 
 figure_recovery() {
-  local server line many round began
+  local server line many round began killed order=("${servers[@]}") turns=()
   need 25
   start_big
-  running big || restart_broker big oxmq
   many=(--topic Many --topics "$many_topics" --queues 100)
   if [ "${KIND[big]}" != oxmq ]; then
     stop big
@@ -318,8 +325,9 @@ figure_recovery() {
   load_line topics "${many[@]}" >/dev/null
   load_line fill "${many[@]}" --size 1024 --batch 16 --messages "$many_messages" >/dev/null
   for round in $(seq "$starts"); do
-    for server in "${servers[@]}"; do
+    for server in "${order[@]}"; do
       # Killed under load, whichever server it is.
+      killed=${KIND[big]}
       start_line killed send "${many[@]}" --size 1024 --secs 600
       sleep 5
       kill9 big
@@ -330,18 +338,22 @@ figure_recovery() {
       restart_broker big "$server"
       end_line ready
       line=$(cat "$WORK/ready.line")
-      say "$figure: round $round, $server, after $([ "$round$server" = "1${servers[0]}" ] && echo oxmq || echo the other)"
+      turns+=("$server after $killed $(field send_ms "$line") ms")
       note send_ms "$server" "$(field send_ms "$line")"
       note pull_ms "$server" "$(field pull_ms "$line")"
       note all_ms "$server" "$(field all_ms "$line")"
       note empty "$server" "$(field empty "$line")"
     done
+    # The other way round, so that each follows itself, too.
+    order=("${order[@]: -1}" "${order[@]:0:${#order[@]}-1}")
   done
   heading "start after kill -9 under load: $(du -s --block-size=1G "${STORE[big]}/commitlog" | cut -f1) GiB of log, $((many_topics * 100)) queues, nothing in the page cache"
   row "until a send is taken, ms" send_ms '%.0f'
   row "until a pull is answered with messages, ms" pull_ms '%.0f'
   row "until every queue has answered a pull, ms" all_ms '%.0f'
   row "queues that have lost their messages" empty '%.0f'
+  echo
+  echo "In turn, on one folder, until a send was taken: $(printf '%s; ' "${turns[@]}" | sed 's/; $/./')"
 }
 
 anonymous_mib() { awk '$1 == "RssAnon:" { print $2 / 1024 }' "/proc/$1/status"; }
@@ -418,7 +430,7 @@ figure_depth() {
     for round in $(seq "$depth_rounds"); do
       for count in "${mine[@]}"; do
         for end in first last; do
-          line=$(load_line pull --topic "D$(exponent "$count")" --queues 1 --readers 8 --round "--$end" 10000 \
+          line=$(load_line pull --topic "D$(exponent "$count")" --queues 1 --conns 1 --readers 16 --round "--$end" 10000 \
             --warm "$([ "$round$server" = 1java ] && echo $((java_warm / 4 + 1)) || echo 1)" --secs "$depth_secs" --pid "$BROKER_PID")
           note "${end}_$(exponent "$count")" "$server" "$(field server_cpu_us/msg "$line")"
         done
@@ -435,12 +447,13 @@ figure_depth() {
   for end in first last; do
     mine=()
     for count in "${depths[@]:1}"; do mine+=("$(exponent "$count")" "$(value "${end}_$(exponent "$count")" oxmq)"); done
-    [ -n "${mine[1]}" ] || continue
+    # Two points make a line out of any noise.
+    [ ${#mine[@]} -ge 6 ] && [ -n "${mine[1]}" ] || continue
     # The straight line through what was measured, over the exponent.
-    printf '%s\n' "${mine[*]}" | awk -v end="$end" '{
+    awk -v end="$end" '{
       for (i = 1; i < NF; i += 2) { n++; x += $i; y += $(i + 1); xx += $i * $i; xy += $i * $(i + 1) }
       slope = (n * xy - x * y) / (n * xx - x * x)
-      printf "The %s messages: %+.4f µs for each ten times more (10^%d to 10^%d), so %.3f µs at 10^9.\n", end, slope, $1, $(NF - 1), y / n + slope * (9 - x / n) }'
+      printf "The %s messages: %+.4f µs for each ten times more (10^%d to 10^%d), so %.3f µs at 10^9.\n", end, slope, $1, $(NF - 1), y / n + slope * (9 - x / n) }' <<<"${mine[*]}"
   done
 }
 
