@@ -81,43 +81,50 @@ pub(crate) fn log_flusher(shared: &Shared) {
                     continue;
                 }
             }
-            let flushed = lock(&shared.flush).flushed;
-            let (end, timestamp_ms) = {
-                let mut writer = lock(&shared.writer);
-                let dirty_pages = (writer.end - flushed).div_ceil(PAGE);
-                if let FlushMode::Async { least_pages, thorough_interval_ms, .. } = shared.config.flush
-                    && !waited_for
-                    && dirty_pages < least_pages
-                    && thorough.elapsed() < Duration::from_millis(thorough_interval_ms)
-                {
-                    continue;
-                }
-                writer.flush_due = false;
-                (writer.end, writer.last_timestamp_ms)
-            };
-            thorough = Instant::now();
-            if let Err(error) = shared.log.sync(flushed, end) {
-                return shared.poison(&error.to_string());
+            if let FlushMode::Async { least_pages, thorough_interval_ms, .. } = shared.config.flush
+                && !waited_for
+                && shared.log.end().saturating_sub(lock(&shared.flush).flushed).div_ceil(PAGE) < least_pages
+                && thorough.elapsed() < Duration::from_millis(thorough_interval_ms)
+            {
+                continue;
             }
-            let done = {
-                let mut state = lock(&shared.flush);
-                // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
-                if state.over.is_some() {
-                    return;
-                }
-                state.flushed = end;
-                state.timestamp_ms = timestamp_ms;
-                let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
-                state.waiters = later;
-                done
-            };
-            let done: Vec<(u64, Waiter)> = done;
-            done.into_iter().for_each(|(_, done)| done(Ok(())));
+            thorough = Instant::now();
+            if !flush_log(shared) {
+                return;
+            }
             if lock(&shared.flush).waiters.is_empty() {
                 break;
             }
         }
     }
+}
+
+/// Makes what was appended so far durable and tells those who wait for it. False if nothing will be flushed any more.
+pub(crate) fn flush_log(shared: &Shared) -> bool {
+    let flushed = lock(&shared.flush).flushed;
+    let (end, timestamp_ms) = {
+        let mut writer = lock(&shared.writer);
+        writer.flush_due = false;
+        (writer.end, writer.last_timestamp_ms)
+    };
+    if let Err(error) = shared.log.sync(flushed, end) {
+        shared.poison(&error.to_string());
+        return false;
+    }
+    let done: Vec<(u64, Waiter)> = {
+        let mut state = lock(&shared.flush);
+        // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
+        if state.over.is_some() {
+            return false;
+        }
+        state.flushed = end;
+        state.timestamp_ms = timestamp_ms;
+        let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
+        state.waiters = later;
+        done
+    };
+    done.into_iter().for_each(|(_, done)| done(Ok(())));
+    true
 }
 
 /// Takes tails of queues to their files, and the checkpoint on.
@@ -283,17 +290,22 @@ pub(crate) fn prepare(shared: &Shared) {
         if shared.stopping() {
             return;
         }
+        prepare_segment(shared);
         let end = shared.log.end();
-        let segment_size = shared.config.segment_size_bytes;
-        if end % segment_size >= segment_size / 2 {
-            // A full disk is no trouble before the current segment is full, and reported when tried.
-            let _ = shared.log.prepare_spares(1);
-        }
         let from = end.max(populated);
         let to = end + POPULATE_AHEAD;
         if from < to {
             shared.log.populate(from, to - from);
             populated = to;
         }
+    }
+}
+
+/// Makes the next segment once the current one is half full.
+pub(crate) fn prepare_segment(shared: &Shared) {
+    let segment_size = shared.config.segment_size_bytes;
+    if shared.log.end() % segment_size >= segment_size / 2 {
+        // A full disk is no trouble before the current segment is full, and reported when tried.
+        let _ = shared.log.prepare_spares(1);
     }
 }

@@ -26,6 +26,8 @@ mod log;
 mod queue;
 mod recovery;
 mod registry;
+#[cfg(any(test, feature = "memory-disk"))]
+pub mod simulation;
 mod store;
 mod sync;
 #[cfg(test)]
@@ -33,7 +35,7 @@ mod tests;
 
 pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
-pub use disk::memory::{Faults, MemoryDisk};
+pub use disk::memory::{BadRange, Faults, MemoryDisk, Trace};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
 pub use queue::{Boundary, Queue, Unit};

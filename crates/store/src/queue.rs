@@ -301,7 +301,7 @@ impl Queue {
             files: Arc::clone(files),
             state: Mutex::default(),
         };
-        let starts = queue.file_starts()?;
+        let starts = queue.file_starts(torn)?;
         let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(queue) };
         let start = first / UNIT_SIZE;
         let end = (last + files.file_size) / UNIT_SIZE;
@@ -430,7 +430,10 @@ impl Queue {
     }
 
     /// Starts of all files, ascending, in bytes; they have been checked to be contiguous and of the right length.
-    fn file_starts(&self) -> Result<Vec<u64>, QueueFileError> {
+    ///
+    /// `torn`: a crash may have left one short, or have taken one and not those behind it. What is missing then is not
+    /// older than the checkpoint and will be dispatched again.
+    fn file_starts(&self, torn: bool) -> Result<Vec<u64>, QueueFileError> {
         let (dir, size) = (self.dir(), self.files.file_size);
         let mut starts = Vec::new();
         let failed = |path: PathBuf, source| QueueFileError { path, source };
@@ -446,7 +449,10 @@ impl Queue {
                 self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
                 continue;
             }
-            if entry.length != size {
+            if entry.length < size && torn {
+                let grown = self.handle(start, false).and_then(|file| file.set_length(size));
+                grown.map_err(|source| failed(path.clone(), source))?;
+            } else if entry.length != size {
                 let found = entry.length;
                 let text = format!("file has {found} bytes, but mappedFileSizeConsumeQueue is {size}");
                 return Err(failed(path, io::Error::new(io::ErrorKind::InvalidData, text)));
@@ -454,7 +460,14 @@ impl Queue {
             starts.push(start);
         }
         starts.sort_unstable();
-        if let Some(gap) = starts.windows(2).find(|pair| pair[0] + size != pair[1]) {
+        let gap = starts.windows(2).position(|pair| pair[0] + size != pair[1]);
+        if let Some(gap) = gap.filter(|_| torn) {
+            for start in starts.drain(gap + 1..).rev() {
+                let path = file_at(&dir, start);
+                self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
+            }
+        } else if let Some(gap) = gap {
+            let gap = &starts[gap..];
             let source = io::Error::new(io::ErrorKind::NotFound, "consume queue file is missing");
             return Err(failed(file_at(&dir, gap[0] + size), source));
         }

@@ -95,11 +95,13 @@ impl Registry {
         read(&self.topics).get(topic).is_some_and(|queues| queues.contains_key(&id.0))
     }
 
-    /// Names of all queues, opened or not.
+    /// Names of all queues, opened or not, ascending.
     pub(crate) fn names(&self) -> Vec<(Arc<str>, QueueId)> {
         let topics = read(&self.topics);
+        let mut topics: Vec<_> = topics.iter().collect();
+        topics.sort_unstable_by_key(|(topic, _)| *topic);
         let names = topics
-            .iter()
+            .into_iter()
             .flat_map(|(topic, queues)| queues.keys().map(|id| (Arc::clone(topic), QueueId(*id))));
         names.collect()
     }

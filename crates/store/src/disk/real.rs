@@ -54,6 +54,8 @@ impl Disk for RealDisk {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         let made = reserve(&file, 0, length)
             .and_then(|()| file.set_len(length))
+            // Its length, too, must outlive a power loss: a short file before others would be refused.
+            .and_then(|()| file.sync_all())
             .and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("."))))
             .and_then(|()| MappedSegment::new(file, mappable(length)?));
         match made {
@@ -121,17 +123,8 @@ impl File for RealFile {
         self.0.set_len(length)
     }
 
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut read = 0;
-        while read < buffer.len() {
-            match self.0.read_at(&mut buffer[read..], at + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
+    fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, at)
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
