@@ -9,7 +9,7 @@ use oxmq_broker::{
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
-use oxmq_store::{FlushMode, IndexConfig, Store, StoreConfig};
+use oxmq_store::{FlushMode, Folder, IndexConfig, OpenError, Problems, Store, StoreConfig, preflight};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -158,6 +158,7 @@ impl RunningBroker {
                 thorough_interval_ms: files.commit_log_flush_thorough_interval_ms,
             },
         };
+        look_first(&config)?;
         let consume_queue_dir = config.consume_queue_dir.clone();
         let delays = settings.delays();
         let levels = Levels::parse(&delays.levels).context("messageDelayLevel: too many levels")?;
@@ -284,6 +285,29 @@ impl RunningBroker {
             Err(error) => {
                 error!(%error, "the store was not closed, the next start recovers it as after a crash")
             }
+        }
+    }
+}
+
+/// Looks at the store's folder before anything in it is changed, and says all that is wrong with it.
+fn look_first(config: &StoreConfig) -> anyhow::Result<()> {
+    let (folder, mut problems) = match preflight(config) {
+        Ok(folder) => (folder, Vec::new()),
+        Err(OpenError::Refused(Problems(problems))) => {
+            (Folder::default(), problems.iter().map(ToString::to_string).collect())
+        }
+        Err(other) => return Err(other.into()),
+    };
+    if let Err(errors) = oxmq_broker::check(&config.root, &folder) {
+        problems.extend(errors.iter().map(ToString::to_string));
+    }
+    match &problems[..] {
+        [] => Ok(()),
+        [one] => Err(anyhow::anyhow!("{one}")),
+        _ => {
+            let lines = problems.join("\n  ");
+            let root = config.root.display();
+            Err(anyhow::anyhow!("store folder {root} is refused, and nothing in it was changed:\n  {lines}"))
         }
     }
 }

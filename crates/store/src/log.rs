@@ -16,20 +16,24 @@
 use std::{
     collections::VecDeque,
     io,
+    ops::Range,
     path::PathBuf,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use oxmq_record::{BLANK_SIZE_MIN, MAX_STAMPED_PREFIX, Peeked, RecordView, peek_size_and_magic};
+use oxmq_record::{BLANK_SIZE_MIN, Peeked, RecordView, peek_size_and_magic};
 
 use crate::{
+    cold::ColdStretches,
     disk::{Disk, Segment},
     error::OpenError,
+    preflight::Problem,
+    read::{Access, DamageReports, LogReader, checked},
     sync::{lock, read, write},
 };
 
@@ -45,6 +49,20 @@ pub(crate) struct CommitLog {
     segments: RwLock<Vec<Arc<LogSegment>>>,
     end: AtomicU64,
     spares: Mutex<Spares>,
+    memory: OnceLock<Memory>,
+    pub(crate) cold: ColdStretches,
+    pub(crate) damage: DamageReports,
+}
+
+/// What may be in memory.
+#[derive(Debug)]
+struct Memory {
+    /// Where this process began to write.
+    written_from: u64,
+    /// So many bytes at the end are taken to be in the page cache.
+    hot: u64,
+    /// So many bytes that were read from the disk are kept.
+    cold: u64,
 }
 
 /// Segments that exist but hold nothing yet, next one first.
@@ -83,7 +101,7 @@ impl CommitLog {
                 Some(start) if entry.name == format!("{start:020}") => {
                     found.push((start, path, entry.length))
                 }
-                _ => return Err(OpenError::SegmentName { path, segment_size }),
+                _ => return Err(Problem::SegmentName { path, segment_size }.into()),
             }
         }
         found.sort_unstable();
@@ -104,10 +122,12 @@ impl CommitLog {
         let mut expected = None;
         for (start, path, length) in found {
             if length != segment_size {
-                return Err(OpenError::SegmentSize { path, expected: segment_size, found: length });
+                return Err(Problem::SegmentSize { path, expected: segment_size, found: length }.into());
             }
             if let Some(expected) = expected.filter(|expected| *expected != start) {
-                return Err(OpenError::SegmentMissing { expected: file_at(&dir, expected), found: start });
+                let missing = start.saturating_sub(expected) / segment_size;
+                let path = file_at(&dir, expected);
+                return Err(Problem::SegmentMissing { path, missing, found: start }.into());
             }
             let map = disk.open_segment(&path, segment_size).map_err(at(&path))?;
             segments.push(Arc::new(LogSegment { start, map }));
@@ -120,6 +140,9 @@ impl CommitLog {
             segments: RwLock::new(segments),
             end: AtomicU64::new(0),
             spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
+            memory: OnceLock::new(),
+            cold: ColdStretches::default(),
+            damage: DamageReports::default(),
         })
     }
 
@@ -137,6 +160,28 @@ impl CommitLog {
         self.end.store(end, Ordering::Release);
     }
 
+    /// The log ends where this process begins to write. The last `hot` bytes of what it writes are taken to be in memory;
+    /// of what is read from the disk, `cold` bytes are kept there.
+    pub(crate) fn begin_writing(&self, hot: u64, cold: u64) {
+        // Once in a log's life; a second time would change nothing.
+        let _ = self.memory.set(Memory { written_from: self.end(), hot, cold });
+    }
+
+    /// What this process has written from here on is in memory, and is what was written.
+    pub(crate) fn hot_from(&self) -> u64 {
+        let hot = |memory: &Memory| memory.written_from.max(self.end().saturating_sub(memory.hot));
+        self.memory.get().map_or(u64::MAX, hot)
+    }
+
+    pub(crate) fn cold_bytes(&self) -> usize {
+        self.memory.get().map_or(0, |memory| usize::try_from(memory.cold).unwrap_or(usize::MAX))
+    }
+
+    /// The file that holds the byte `at`.
+    pub(crate) fn file_of(&self, at: u64) -> PathBuf {
+        file_at(&self.dir, at - at % self.segment_size)
+    }
+
     /// Starts of all segments, ascending.
     pub(crate) fn segment_starts(&self) -> Vec<u64> {
         read(&self.segments).iter().map(|segment| segment.start).collect()
@@ -149,28 +194,14 @@ impl CommitLog {
         segments.get(usize::try_from(index).ok()?).map(Arc::clone)
     }
 
-    /// `size` published bytes at `at`, if they lie within one segment.
-    pub(crate) fn read(&self, at: u64, size: u32) -> Option<Bytes> {
-        if at.checked_add(u64::from(size))? > self.end() {
-            return None;
-        }
-        self.slice(at, u64::from(size))
-    }
-
-    /// Store time of the record at `at`. `None` if none starts there.
+    /// Store time of the record at `at`. `None` if none starts there. May wait for the disk.
     pub(crate) fn store_timestamp(&self, at: u64) -> Option<i64> {
-        let in_segment = self.segment_size - at % self.segment_size;
-        let length = (MAX_STAMPED_PREFIX as u64).min(self.end().checked_sub(at)?).min(in_segment);
-        RecordView::store_timestamp_of(&self.slice(at, length)?)
+        LogReader::new(self, Access::Disk).store_timestamp(at).ok()
     }
 
-    /// The published record that starts at `at`. `None` unless a whole, undamaged one does.
+    /// The published record that starts at `at`. `None` unless a whole, undamaged one does. May wait for the disk.
     pub(crate) fn record_at(&self, at: u64) -> Option<Bytes> {
-        let published = self.end().checked_sub(at)?;
-        let rest = self.slice(at, published.min(self.segment_size - at % self.segment_size))?;
-        let record = RecordView::parse(&rest).ok()?;
-        let size = record.size() as usize;
-        (record.physical_offset().0 == at && record.verify_crc()).then(|| rest.slice(..size))
+        self.read_record_at(at, Access::Disk).ok()
     }
 
     /// What stands at `at`, published or not. A record whose body was damaged does not count.
@@ -180,13 +211,8 @@ impl CommitLog {
         let Some(rest) = self.slice(at, remaining) else { return At::End };
         match peek_size_and_magic(&rest) {
             Peeked::Blank { size } if u64::from(size) == remaining => At::Blank,
-            Peeked::Message { .. } => match RecordView::parse(&rest) {
-                Ok(record)
-                    if record.physical_offset().0 == at
-                        && u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining
-                        && record.verify_crc()
-                        && !has_lost_sector(&record) =>
-                {
+            Peeked::Message { .. } => match checked(&rest, at) {
+                Ok(record) if u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining => {
                     At::Record(rest.slice(..record.size() as usize))
                 }
                 _ => At::End,
@@ -311,15 +337,22 @@ impl CommitLog {
 
     /// Makes the bytes in `from..to` durable.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
-        let mut at = from;
-        while at < to {
-            let end = ((at / self.segment_size + 1) * self.segment_size).min(to);
-            if let Some(segment) = self.segment(at) {
-                segment.map.sync((at - segment.start) as usize..(end - segment.start) as usize)?;
-            }
-            at = end;
-        }
-        Ok(())
+        self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
+    }
+
+    /// Has the disk begin with the bytes in `from..to`.
+    pub(crate) fn write_back(&self, from: u64, to: u64) {
+        self.parts(from, to).for_each(|(segment, range)| segment.map.write_back(range));
+    }
+
+    /// What of `from..to` lies in which segment.
+    fn parts(&self, from: u64, to: u64) -> impl Iterator<Item = (Arc<LogSegment>, Range<usize>)> {
+        let first = from - from % self.segment_size;
+        (first..to).step_by(self.segment_size as usize).filter_map(move |start| {
+            let segment = self.segment(start)?;
+            let range = from.max(start) - start..to.min(start + self.segment_size) - start;
+            Some((segment, range.start as usize..range.end as usize))
+        })
     }
 
     /// Sees to it that `count` spare segments are ready.
@@ -374,6 +407,13 @@ impl CommitLog {
         }
     }
 
+    /// Takes the first `count` segments out of the log, not their files. Who holds slices of them keeps these.
+    pub(crate) fn remove_front(&self, count: usize) {
+        // Unmapped when the lock is free again: it is a system call, and a long one.
+        let removed: Vec<_> = write(&self.segments).drain(..count).collect();
+        drop(removed);
+    }
+
     /// Removes segments that were made ahead and hold nothing.
     pub(crate) fn remove_spares(&self) -> io::Result<()> {
         let ready = std::mem::take(&mut lock(&self.spares).ready);
@@ -389,25 +429,6 @@ impl CommitLog {
         let to = from.checked_add(size).filter(|to| *to <= self.segment_size)?;
         Some(segment.map.slice(from as usize..to as usize))
     }
-}
-
-/// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
-/// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
-/// unless someone put a zero byte into a property, exactly there.
-fn has_lost_sector(record: &RecordView<'_>) -> bool {
-    const SECTOR: u64 = 512;
-    let at = record.physical_offset().0;
-    record.unchecked_ranges().into_iter().any(|range| {
-        let (mut from, end) = (range.start, range.end);
-        while from < end {
-            let to = end.min(from + (SECTOR - (at + from as u64) % SECTOR) as usize);
-            if record.bytes()[from..to].iter().all(|&byte| byte == 0) {
-                return true;
-            }
-            from = to;
-        }
-        false
-    })
 }
 
 /// The path of the file in `dir` that starts at `offset`.

@@ -27,14 +27,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Disk, Entry, File, Locked, Segment, Table};
-use crate::sync::lock;
+use super::{Disk, Entry, File, Locked, Segment, Space, Table};
+use crate::{store::ms_of, sync::lock};
 use content::Content;
 
 /// A simulated clock starts at this time, in ms since 1970.
 const EPOCH_MS: u64 = 1_700_000_000_000;
-/// Space is taken in blocks of so many bytes.
-const BLOCK: u64 = 4096;
 
 /// The disk. What stores on it wrote stays until it is dropped.
 #[derive(Default)]
@@ -92,8 +90,18 @@ pub struct Faults {
     pub fsync_fails: AtomicBool,
     /// Every fsync waits until this is false again.
     pub fsync_stalls: AtomicBool,
+    /// No file can be removed.
+    pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Nothing is in memory: all that is read from files comes from the disk.
+    pub cold: AtomicBool,
+    /// Every read from the disk waits until this is false again.
+    pub reads_stall: AtomicBool,
+    /// Every read from the disk fails.
+    pub reads_fail: AtomicBool,
+    /// Reads from the disk that have begun.
+    pub reads: AtomicU64,
     /// So many more operations that change something are done, and then none: the process has died.
     pub stops_after: AtomicU64,
     /// What cannot be read or written.
@@ -118,7 +126,12 @@ impl Default for Faults {
         Self {
             fsync_fails: AtomicBool::new(false),
             fsync_stalls: AtomicBool::new(false),
+            remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            cold: AtomicBool::new(false),
+            reads_stall: AtomicBool::new(false),
+            reads_fail: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
             stops_after: AtomicU64::new(u64::MAX),
             bad: Mutex::default(),
         }
@@ -141,11 +154,28 @@ impl Faults {
     }
 
     fn grow(&self, bytes: u64) -> io::Result<()> {
-        let bytes = bytes.next_multiple_of(BLOCK);
         let taken = self.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |space| {
             if space == u64::MAX { Some(space) } else { space.checked_sub(bytes) }
         });
         taken.map(drop).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))
+    }
+
+    /// Files lost `bytes`.
+    fn shrink(&self, bytes: u64) {
+        let more = |space: u64| Some(space.saturating_add(bytes));
+        let _ = self.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+    }
+
+    /// What a read from the disk meets.
+    fn read(&self) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        while self.reads_stall.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.reads_fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("simulated read failure"));
+        }
+        Ok(())
     }
 
     fn check(&self, path: &Path, range: &Range<u64>, kind: impl Fn(&BadRange) -> bool) -> io::Result<()> {
@@ -399,6 +429,10 @@ impl Disk for MemoryDisk {
         Ok(entries.collect())
     }
 
+    fn writable(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn exists(&self, path: &Path) -> bool {
         lock(&self.tree).now.contains_key(path)
     }
@@ -407,14 +441,21 @@ impl Disk for MemoryDisk {
         if create && !self.exists(path) {
             self.faults().grow(1)?;
             self.machine.change("create", path, 0..0, &[])?;
+            let now_ms = ms_of(self.now());
             let mut tree = lock(&self.tree);
             if !path.parent().is_some_and(|dir| matches!(tree.now.get(dir), Some(Node::Dir))) {
                 return Err(io::ErrorKind::NotFound.into());
             }
-            tree.now.insert(path.to_owned(), Node::File(Arc::default()));
+            let mut content = Content::default();
+            content.modified_ms = now_ms;
+            tree.now.insert(path.to_owned(), Node::File(Arc::new(Mutex::new(content))));
         }
         self.machine.look("open", path, 0..0)?;
         Ok(Box::new(self.file(path)?))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.open(path, false)
     }
 
     fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>> {
@@ -436,9 +477,45 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        if self.faults().remove_fails.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let file = self.file(path)?;
         self.machine.change("remove", path, 0..0, &[])?;
-        self.file(path)?;
         lock(&self.tree).now.remove(path);
+        self.faults().shrink(lock(&file.content).now.len() as u64);
+        Ok(())
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        Ok(lock(&self.file(path)?.content).modified_ms)
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        lock(&self.file(path)?.content).modified_ms = ms;
+        Ok(())
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let used = self.files().iter().map(|(_, content)| lock(content).now.len() as u64).sum();
+        let usable = self.faults().space.load(Ordering::SeqCst).min(u64::MAX - used);
+        Ok(Space { total: used + usable, used, usable })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.machine.change("rename", from, 0..0, &[])?;
+        let mut tree = lock(&self.tree);
+        let named: Vec<_> = tree.now.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        if named.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        for old in named {
+            let rest = old.strip_prefix(from).unwrap_or(Path::new(""));
+            let new = if rest == Path::new("") { to.to_owned() } else { to.join(rest) };
+            if let Some(node) = tree.now.remove(&old) {
+                tree.now.insert(new, node);
+            }
+        }
         Ok(())
     }
 
@@ -484,6 +561,10 @@ impl Disk for MemoryDisk {
         let held = MemoryLock(Arc::clone(&self.locked));
         self.open(path, true)?.write_at(0, b"lock")?;
         Ok(Some(Box::new(held)))
+    }
+
+    fn is_locked(&self, _path: &Path) -> io::Result<bool> {
+        Ok(self.locked.load(Ordering::SeqCst))
     }
 }
 
@@ -548,7 +629,17 @@ impl File for MemoryFile {
         Ok(())
     }
 
+    fn zero_from(&self, at: u64, length: u64) -> io::Result<()> {
+        self.machine.change("zero", &self.path, at..length, &[])?;
+        self.put(at as usize, &vec![0; (length - at) as usize]);
+        Ok(())
+    }
+
     fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let faults = &self.machine.faults;
+        if faults.cold.load(Ordering::SeqCst) {
+            faults.read()?;
+        }
         self.machine.look("read", &self.path, at..at + buffer.len() as u64)?;
         let content = lock(&self.content);
         let rest = content.now.get(at as usize..).unwrap_or_default();
@@ -559,6 +650,10 @@ impl File for MemoryFile {
         }
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.machine.faults.cold.load(Ordering::SeqCst) { Ok(0) } else { self.read_at(at, buffer) }
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -593,7 +688,21 @@ impl Segment for MemoryFile {
         Bytes::copy_from_slice(&lock(&self.content).now[range])
     }
 
+    fn resident(&self, range: Range<usize>) -> usize {
+        if self.machine.faults.cold.load(Ordering::SeqCst) { 0 } else { range.len() }
+    }
+
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        self.machine.faults.read()?;
+        self.machine.look("read", &self.path, range.start as u64..range.end as u64)?;
+        Ok(lock(&self.content).now[range].to_vec())
+    }
+
     fn populate(&self, _range: Range<usize>) {}
+
+    fn write_back(&self, _range: Range<usize>) {
+        lock(&self.content).write_back_some(&mut self.machine.state().random);
+    }
 
     fn sync(&self, range: Range<usize>) -> io::Result<()> {
         self.sync_range(range)

@@ -312,7 +312,7 @@ fn check(
         let used = file.used();
         drop(file);
         let raw = index.disk.open(&path, false).map_err(failed(&path))?;
-        let cleared = raw.set_length(used).and_then(|()| raw.set_length(index.config.file_length()));
+        let cleared = raw.zero_from(used, index.config.file_length());
         cleared.and_then(|()| raw.sync()).map_err(failed(&path))?;
         match open_file(index, &path)? {
             Some(repaired) if !repaired.header.is_empty() => file = repaired,

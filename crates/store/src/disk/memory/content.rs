@@ -19,8 +19,11 @@ pub(super) struct Content {
     durable: Vec<u8>,
     /// Sectors that the system will write some time.
     dirty: BTreeSet<usize>,
-    /// Lengths that the file had since it was last synced.
+    /// The length that a power loss leaves for certain, and those that the file had since.
+    durable_length: usize,
     lengths: Vec<usize>,
+    /// When the file was made, or what it was set to.
+    pub(super) modified_ms: i64,
 }
 
 impl Content {
@@ -48,6 +51,7 @@ impl Content {
         let some: Vec<usize> = self.dirty.range(wanted).copied().collect();
         some.into_iter().for_each(|sector| self.write_back(sector));
         self.durable.resize(self.now.len(), 0);
+        self.durable_length = self.now.len();
     }
 
     /// What a failed sync may do: some of the sectors are written, some are not and never will be.
@@ -86,11 +90,12 @@ impl Content {
 
     /// The power goes: of what is dirty, each sector is there or not, and the length is one that the file had.
     pub(super) fn lose_power(&mut self, random: &mut Random) {
-        self.lengths.push(self.durable.len());
+        self.lengths.push(self.durable_length);
         let length = self.lengths[random.below(self.lengths.len() as u64) as usize];
         let some: Vec<usize> = self.dirty.iter().copied().filter(|_| random.one_in(2)).collect();
         some.into_iter().for_each(|sector| self.write_back(sector));
         self.durable.resize(length, 0);
+        self.durable_length = length;
         self.now.clone_from(&self.durable);
         self.dirty.clear();
         self.lengths.clear();
