@@ -2,7 +2,7 @@
 //! The broker. Each part owns its state and takes the two to four others that it uses; [`Broker`] puts them together
 //! and says which request code goes to which of them, and knows nothing else.
 //!
-//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`
+//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`, looked at first by `kept`
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
@@ -24,6 +24,7 @@ mod filter;
 mod fixture;
 mod groups;
 mod heartbeat;
+mod kept;
 mod offsets;
 mod order_lock;
 mod overload;
@@ -46,6 +47,7 @@ mod unique_id;
 pub use admin::{AdminRules, Configuration, NoConfiguration, UpdateRefused};
 pub use delay::{DelayRules, Levels, dispatch_rule};
 pub use filter::sql::{Incomparable, Sql, SqlError};
+pub use kept::check;
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -188,7 +190,7 @@ impl Broker {
             });
         }
         let clients = Clients::default();
-        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
+        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone());
         let stats = Arc::new(Stats::default());
         let delays = Delays::new(delays);
         let puts =
@@ -207,6 +209,16 @@ impl Broker {
             admission.clone(),
             sends.clone(),
         );
+        // From now on their absence means that they were lost: see `kept`.
+        let no_topics = !config.join("topics.json").exists();
+        for (name, saved) in [
+            ("topics.json", if no_topics { topics.save() } else { Ok(()) }),
+            ("consumerOffset.json", offsets.save()),
+        ] {
+            if let Err(error) = saved {
+                error!(file = name, %error, "could not be written, tried again later");
+            }
+        }
         let broker = Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),

@@ -9,7 +9,9 @@ use oxmq_broker::{
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings, Retention};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
-use oxmq_store::{FlushMode, IndexConfig, RetentionConfig, Store, StoreConfig};
+use oxmq_store::{
+    FlushMode, Folder, IndexConfig, OpenError, Problems, RetentionConfig, Store, StoreConfig, preflight,
+};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -160,6 +162,7 @@ impl RunningBroker {
         };
         let kept = settings.retention();
         config.retention = Some(retention(&kept));
+        look_first(&config)?;
         let consume_queue_dir = config.consume_queue_dir.clone();
         let delays = settings.delays();
         if delays.timer && delays.timer_max_delay_seconds > kept.reserved_hours.saturating_mul(3600) {
@@ -292,6 +295,29 @@ impl RunningBroker {
             Err(error) => {
                 error!(%error, "the store was not closed, the next start recovers it as after a crash")
             }
+        }
+    }
+}
+
+/// Looks at the store's folder before anything in it is changed, and says all that is wrong with it.
+fn look_first(config: &StoreConfig) -> anyhow::Result<()> {
+    let (folder, mut problems) = match preflight(config) {
+        Ok(folder) => (folder, Vec::new()),
+        Err(OpenError::Refused(Problems(problems))) => {
+            (Folder::default(), problems.iter().map(ToString::to_string).collect())
+        }
+        Err(other) => return Err(other.into()),
+    };
+    if let Err(errors) = oxmq_broker::check(&config.root, &folder) {
+        problems.extend(errors.iter().map(ToString::to_string));
+    }
+    match &problems[..] {
+        [] => Ok(()),
+        [one] => Err(anyhow::anyhow!("{one}")),
+        _ => {
+            let lines = problems.join("\n  ");
+            let root = config.root.display();
+            Err(anyhow::anyhow!("store folder {root} is refused, and nothing in it was changed:\n  {lines}"))
         }
     }
 }

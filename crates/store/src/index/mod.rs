@@ -18,7 +18,7 @@
 //! Java: `IndexService`.
 
 mod build;
-mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +44,7 @@ use crate::{
     sync::{Bell, lock, read, write},
 };
 use build::Builder;
-pub(crate) use build::{Opening, index_builder};
+pub(crate) use build::{Opening, index_builder, name_after};
 use file::{IndexFile, Shape, Walk};
 
 /// How long who asks waits for the index to take what was stored before.
@@ -245,7 +245,7 @@ impl KeyQuery<'_> {
 }
 
 /// The keys of a record, in the order in which Java indexes them.
-fn keys_of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+pub(crate) fn keys_of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let (mut unique, mut others): (_, &[u8]) = (None, &[]);
     if record.sys_flag() & sys_flag::TRANSACTION_TYPE != sys_flag::ROLLBACK {
         for (name, value) in properties::iter(record.properties()) {
@@ -261,12 +261,12 @@ fn keys_of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a [u8]> + use<
 }
 
 /// Java hash of `TOPIC#`.
-fn topic_hash(topic: &str) -> i32 {
+pub(crate) fn topic_hash(topic: &str) -> i32 {
     java_string_hash_after(java_string_hash(topic), "#")
 }
 
 /// Key hash of an entry, from [`topic_hash`]. Java: `IndexFile#indexKeyHashMethod`.
-fn hash_after(topic_hash: i32, key: &str) -> u32 {
+pub(crate) fn hash_after(topic_hash: i32, key: &str) -> u32 {
     let hash = java_string_hash_after(topic_hash, key);
     // The one number without a positive counterpart counts as 0.
     hash.checked_abs().unwrap_or(0) as u32
