@@ -161,11 +161,12 @@ impl Model {
             };
             assert!(
                 here || !required(message_end, message),
-                "lost: {} {} offset {:?} at {physical}..{message_end}, promised {}, intact {intact}",
+                "lost: {} {} offset {:?} at {physical}..{message_end}, promised {}, intact {intact}, queue {:?}",
                 message.topic,
                 message.queue_id,
                 message.queue_offset,
-                self.promised
+                self.promised,
+                units_of(store, &message.topic, message.queue_id),
             );
             found.kept += u64::from(here);
             found.lost += u64::from(!here);
@@ -290,4 +291,11 @@ impl Model {
             assert_eq!(found, expected, "messages of {topic} with key {key}");
         }
     }
+}
+
+fn units_of(store: &Store, topic: &str, queue_id: u32) -> Vec<(u64, u64, u32)> {
+    let mut units = Vec::new();
+    let Ok(Some(queue)) = store.existing_queue(topic, QueueId(queue_id)) else { return Vec::new() };
+    let _ = queue.read_units(queue.min_offset(), usize::MAX, &mut units);
+    (queue.min_offset().0..).zip(units).map(|(at, unit)| (at, unit.physical.0, unit.size)).collect()
 }
