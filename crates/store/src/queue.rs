@@ -474,9 +474,11 @@ impl Queue {
         lock(&self.state).deleted
     }
 
-    /// Physical offset of the last unit.
-    pub(crate) fn last_physical(&self) -> Option<PhysicalOffset> {
-        lock(&self.state).last
+    /// Where the last unit's record ends in the commit log.
+    pub(crate) fn last_end(&self) -> Result<Option<u64>, QueueFileError> {
+        let Some(last) = self.max_offset().0.checked_sub(1) else { return Ok(None) };
+        let size = |unit: &Unit| if unit.is_filler() { 0 } else { u64::from(unit.size) };
+        Ok(self.unit(last)?.map(|unit| unit.physical.0 + size(&unit)))
     }
 
     fn dir(&self) -> PathBuf {

@@ -362,8 +362,8 @@ impl Store {
 
     /// Appends several records under one lock, in their order: all or none. Results are appended to `out`.
     ///
-    /// If they fit into one segment, they go into one. So if a crash takes one of them, it takes those behind it, too:
-    /// recovery goes on with the next segment at the earliest.
+    /// If they fit into one segment, they go into one. If a power loss takes one of them, recovery takes those behind
+    /// it, too: it cuts the log at the first hole.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -640,6 +640,10 @@ impl Store {
             index.ring();
         }
         for thread in lock(&self.threads).drain(..) {
+            // Who is told of a removal may let go of the store there.
+            if thread.thread().id() == std::thread::current().id() {
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }

@@ -363,6 +363,36 @@ impl MemoryDisk {
         }
     }
 
+    /// Sets a range of bytes of the file `path` to zero.
+    ///
+    /// # Panics
+    /// If the file is shorter.
+    pub fn zero(&self, path: &Path, range: Range<usize>) {
+        if let Some(Node::File(content)) = lock(&self.tree).now.get(path) {
+            let mut content = lock(content);
+            assert!(range.end <= content.now.len(), "zeros beyond the file");
+            content.write(range.start, &vec![0; range.len()]);
+            content.sync(range);
+        }
+    }
+
+    /// Another disk with the same files, which nobody has locked. All of it is durable.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        for (path, node) in &lock(&self.tree).now {
+            let node = match node {
+                Node::Dir => Node::Dir,
+                Node::File(content) => Node::File(Arc::new(Mutex::new(lock(content).copy()))),
+            };
+            lock(&copy.tree).now.insert(path.clone(), node);
+        }
+        let mut tree = lock(&copy.tree);
+        tree.durable = tree.now.clone();
+        drop(tree);
+        copy
+    }
+
     fn files(&self) -> Vec<(PathBuf, Arc<Mutex<Content>>)> {
         let tree = lock(&self.tree);
         let files = tree.now.iter().filter_map(|(path, node)| match node {

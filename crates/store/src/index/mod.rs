@@ -44,7 +44,7 @@ use crate::{
     sync::{Bell, lock, read, write},
 };
 use build::Builder;
-pub(crate) use build::{Opening, index_builder};
+pub(crate) use build::{Opening, index_builder, name_after};
 use file::{IndexFile, Shape, Walk};
 
 /// How long who asks waits for the index to take what was stored before.

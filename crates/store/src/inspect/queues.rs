@@ -205,8 +205,8 @@ impl<'a> Queues<'a> {
         Ok(queues)
     }
 
-    /// The walk met a record.
-    pub(super) fn record(&mut self, record: &RecordView<'_>, watch: &mut dyn Watch) {
+    /// The walk met a record, which may be `damaged`.
+    pub(super) fn record(&mut self, record: &RecordView<'_>, damaged: bool, watch: &mut dyn Watch) {
         if !sys_flag::enters_consume_queue(record.sys_flag()) {
             return;
         }
@@ -223,7 +223,9 @@ impl<'a> Queues<'a> {
             Some(follower) if follower.failed => {}
             Some(follower) => {
                 let tags = (self.expected_tags)(record);
-                if let Err(error) = follower.record(self.folder, record, tags, &mut self.units, watch) {
+                if let Err(error) =
+                    follower.record(self.folder, record, damaged, tags, &mut self.units, watch)
+                {
                     follower.fail(&error, watch);
                 }
             }
@@ -264,6 +266,7 @@ impl Follower {
         &mut self,
         folder: &Folder,
         record: &RecordView<'_>,
+        damaged: bool,
         tags: Option<TagsCode>,
         good: &mut u64,
         watch: &mut dyn Watch,
@@ -276,7 +279,14 @@ impl Follower {
         loop {
             let unit = self.units.get(at)?;
             match unit {
-                Some(unit) if unit.is_filler() => at += 1,
+                Some(unit) if unit.is_filler() && at != ordinal => at += 1,
+                Some(unit) if unit.is_filler() => {
+                    if !damaged {
+                        self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    }
+                    at += 1;
+                    break;
+                }
                 Some(unit) if unit.physical.0 < physical => {
                     let kind = if at == ordinal { UnitFault::Wrong } else { UnitFault::NoRecord };
                     self.fault(kind, at, watch);
@@ -307,6 +317,7 @@ impl Follower {
                     at += 1;
                     break;
                 }
+                Some(_) if damaged => break,
                 Some(_) => {
                     // A queue that was made again begins at 0; another has lost its first files.
                     let lost = ordinal < self.units.range().start;
@@ -315,7 +326,9 @@ impl Follower {
                     break;
                 }
                 None => {
-                    self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    if !damaged {
+                        self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    }
                     at = at.max(ordinal.saturating_add(1));
                     break;
                 }
@@ -374,7 +387,8 @@ impl Follower {
         }
         while let Some(unit) = self.units.get(at)? {
             let kind = if unit.physical.0 >= end { UnitFault::BeyondEnd } else { UnitFault::NoRecord };
-            if !unit.is_filler() && !(running && kind == UnitFault::BeyondEnd) {
+            let expected = running && kind == UnitFault::BeyondEnd;
+            if !unit.is_filler() && !expected {
                 self.fault(kind, at, watch);
             }
             at += 1;

@@ -43,6 +43,17 @@ impl Content {
         self.dirty.extend(sectors(length.min(old)..old));
     }
 
+    /// The bytes that the system shows, all of them durable.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            now: self.now.clone(),
+            durable: self.now.clone(),
+            durable_length: self.now.len(),
+            modified_ms: self.modified_ms,
+            ..Self::default()
+        }
+    }
+
     /// Makes the sectors that `range` touches durable, and the length, as the system does.
     pub(super) fn sync(&mut self, range: Range<usize>) {
         self.lengths.clear();
