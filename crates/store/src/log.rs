@@ -472,6 +472,20 @@ impl CommitLog {
         self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
     }
 
+    /// The same for bytes that are read for the first time after a crash. An earlier sync of them may have failed: the
+    /// system then shows them and takes them for written, though the disk does not have them, until they are written
+    /// to again. Only before anybody reads.
+    pub(crate) fn write_again(&self, from: u64, to: u64) -> io::Result<()> {
+        const STEP: usize = 64 * 1024;
+        for (segment, range) in self.parts(from, to) {
+            for at in range.clone().step_by(STEP) {
+                let bytes = segment.map.slice(at..range.end.min(at + STEP)).to_vec();
+                segment.map.write(at, &bytes);
+            }
+        }
+        self.sync(from, to)
+    }
+
     /// Has the disk begin with the bytes in `from..to`.
     pub(crate) fn write_back(&self, from: u64, to: u64) {
         self.parts(from, to).for_each(|(segment, range)| segment.map.write_back(range));

@@ -170,8 +170,8 @@ impl Model {
             );
             found.kept += u64::from(here);
             found.lost += u64::from(!here);
-            if let Some(group) = message.group {
-                groups.entry(group).or_default().push(here || message.deleted);
+            if let Some(group) = message.group.filter(|_| !message.deleted) {
+                groups.entry(group).or_default().push(here);
             }
         }
         for (group, here) in groups {
