@@ -199,7 +199,7 @@ impl QueueFlusher {
         Self {
             checkpoint,
             pending: Vec::new(),
-            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false },
+            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false, no_queues: false },
             dispatched_timestamp_ms: 0,
             written: Vec::new(),
             created: false,
@@ -225,6 +225,7 @@ impl QueueFlusher {
                 dispatched: PhysicalOffset(writer.end),
                 last_record: PhysicalOffset(writer.last_record),
                 clean: false,
+                no_queues: false,
             };
             self.dispatched_timestamp_ms = writer.last_timestamp_ms;
         }
@@ -289,6 +290,10 @@ impl QueueFlusher {
                 shared.poison(&reason);
                 FlushError::Failed { reason }
             })?;
+            // Another sync of the log failed: this one proves nothing, as in `flush_log`.
+            if let Some(error) = lock(&shared.flush).over.clone() {
+                return Err(error.into());
+            }
         }
         let known = |ms: i64| u64::try_from(ms).unwrap_or(0);
         let indexed = shared.index.as_ref().map(|index| index.durable_timestamp_ms());
@@ -296,7 +301,7 @@ impl QueueFlusher {
             flushed_timestamp_ms: known(timestamp_ms.max(self.dispatched_timestamp_ms)),
             dispatched_timestamp_ms: known(self.dispatched_timestamp_ms),
             indexed_timestamp_ms: indexed.unwrap_or(self.checkpoint.indexed_timestamp_ms),
-            mark: Some(Mark { clean, ..self.dispatched }),
+            mark: Some(Mark { clean, no_queues: shared.registry.is_empty(), ..self.dispatched }),
             ..self.checkpoint
         };
         let path = &shared.config.checkpoint_file;

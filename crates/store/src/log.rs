@@ -448,6 +448,8 @@ impl CommitLog {
                 cut = cut.max(last.start + self.segment_size - end);
             }
             self.disk.remove_file(&file_at(&self.dir, last.start))?;
+            // One by one from the end: a power loss must not bring the last one back without those before it.
+            self.disk.sync_dir(&self.dir)?;
         }
         if let Some(last) = segments.last() {
             let (mut at, size) = (end - last.start, self.segment_size);
@@ -563,10 +565,11 @@ impl CommitLog {
     /// Removes segments that were made ahead and hold nothing.
     pub(crate) fn remove_spares(&self) -> io::Result<()> {
         let ready = std::mem::take(&mut lock(&self.spares).ready);
-        for spare in ready {
+        ready.into_iter().rev().try_for_each(|spare| {
             self.disk.remove_file(&file_at(&self.dir, spare.start))?;
-        }
-        Ok(())
+            // As in `cut`.
+            self.disk.sync_dir(&self.dir)
+        })
     }
 
     fn slice(&self, at: u64, size: u64) -> Option<Bytes> {
