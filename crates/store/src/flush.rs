@@ -185,7 +185,7 @@ pub(crate) struct QueueFlusher {
     dispatched_timestamp_ms: i64,
     /// Files written since the last checkpoint: queue, byte offset.
     written: Vec<(Arc<Queue>, u64)>,
-    /// Some of them were made since the last checkpoint.
+    /// Some of them were made since the last checkpoint; or recovery has cleared or removed some.
     created: bool,
     /// Why some of them are not durable. The kernel tells of a failed fsync once, so no later one proves that they are:
     /// the checkpoint stays where it is until the store is opened again.
@@ -194,7 +194,8 @@ pub(crate) struct QueueFlusher {
 }
 
 impl QueueFlusher {
-    pub(crate) fn new(checkpoint: Checkpoint) -> Self {
+    /// `recovered`: what recovery did to the files is not durable yet.
+    pub(crate) fn new(checkpoint: Checkpoint, recovered: bool) -> Self {
         let nothing = PhysicalOffset(0);
         Self {
             checkpoint,
@@ -202,7 +203,7 @@ impl QueueFlusher {
             dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false, no_queues: false },
             dispatched_timestamp_ms: 0,
             written: Vec::new(),
-            created: false,
+            created: recovered,
             not_durable: None,
             buffer: Vec::new(),
         }

@@ -243,7 +243,7 @@ impl Store {
             cleaning: Cleaning::default(),
             alive_ms: found.last_timestamp_ms.max(closed_ms),
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
-            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
+            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint, !found.clean)),
             config,
             disk,
             log,

@@ -81,7 +81,7 @@ pub struct Trace {
 }
 
 /// Operations that a trace keeps.
-const TRACED: usize = 2000;
+const TRACED: usize = 200;
 
 /// What goes wrong with a disk.
 #[derive(Debug)]
