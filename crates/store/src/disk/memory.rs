@@ -370,6 +370,7 @@ impl MemoryDisk {
     pub fn zero(&self, path: &Path, range: Range<usize>) {
         if let Some(Node::File(content)) = lock(&self.tree).now.get(path) {
             let mut content = lock(content);
+            assert!(range.end <= content.now.len(), "zeros beyond the file");
             content.write(range.start, &vec![0; range.len()]);
             content.sync(range);
         }
