@@ -726,6 +726,8 @@ impl Segment for MemoryFile {
 
     fn populate(&self, _range: Range<usize>) {}
 
+    fn release(&self) {}
+
     fn write_back(&self, _range: Range<usize>) {
         lock(&self.content).write_back_some(&mut self.machine.state().random);
     }
