@@ -36,6 +36,7 @@ pub use configuration::{Configuration, NoConfiguration, UpdateRefused};
 
 use crate::{
     clients::Clients,
+    cold::ColdReads,
     delay::DelayThread,
     groups::{Groups, now_ms},
     offsets::Offsets,
@@ -108,6 +109,7 @@ struct Parts {
     stats: Arc<Stats>,
     rates: Rates,
     delays: Arc<DelayThread>,
+    cold: ColdReads,
     rules: AdminRules,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
@@ -119,7 +121,7 @@ impl Admin {
     pub(crate) fn new(
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
         (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
-        rules: AdminRules,
+        (rules, cold): (AdminRules, ColdReads),
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
@@ -134,6 +136,7 @@ impl Admin {
             stats,
             rates,
             delays,
+            cold,
             rules,
             changing,
             configured,
