@@ -52,6 +52,10 @@ pub struct PullRules {
     pub messages_max: usize,
     /// Most bytes in one answer, but for a first message that is larger: `maxTransferBytesOnMessageInMemory`.
     pub bytes_max: usize,
+    /// Most messages in one answer if memory is taken to hold them no more: `maxTransferCountOnMessageInDisk`.
+    pub old_messages_max: usize,
+    /// Most bytes of them: `maxTransferBytesOnMessageInDisk`.
+    pub old_bytes_max: usize,
     /// Most units that one pull looks at: `maxFilterMessageSize` / 20.
     pub units_max: usize,
 }
@@ -70,6 +74,8 @@ impl PullRules {
             slave_read: false,
             messages_max: 32,
             bytes_max: 256 << 10,
+            old_messages_max: 8,
+            old_bytes_max: 64 << 10,
             units_max: 800,
         }
     }
@@ -168,6 +174,7 @@ impl Pulls {
             bytes_max: header.max_bytes.map_or(self.rules.bytes_max, |bytes| {
                 usize::try_from(bytes).unwrap_or(0).max(100).min(self.rules.bytes_max)
             }),
+            old_max: (self.rules.old_messages_max, self.rules.old_bytes_max),
             units_max: usize::try_from(header.max_messages)
                 .unwrap_or(0)
                 .min(UNITS_ASKED_MAX)
@@ -330,6 +337,8 @@ struct Pull {
     filter: Filter,
     messages_max: usize,
     bytes_max: usize,
+    /// Most messages, and bytes of them, that memory is taken to hold no more.
+    old_max: (usize, usize),
     units_max: usize,
     /// The broker to read from next: ordinarily, and when memory no longer holds what it reads.
     broker_ids: (BrokerId, BrokerId),
@@ -449,9 +458,14 @@ impl Pull {
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
         let mut search = None;
+        let end = self.store.max_physical().0;
+        let is_old = |unit: &Unit| end.saturating_sub(unit.physical.0) > self.memory_bytes;
         for unit in units.iter() {
-            if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max)
-            {
+            let (mut messages_max, mut bytes_max) = (self.messages_max, self.bytes_max);
+            if is_old(unit) {
+                (messages_max, bytes_max) = (messages_max.min(self.old_max.0), bytes_max.min(self.old_max.1));
+            }
+            if messages > 0 && (messages >= messages_max || bytes + unit.size as usize > bytes_max) {
                 break;
             }
             read.next += 1;
@@ -493,8 +507,7 @@ impl Pull {
         }
         // The last unit looked at, as Java has it.
         let last = units.get((read.next - from).saturating_sub(1) as usize);
-        let end = self.store.max_physical().0;
-        read.slow = last.is_some_and(|unit| end.saturating_sub(unit.physical.0) > self.memory_bytes);
+        read.slow = last.is_some_and(is_old);
         if messages > 0 {
             self.stats.found(messages as u64);
         }

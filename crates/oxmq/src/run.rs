@@ -212,6 +212,8 @@ impl RunningBroker {
                     slave_read: pulls.slave_read,
                     messages_max: pulls.max_messages_in_memory as usize,
                     bytes_max: pulls.max_bytes_in_memory as usize,
+                    old_messages_max: pulls.max_messages_on_disk as usize,
+                    old_bytes_max: pulls.max_bytes_on_disk as usize,
                     units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
                 },
                 transactions: TransactionRules {

@@ -432,6 +432,18 @@ async fn a_slow_reader_is_sent_elsewhere() {
     }
 }
 
+/// Who reads what memory no longer holds gets less at once: `maxTransferCountOnMessageInDisk`.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_less() {
+    for (memory_bytes, expected) in [(1 << 30, 21), (0, 8), (2_000, 13)] {
+        let broker = Fixture::with(true, false, memory_bytes);
+        (0..20).for_each(|_| broker.send("A"));
+        let from = if memory_bytes == 2_000 { 8 } else { 0 };
+        let found = tags(&at_once(broker.pull(0, from, "*"))).len();
+        assert_eq!(found, expected, "{memory_bytes}");
+    }
+}
+
 /// What the settings of a group forbid, and what they leave to others.
 #[tokio::test(start_paused = true)]
 async fn settings_of_the_group_count() {
