@@ -2,7 +2,7 @@
 //! The broker. Each part owns its state and takes the two to four others that it uses; [`Broker`] puts them together
 //! and says which request code goes to which of them, and knows nothing else.
 //!
-//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`
+//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`, looked at first by `kept`
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `cold`: what may wait for the disk because it is old
@@ -12,6 +12,7 @@
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
 //! - `registration`: what the name servers are told
+//! - `removal`: what the store is about to remove, and who still waits for it
 //! - `admin` with `rates`: what tools ask
 //! - `refusal`: every reason to say no, with its response code
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ mod filter;
 mod fixture;
 mod groups;
 mod heartbeat;
+mod kept;
 mod offsets;
 mod order_lock;
 mod overload;
@@ -35,6 +37,7 @@ mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod removal;
 mod reply;
 mod retry;
 mod send;
@@ -46,6 +49,7 @@ mod unique_id;
 pub use admin::{AdminRules, Configuration, NoConfiguration, UpdateRefused};
 pub use delay::{DelayRules, Levels, dispatch_rule};
 pub use filter::sql::{Incomparable, Sql, SqlError};
+pub use kept::check;
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -155,6 +159,7 @@ pub struct Broker {
     retries: Retries,
     replies: Replies,
     store: Arc<Store>,
+    stats: Arc<Stats>,
 }
 
 impl Broker {
@@ -189,7 +194,7 @@ impl Broker {
             });
         }
         let clients = Clients::default();
-        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
+        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone());
         let (stats, cold) = (Arc::new(Stats::default()), ColdReads::default());
         let delays = Delays::new(delays);
         let puts =
@@ -208,7 +213,17 @@ impl Broker {
             admission.clone(),
             sends.clone(),
         );
-        Ok(Arc::new(Self {
+        // From now on their absence means that they were lost: see `kept`.
+        let no_topics = !config.join("topics.json").exists();
+        for (name, saved) in [
+            ("topics.json", if no_topics { topics.save() } else { Ok(()) }),
+            ("consumerOffset.json", offsets.save()),
+        ] {
+            if let Err(error) = saved {
+                error!(file = name, %error, "could not be written, tried again later");
+            }
+        }
+        let broker = Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
                 (store.clone(), stats.clone(), delay_thread.clone()),
@@ -229,7 +244,7 @@ impl Broker {
             ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
-                (clients.clone(), offsets.clone(), stats),
+                (clients.clone(), offsets.clone(), stats.clone()),
                 (pulls, cold),
                 memory_bytes,
             ),
@@ -245,8 +260,17 @@ impl Broker {
             transactions,
             consumer_filters,
             offset_save_period,
-            store,
-        }))
+            store: store.clone(),
+            stats,
+        });
+        let weak = Arc::downgrade(&broker);
+        store.on_removal(move |removal| {
+            if let Some(broker) = weak.upgrade() {
+                let Self { offsets, delay_thread, transactions, stats, .. } = &*broker;
+                stats.removed(removal::announce(removal, offsets, delay_thread, transactions));
+            }
+        });
+        Ok(broker)
     }
 
     #[cfg(test)]

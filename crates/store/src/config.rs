@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::retention::RetentionConfig;
+
 /// Settings of a store. The Java name of each stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -34,6 +36,8 @@ pub struct StoreConfig {
     pub cold_buffer_bytes: u64,
     /// `messageIndexEnable`, and what belongs to it. `None`: keys of messages are not indexed.
     pub index: Option<IndexConfig>,
+    /// When messages go. `None`: never, and a disk that fills up is noticed when it is full.
+    pub retention: Option<RetentionConfig>,
 }
 
 /// Where the index lies and how large its files are.
@@ -66,7 +70,7 @@ pub enum FlushMode {
 }
 
 impl StoreConfig {
-    /// Java's defaults under `root`.
+    /// Java's defaults under `root`, without retention.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
@@ -81,6 +85,7 @@ impl StoreConfig {
             flush: FlushMode::Async { interval_ms: 500, least_pages: 4, thorough_interval_ms: 10_000 },
             queue_flush_interval_ms: 200,
             checkpoint_interval_ms: 5_000,
+            retention: None,
             hot_bytes: 256 * 1024 * 1024,
             cold_buffer_bytes: 32 * 1024 * 1024,
         }

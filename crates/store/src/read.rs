@@ -123,7 +123,7 @@ pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
 /// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
 /// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
 /// unless someone put a zero byte into a property, exactly there.
-fn has_lost_sector(record: &RecordView<'_>) -> bool {
+pub(crate) fn has_lost_sector(record: &RecordView<'_>) -> bool {
     const SECTOR: u64 = 512;
     let at = record.physical_offset().0;
     record.unchecked_ranges().into_iter().any(|range| {

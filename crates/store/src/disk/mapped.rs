@@ -127,6 +127,19 @@ impl Segment for MappedSegment {
         let _ = range;
     }
 
+    fn write_back(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            let (at, length) = (range.start as i64, range.len() as i64);
+            // SAFETY: it takes numbers only, and the descriptor is open as long as `self`. Without its flags for waiting
+            // the call takes no note of failed writes: the next fsync is still told of them.
+            unsafe { libc::sync_file_range(self.file.as_raw_fd(), at, length, libc::SYNC_FILE_RANGE_WRITE) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
     fn sync(&self, range: Range<usize>) -> io::Result<()> {
         // msync of a shared mapping is, in Linux, fdatasync of the range; elsewhere fdatasync would not do.
         self.map.flush_range(range.start, range.len())
