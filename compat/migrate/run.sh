@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A Java broker's folder is opened by OxMQ with the same configuration, and then by Java again: everything goes on.
-#   run.sh [--quick] [PART...]    parts: 5.3.3-stop 5.3.3-kill9 4.9.7-stop 4.9.7-kill9 locks rocksdb; --quick: 5.3.3-stop and 4.9.7-kill9
-# VERSION-HOW: Java VERSION writes, is stopped (once in order, once with kill -9), OxMQ goes on and writes more, is ended alike, and
-# Java VERSION goes on. What there is of each kind stands in compat.MigrateRun.
+# A folder goes from a broker of one kind to one of the other, with the same configuration, and back: everything goes on.
+#   run.sh [--quick] [PART...]    parts: 5.3.3-stop 5.3.3-kill9 4.9.7-stop 4.9.7-kill9 ours-stop ours-kill9 locks rocksdb
+#   --quick: 5.3.3-stop, 4.9.7-kill9 and locks
+# VERSION-HOW: Java VERSION writes, is stopped (in order, or with kill -9), OxMQ goes on and writes more, is ended alike, and Java VERSION
+# goes on. ours-HOW: the same with OxMQ first, and Java 5.3.3. What there is of each kind stands in compat.MigrateRun.
 # TARGET=java puts a Java 5.3.3 broker in OxMQ's place: that proves this script.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 if [ "${1:-}" = --quick ]; then
   shift
-  set -- "${@:-5.3.3-stop 4.9.7-kill9}"
+  parts=${*:-5.3.3-stop 4.9.7-kill9 locks}
+else
+  parts=${*:-5.3.3-stop 5.3.3-kill9 4.9.7-stop 4.9.7-kill9 ours-stop ours-kill9 locks rocksdb}
 fi
-parts=${*:-5.3.3-stop 5.3.3-kill9 4.9.7-stop 4.9.7-kill9 locks rocksdb}
 ours=$TARGET
 
 # Small files, so that all kinds of them are several; levels 3 and 4 outlast a change of brokers. Java 5 notes the end of a transaction
@@ -36,30 +38,31 @@ finds() { # TEXT COMMAND...
   grep -q "$1" "$WORK/found" || { cat "$WORK/found"; return 1; }
 }
 
-folder() { # VERSION stop|kill9
-  local version=$1 how=$2 name=m-${1//./}-$2 exact=true timed=true booted
+folder() { # VERSION|ours stop|kill9
+  local version=$1 how=$2 name=m-${1//./}-$2 first=java second=$ours exact=true timed=true booted
   [ "$how" = stop ] || exact=false
+  if [ "$version" = ours ]; then version=5.3.3 first=$ours second=java; fi
   # What waits for any time is 5.x's.
   [ "$version" != 4.9.7 ] || timed=false
   CLIENT=$version
   build_java "$version"
   JAVA_VERSION=5.3.3 start_namesrv "ns-$name"
-  TARGET=java JAVA_VERSION=$version start_broker "$name" "${config[@]}"
+  TARGET=$first JAVA_VERSION=$version start_broker "$name" "${config[@]}"
   # The one group that has positions before any member.
   mqadmin updateSubGroup -b "$BROKER_ADDR" -g half >/dev/null 2>&1
-  must "$name: Java writes" migrate write first- "$WORK/$name.first" "$timed"
+  must "$name: $first writes" migrate write first- "$WORK/$name.first" "$timed"
+  goes_to "$second"
+  must "$name: $second goes on" migrate goon first- "$WORK/$name.first" "$booted" "$exact" && tells
+  check "$name: mqadmin finds at $second what $first wrote" found "$WORK/$name.first"
+  must "$name: $second writes" migrate write second- "$WORK/$name.second" "$timed"
+  goes_to "$first"
+  must "$name: $first goes on" migrate goon second- "$WORK/$name.second" "$booted" "$exact" && tells
+}
+goes_to() { # KIND
   $how "$name"
   booted=$(now_ms)
-  JAVA_VERSION=5.3.3 restart_broker "$name" "$ours"
+  JAVA_VERSION=$version restart_broker "$name" "$1"
   wait_registered "$name"
-  must "$name: $ours goes on" migrate goon first- "$WORK/$name.first" "$booted" "$exact" && tells
-  check "$name: mqadmin finds what Java wrote" found "$WORK/$name.first"
-  must "$name: $ours writes" migrate write second- "$WORK/$name.second" "$timed"
-  $how "$name"
-  booted=$(now_ms)
-  JAVA_VERSION=$version restart_broker "$name" java
-  wait_registered "$name"
-  must "$name: Java goes on" migrate goon second- "$WORK/$name.second" "$booted" "$exact" && tells
 }
 # As check; the rest of the folder's part would tell nothing new.
 must() { check "$@"; [ "$FAILED" = 0 ] || { summary; exit 1; }; }
@@ -105,7 +108,9 @@ rocksdb() {
   stop rocks
   fingerprint() { (cd "$BROKER_STORE" && find . -type f -printf '%p %T@ %s\n' | sort && find . -type f -size -8M -exec sha256sum {} + | sort); }
   fingerprint >"$WORK/rocks.before"
-  check "rocksdb: named" says 'RocksDB' env HOME="$WORK/rocks" timeout 30 "$OXMQ_BIN" broker -n "$NAMESRV_ADDR" -c "$WORK/rocks/conf.properties"
+  # storeType=defaultRocksDB itself is refused as well.
+  sed '$a storeType=default' "$WORK/rocks/conf.properties" >"$WORK/rocks/ours.properties"
+  check "rocksdb: named" says 'holds a RocksDB database' env HOME="$WORK/rocks" timeout 30 "$OXMQ_BIN" broker -n "$NAMESRV_ADDR" -c "$WORK/rocks/ours.properties"
   check "rocksdb: the remedy is named" grep -q rocksDBConfigToJson "$WORK/said"
   fingerprint >"$WORK/rocks.after"
   check "rocksdb: nothing was changed" cmp "$WORK/rocks.before" "$WORK/rocks.after"
