@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 
 use oxmq_types::NameError;
 
-use crate::preflight::Problems;
+use crate::{preflight::Problems, retention::DiskUse};
 
 /// Why a store does not open. The text has one line, or one for each problem, that an operator can act on.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,9 @@ pub enum AppendError {
         /// Bytes in a segment.
         segment_size: u64,
     },
+    /// A disk is used above the warning level (`diskSpaceWarningLevelRatio`).
+    #[error("the broker's disk is full [{0}]")]
+    DiskNearlyFull(DiskUse),
     /// There is no space for the next segment.
     #[error("no space on disk for the next commit log file: {reason}")]
     DiskFull {
