@@ -197,7 +197,7 @@ impl Golden {
 /// Java keeps them in no order.
 pub(crate) fn by_name(all: &[u8]) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    properties::iter(all).map(|(name, value)| (text(name.as_ref()), text(value))).collect()
+    properties::iter(all).map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// The bytes of `draft` in the place that `record` has in its log.
