@@ -326,10 +326,12 @@ fn look_first(config: &StoreConfig) -> anyhow::Result<()> {
     match &problems[..] {
         [] => Ok(()),
         [one] => Err(anyhow::anyhow!("{one}")),
-        _ => {
-            let lines = problems.join("\n  ");
-            let root = config.root.display();
-            Err(anyhow::anyhow!("store folder {root} is refused, and nothing in it was changed:\n  {lines}"))
+        all => {
+            all.iter().for_each(|problem| error!("{problem}"));
+            let (root, count) = (config.root.display(), all.len());
+            Err(anyhow::anyhow!(
+                "store folder {root} is refused, and nothing in it was changed: the {count} lines above say what is wrong"
+            ))
         }
     }
 }

@@ -257,14 +257,20 @@ impl Store {
         });
         if !found.clean {
             let flushed = lock(&shared.queue_flusher).flush(&shared);
-            flushed.map_err(|error| OpenError::Io { path: error.path, source: error.source })?;
-            shared.checkpoint(false).map_err(|error| match error {
-                CloseError::Io { path, source } => OpenError::Io { path, source },
-                other => OpenError::Io {
-                    path: shared.config.checkpoint_file.clone(),
-                    source: io::Error::other(other),
-                },
-            })?;
+            match flushed {
+                Ok(()) => shared.checkpoint(false).map_err(|error| match error {
+                    CloseError::Io { path, source } => OpenError::Io { path, source },
+                    other => OpenError::Io {
+                        path: shared.config.checkpoint_file.clone(),
+                        source: io::Error::other(other),
+                    },
+                })?,
+                // They are served from memory until there is room, which retention may make once the store is open.
+                Err(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+                    tracing::error!(%error, "what was dispatched again cannot be written yet");
+                }
+                Err(error) => return Err(OpenError::Io { path: error.path, source: error.source }),
+            }
         }
         if let Some(retention) = &shared.config.retention {
             measure(&shared, retention);
