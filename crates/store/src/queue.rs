@@ -36,8 +36,8 @@ use crate::{
     disk::{Disk, File},
     error::QueueFileError,
     log::{CommitLog, file_at},
-    retention::absent_is_fine,
     read::Access,
+    retention::absent_is_fine,
     sync::lock,
 };
 
