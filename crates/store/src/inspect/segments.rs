@@ -268,7 +268,7 @@ impl Window {
             let chunk = self.bytes(from, BLANK_SIZE_MIN);
             let chunk = &chunk[..chunk.len().min((stop - from) as usize)];
             let length = chunk.len();
-            let last = chunk.iter().rposition(|&byte| byte != 0);
+            let last = if is_zero(chunk) { None } else { chunk.iter().rposition(|&byte| byte != 0) };
             let places: Vec<usize> = (0..last.unwrap_or(0).min(length.saturating_sub(MAGIC_AT + 3)))
                 .filter(|i| {
                     let magic = chunk[i + MAGIC_AT..].first_chunk().map(|magic| u32::from_be_bytes(*magic));
@@ -289,6 +289,12 @@ impl Window {
         }
         (None, used)
     }
+}
+
+/// True if all of `bytes` are zero. In blocks, without a way out of each, because that runs at the speed of the memory: the
+/// room for more at the end of a segment may be a GiB.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 #[cfg(test)]
@@ -316,6 +322,9 @@ mod tests {
             let count = rest.len().min(buffer.len());
             buffer[..count].copy_from_slice(&rest[..count]);
             Ok(count)
+        }
+        fn read_resident(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
         }
         fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
