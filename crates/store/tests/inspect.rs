@@ -568,6 +568,40 @@ fn a_folder_in_use_is_examined_but_not_repaired() {
     assert!(matches!(refused, Err(RepairError::Running { .. })), "{refused:?}");
 }
 
+/// What a crash leaves is not taken for damage: the next start puts it right.
+#[test]
+fn what_a_crash_leaves_is_only_noted() {
+    let ground = Ground::filled();
+    let store = ground.store();
+    append(&store, "A", 0, "late", "its unit is in a file");
+    append(&store, "C", 0, "late", "its queue, too");
+    store.close().unwrap();
+    drop(store);
+    fs::write(ground.path("abort"), "").unwrap();
+    // As if the units had been in memory only. The checkpoint is that of a store that was closed before.
+    let whole = ground.read("consumequeue/A/0/00000000000000000400");
+    ground.write_at("consumequeue/A/0/00000000000000000400", 0, &vec![0; whole.len()]);
+    fs::remove_dir_all(ground.path("consumequeue/C")).unwrap();
+    let why = |ground: &Ground| -> Vec<_> {
+        let found = ground.check().0.into_iter();
+        found
+            .filter_map(|finding| match finding.what {
+                What::NotInQueue { queue, why, .. } => Some((queue.topic.to_string(), why)),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(why(&ground), [("C".into(), NotInQueue::NoFolder), ("A".into(), NotInQueue::Behind)]);
+    let mark = ground.records(&Wanted { key: Some("late".into()), ..Wanted::default() })[0].0;
+    let mut ours = ground.read("checkpoint")[2048..2080].to_vec();
+    ours[8..16].copy_from_slice(&mark.to_be_bytes());
+    let crc = crc32fast::hash(&ours[..28]);
+    ours[28..].copy_from_slice(&crc.to_be_bytes());
+    ground.write_at("checkpoint", 2048, &ours);
+    assert_eq!(why(&ground), [("C".into(), NotInQueue::Behind), ("A".into(), NotInQueue::Behind)]);
+    assert!(severities(&ground.check().0).iter().all(|severity| *severity == Severity::Note));
+}
+
 #[test]
 fn records_are_found_by_place_queue_key_and_time() {
     let ground = Ground::filled();
