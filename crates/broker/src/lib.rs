@@ -11,6 +11,7 @@
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
 //! - `registration`: what the name servers are told
+//! - `removal`: what the store is about to remove, and who still waits for it
 //! - `admin` with `rates`: what tools ask
 //! - `refusal`: every reason to say no, with its response code
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod removal;
 mod reply;
 mod retry;
 mod send;
@@ -153,6 +155,7 @@ pub struct Broker {
     delay_thread: Arc<DelayThread>,
     retries: Retries,
     replies: Replies,
+    stats: Arc<Stats>,
 }
 
 impl Broker {
@@ -216,7 +219,7 @@ impl Broker {
                 error!(file = name, %error, "could not be written, tried again later");
             }
         }
-        Ok(Arc::new(Self {
+        let broker = Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
                 (store.clone(), stats.clone(), delay_thread.clone()),
@@ -237,7 +240,7 @@ impl Broker {
             ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
-                (clients.clone(), offsets.clone(), stats),
+                (clients.clone(), offsets.clone(), stats.clone()),
                 pulls,
                 memory_bytes,
             ),
@@ -253,7 +256,16 @@ impl Broker {
             transactions,
             consumer_filters,
             offset_save_period,
-        }))
+            stats,
+        });
+        let weak = Arc::downgrade(&broker);
+        store.on_removal(move |removal| {
+            if let Some(broker) = weak.upgrade() {
+                let Self { offsets, delay_thread, transactions, stats, .. } = &*broker;
+                stats.removed(removal::announce(removal, offsets, delay_thread, transactions));
+            }
+        });
+        Ok(broker)
     }
 
     /// The topics, for the registration.

@@ -332,6 +332,22 @@ impl Topics {
         deleted.map(|()| ticket)
     }
 
+    /// Removes the files of queues of a topic that is not known, as [`Self::delete`] does. False if it is.
+    pub(crate) fn delete_unknown(&self, name: &str) -> Result<bool, DeleteError> {
+        {
+            // Nobody makes it from here on.
+            let _version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.get(name).is_some() {
+                return Ok(false);
+            }
+            self.deleting().insert(name.to_owned());
+        }
+        let deleted = self.shared.store.delete_topic(name);
+        self.deleting().remove(name);
+        info!(topic = name, "queues of a topic that is not there deleted");
+        deleted.map(|()| true)
+    }
+
     fn deleting(&self) -> MutexGuard<'_, HashSet<String>> {
         self.shared.deleting.lock().unwrap_or_else(PoisonError::into_inner)
     }

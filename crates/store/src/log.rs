@@ -22,11 +22,12 @@ use std::{
         Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use oxmq_record::{BLANK_SIZE_MIN, Peeked, RecordView, peek_size_and_magic};
+use memchr::memchr2_iter;
+use oxmq_record::{BLANK_SIZE_MIN, MAGIC_BLANK, MAGIC_V1, Peeked, RecordView, peek_size_and_magic};
 
 use crate::{
     cold::ColdStretches,
@@ -68,14 +69,19 @@ struct Memory {
 /// Segments that exist but hold nothing yet, next one first.
 struct Spares {
     ready: VecDeque<Arc<LogSegment>>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(SystemTime, String)>,
 }
 
 /// After a full disk, so long no further attempt is made: each costs the appenders a system call under their lock.
 const ALLOCATION_RETRY: Duration = Duration::from_secs(1);
 
+/// So many bytes of zeros are taken for the unwritten rest of a segment.
+const QUIET: u64 = 16 * 1024 * 1024;
+/// What a disk writes as a whole, at least.
+const SECTOR: u64 = 512;
+
 /// What stands at a position of the log.
-pub(crate) enum At {
+enum At {
     Record(Bytes),
     /// The rest of the segment is filler.
     Blank,
@@ -204,58 +210,189 @@ impl CommitLog {
         self.read_record_at(at, Access::Disk).ok()
     }
 
-    /// What stands at `at`, published or not. A record whose body was damaged does not count.
-    /// Only for recovery, when nobody writes.
-    pub(crate) fn look(&self, at: u64) -> At {
+    /// What stands at `at`, where a record or filler ought to; nothing at or beyond `to` is looked at. A record whose
+    /// body was damaged does not count.
+    fn look(&self, at: u64, to: u64) -> At {
         let remaining = self.segment_size - at % self.segment_size;
-        let Some(rest) = self.slice(at, remaining) else { return At::End };
+        let readable = remaining.min(to.saturating_sub(at));
+        let Some(rest) = self.slice(at, readable) else { return At::End };
         match peek_size_and_magic(&rest) {
-            Peeked::Blank { size } if u64::from(size) == remaining => At::Blank,
             Peeked::Message { .. } => match checked(&rest, at) {
                 Ok(record) if u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining => {
                     At::Record(rest.slice(..record.size() as usize))
                 }
                 _ => At::End,
             },
-            _ => At::End,
+            Peeked::Blank { .. } => At::Blank,
+            // A bit of the filler's magic flipped: no record has that size here.
+            Peeked::Nothing if rest.first_chunk() == Some(&(remaining as u32).to_be_bytes()) => At::Blank,
+            Peeked::Nothing => At::End,
         }
     }
 
-    /// Calls `each` for every record in `from..to` and returns where it stopped: `to`, or the first place before it
-    /// after which there are no records. `from` is the start of a record or of a segment.
+    /// The record that starts at `at`, published or not; only for recovery, when nobody writes.
+    pub(crate) fn found_at(&self, at: u64) -> Option<Bytes> {
+        match self.look(at, u64::MAX) {
+            At::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// True if neither a record nor filler starts at `at`; only for recovery.
+    pub(crate) fn is_end(&self, at: u64) -> bool {
+        matches!(self.look(at, u64::MAX), At::End)
+    }
+
+    /// The first place in `from..to` where a whole, undamaged record or the filler of a segment's end stands. In each
+    /// segment the search ends where [`QUIET`] bytes of zeros are: an unwritten tail is not read to its end.
+    fn resume(&self, from: u64, to: u64) -> Option<u64> {
+        const STEP: u64 = 64 * 1024;
+        let mut at = from;
+        while at < to {
+            let after = (at / self.segment_size + 1) * self.segment_size;
+            let mut quiet = 0;
+            while at < after.min(to) && quiet < QUIET {
+                let step = STEP.min(after.min(to) - at);
+                let bytes = self.slice(at, step)?;
+                for found in memchr2_iter(MAGIC_V1.to_be_bytes()[0], MAGIC_BLANK.to_be_bytes()[0], &bytes) {
+                    // The magic follows the size.
+                    let start = (at + found as u64).saturating_sub(4);
+                    if start >= from && self.stands(start, to) {
+                        return Some(start);
+                    }
+                }
+                quiet = if bytes.iter().all(|&byte| byte == 0) { quiet + step } else { 0 };
+                at += step;
+            }
+            at = after;
+        }
+        None
+    }
+
+    /// True if beyond doubt a record or filler stands at `at`, which may be anybody's guess.
+    fn stands(&self, at: u64, to: u64) -> bool {
+        let remaining = self.segment_size - at % self.segment_size;
+        match self.look(at, to) {
+            At::Record(_) => true,
+            At::Blank => self.slice(at, BLANK_SIZE_MIN as u64).is_some_and(
+                |head| matches!(peek_size_and_magic(&head), Peeked::Blank { size } if u64::from(size) == remaining),
+            ),
+            At::End => false,
+        }
+    }
+
+    /// Calls `each` for every record from `from` on, which is the start of a record or of a segment, and returns where
+    /// the log ends: at `to`, or before it after the last record. Only when nobody writes.
     ///
-    /// Damage is passed over to the next segment that starts with a record. So a flipped bit in an old segment
-    /// cannot end the log and take all that followed with it.
+    /// Damage is passed over to the next place where a whole record stands ([`Self::resume`]), so that a flipped bit
+    /// cannot end the log and take all that followed with it. But not all that stands behind damage belongs to the log.
+    /// Below `durable` it does: everything there was on the disk, in order, once. From `durable` on, what follows damage
+    /// is kept only if
+    /// - the damage is no hole ([`Self::has_hole`]). A power loss leaves holes of whole sectors; what was written after
+    ///   them may be on the disk all the same, and `Store::append_all` promises that it does not count;
+    /// - it is not older than what is before. A Java broker that recovers sets the end back and leaves the bytes behind
+    ///   it: they were stored earlier than what it then appended.
     pub(crate) fn walk<E>(
         &self,
         from: u64,
         to: u64,
+        durable: u64,
         mut each: impl FnMut(&Bytes) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut at = from;
+        let mut stored_ms = i64::MIN;
         while at < to {
-            let found = self.look(at);
+            let found = self.look(at, to);
             if let At::Record(record) = found {
+                stored_ms = RecordView::store_timestamp_of(&record).unwrap_or(stored_ms);
                 each(&record)?;
                 at += record.len() as u64;
                 continue;
             }
             let after = (at / self.segment_size + 1) * self.segment_size;
-            let resumes = (after..to)
-                .step_by(self.segment_size as usize)
-                .find(|&start| matches!(self.look(start), At::Record(_)));
-            // With nothing but filler before the end, appending goes on by writing the filler again.
-            let Some(next) = resumes else { return Ok(at) };
-            if next != after || matches!(found, At::End) {
-                let file = file_at(&self.dir, at - at % self.segment_size);
-                tracing::error!(
-                    file = %file.display(), offset = at, skipped_bytes = next - at,
-                    "damaged records in the commit log, passed over"
-                );
+            let (damaged, next) = match found {
+                At::Blank => (after, self.resume(after, to)),
+                _ => (at, self.resume(at + 1, to)),
+            };
+            let unsure = damaged.max(durable);
+            let belongs = |next: &u64| {
+                let older = || {
+                    self.found_at(*next)
+                        .and_then(|next| RecordView::store_timestamp_of(&next))
+                        .is_some_and(|ms| ms < stored_ms)
+                };
+                unsure >= *next || !(self.has_hole(unsure, *next) || older())
+            };
+            let Some(next) = next.filter(belongs) else {
+                // With nothing but filler before the end, appending goes on by writing the filler again.
+                if damaged < durable && self.is_used(damaged, durable) {
+                    self.report(damaged, durable);
+                    return Ok(durable);
+                }
+                return Ok(at);
+            };
+            if damaged < next {
+                self.report(damaged, next);
             }
             at = next;
         }
         Ok(at)
+    }
+
+    fn report(&self, damaged: u64, next: u64) {
+        let file = file_at(&self.dir, damaged - damaged % self.segment_size);
+        tracing::error!(
+            file = %file.display(), offset = damaged, skipped_bytes = next - damaged,
+            "damage in the commit log, passed over"
+        );
+    }
+
+    /// True if some sector of `from..to` seems never to have been written: damage that begins at `from`, where a record
+    /// ought to, and ends at `to`, where one stands again.
+    ///
+    /// A sector that was never written is zero; one of which an older state reached the disk is zero from the end of
+    /// some record on. So what tells is zeros that end with a sector: more of them than the fields of a record can
+    /// hold, or where its size ought to be. Zeros in a body that end with a sector look the same; then the records
+    /// behind are taken for what a power loss left, as nothing else keeps the promise.
+    fn has_hole(&self, from: u64, to: u64) -> bool {
+        /// In a record of an empty body, from its checksum to its born time 34 bytes may be zero.
+        const ZEROS_MIN: usize = 64;
+        let mut at = from;
+        while at < to {
+            let end = at + SECTOR - at % self.segment_size % SECTOR;
+            let end = end.min((at / self.segment_size + 1) * self.segment_size);
+            if end > to {
+                return false;
+            }
+            let Some(bytes) = self.slice(at, end - at) else { return true };
+            let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+            if zeros >= ZEROS_MIN {
+                return true;
+            }
+            if at == from && zeros == bytes.len() {
+                // So few bytes of the size may be zero rightly.
+                let size = u32::try_from(to - from).unwrap_or(u32::MAX).to_be_bytes();
+                if size.iter().take(zeros).any(|&byte| byte != 0) {
+                    return true;
+                }
+            }
+            at = end;
+        }
+        false
+    }
+
+    /// True if not all of `from..to` is zero, as far as its first bytes in each segment tell.
+    fn is_used(&self, from: u64, to: u64) -> bool {
+        let mut at = from;
+        while at < to {
+            let after = (at / self.segment_size + 1) * self.segment_size;
+            let piece = self.slice(at, (after.min(to) - at).min(QUIET));
+            if piece.is_some_and(|bytes| bytes.iter().any(|&byte| byte != 0)) {
+                return true;
+            }
+            at = after;
+        }
+        false
     }
 
     /// Calls `each` for the published records from `from` on, which is where one starts, until about `bytes` of the log
@@ -284,18 +421,14 @@ impl CommitLog {
                         rest = &rest[record.size() as usize..];
                     }
                     _ => {
-                        let filler = matches!(peek_size_and_magic(rest), Peeked::Blank { .. });
-                        let after = (at / self.segment_size + 1) * self.segment_size;
-                        let mut starts = (after..end).step_by(self.segment_size as usize);
-                        let next = starts.find(|&start| self.record_at(start).is_some()).unwrap_or(end);
-                        if !filler || next != after {
-                            tracing::warn!(
-                                offset = at,
-                                skipped_bytes = next - at,
-                                "passed over in the commit log"
-                            );
-                        }
-                        at = next;
+                        at = match self.look(at, end) {
+                            At::Blank => end.min((at / self.segment_size + 1) * self.segment_size),
+                            _ => {
+                                let next = self.resume(at + 1, end).unwrap_or(end);
+                                self.report(at, next);
+                                next
+                            }
+                        };
                         break;
                     }
                 }
@@ -307,7 +440,6 @@ impl CommitLog {
     /// Makes `end` the end: zeroes what follows in its segment and removes later segments. Returns how many bytes
     /// were cut, counted to the last one that was not zero; where 16 MiB of zeros begin, counting stops.
     pub(crate) fn cut(&self, end: u64) -> io::Result<u64> {
-        const QUIET: u64 = 16 * 1024 * 1024;
         const STEP: u64 = 64 * 1024;
         let mut cut = 0;
         let mut segments = write(&self.segments);
@@ -363,7 +495,7 @@ impl CommitLog {
         let mut spares = lock(&self.spares);
         while spares.ready.len() < count {
             if let Some((when, reason)) = &spares.failed
-                && when.elapsed() < ALLOCATION_RETRY
+                && self.disk.now().duration_since(*when).is_ok_and(|since| since < ALLOCATION_RETRY)
             {
                 return Err(reason.clone());
             }
@@ -377,7 +509,7 @@ impl CommitLog {
                 }
                 Err(error) => {
                     tracing::warn!(file = %file_at(&self.dir, start).display(), %error, "cannot make the next commit log file");
-                    spares.failed = Some((Instant::now(), error.to_string()));
+                    spares.failed = Some((self.disk.now(), error.to_string()));
                 }
             }
         }

@@ -413,6 +413,8 @@ impl Look<'_> {
             }
             if let Head::Record { physical } = head
                 && physical != start
+                // Else a bit of it flipped, and recovery passes over it.
+                && physical % size == 0
             {
                 let holds = file_at(&dir, *physical);
                 self.problems.push(Problem::SegmentSwapped { path: path.clone(), holds });
