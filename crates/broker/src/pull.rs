@@ -382,7 +382,15 @@ impl Pull {
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
         let mut search = None;
+        let readable = self.store.readable_to().0;
         for unit in &units {
+            if !unit.is_filler() && unit.physical.0 + u64::from(unit.size) > readable {
+                // As if it were not there; when it is on the disk, who waits for it is woken.
+                if read.next == from {
+                    read.status = Status::EndOfQueue;
+                }
+                break;
+            }
             if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max)
             {
                 break;

@@ -38,6 +38,8 @@ pub struct Faults {
     pub fsync_stalls: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Fsyncs that were asked for so far.
+    pub fsyncs: AtomicU64,
 }
 
 impl Default for Faults {
@@ -46,6 +48,7 @@ impl Default for Faults {
             fsync_fails: AtomicBool::new(false),
             fsync_stalls: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            fsyncs: AtomicU64::new(0),
         }
     }
 }
@@ -212,6 +215,7 @@ impl Drop for MemoryLock {
 
 impl MemoryFile {
     fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        self.faults.fsyncs.fetch_add(1, Ordering::SeqCst);
         while self.faults.fsync_stalls.load(Ordering::SeqCst) {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
