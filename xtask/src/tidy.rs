@@ -61,7 +61,7 @@ fn check_file(name: &str, text: &str, findings: &mut Findings) {
     if lines > LINES_MAX {
         findings.push(format!("{name}: {lines} lines, at most {LINES_MAX} can be read"));
     }
-    let of_a_crate = name.starts_with("crates/") || name.starts_with("xtask/");
+    let of_a_crate = ["bench/", "crates/", "xtask/"].iter().any(|folder| name.starts_with(folder));
     let head = of_a_crate && (name.ends_with("/src/lib.rs") || name.ends_with("/src/main.rs"));
     let may_be_unsafe = MAY_BE_UNSAFE.iter().any(|folder| name.starts_with(folder));
     if head && !may_be_unsafe && !text.contains("\n#![forbid(unsafe_code)]\n") {

@@ -192,6 +192,12 @@ impl QueueFlusher {
         }
     }
 
+    /// Where the last record stands that recovery need not look at after a crash: all before it is durable, in the log and
+    /// in the queues. 0 if nothing is.
+    pub(crate) fn checkpointed(&self) -> u64 {
+        self.checkpoint.mark.map_or(0, |mark| mark.last_record.0)
+    }
+
     /// Writes the tails of all queues to their files.
     pub(crate) fn flush(&mut self, shared: &Shared) -> Result<(), QueueFileError> {
         {

@@ -36,6 +36,8 @@ use crate::{
     disk::{Disk, File},
     error::QueueFileError,
     log::{CommitLog, file_at},
+    read::Access,
+    retention::absent_is_fine,
     sync::lock,
 };
 
@@ -73,7 +75,7 @@ impl Unit {
     }
 
     /// `None` for a unit that was never written.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (physical, rest) = bytes.split_first_chunk()?;
         let (size, rest) = rest.split_first_chunk()?;
         let unit = Self {
@@ -215,26 +217,40 @@ impl Queue {
         max: usize,
         out: &mut Vec<Unit>,
     ) -> Result<(), QueueFileError> {
+        self.units(from, max, Access::Disk, out).map(drop)
+    }
+
+    /// The same as far as `access` goes. True if there are units, and only the disk has them.
+    pub(crate) fn units(
+        &self,
+        from: QueueOffset,
+        max: usize,
+        access: Access,
+        out: &mut Vec<Unit>,
+    ) -> Result<bool, QueueFileError> {
         let mut at = from.0;
         let mut left = max;
         while left > 0 {
             let flushed = {
                 let state = lock(&self.state);
                 if at < state.min || at >= state.max() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 if at >= state.flushed {
                     let tail = &state.tail[(at - state.flushed) as usize..];
                     out.extend_from_slice(&tail[..left.min(tail.len())]);
-                    return Ok(());
+                    return Ok(false);
                 }
                 state.flushed
             };
-            let read = self.read_file(at, left.min((flushed - at) as usize), out)?;
+            let read = self.read_file(at, left.min((flushed - at) as usize), access, out)?;
+            if read == 0 {
+                return Ok(at == from.0);
+            }
             at += read as u64;
             left -= read;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The offset of the message stored at `timestamp_ms`, by binary search over the store times of the records in
@@ -273,6 +289,49 @@ impl Queue {
             Boundary::Upper if found == min => 0,
             Boundary::Upper => found - 1,
         }))
+    }
+
+    /// The first message whose record stands at `physical` or behind it; [`Self::max_offset`] if there is none.
+    pub(crate) fn first_at(&self, physical: u64) -> Result<QueueOffset, QueueFileError> {
+        let (min, max) = {
+            let state = lock(&self.state);
+            let gone = state.last.is_none_or(|last| last.0 < physical);
+            (if gone { state.max() } else { state.min }, state.max())
+        };
+        let first =
+            partition_point(min, max, |at| Ok(self.unit(at)?.is_none_or(|unit| unit.physical.0 < physical)))?;
+        Ok(QueueOffset(first))
+    }
+
+    /// Forgets the messages that the log does not have any more, which begins at `log_min`, and removes the files that
+    /// hold nothing else. Returns how many.
+    ///
+    /// The last file stays, even if all in it is gone: it knows where the queue ends, as in Java.
+    /// Java: `ConsumeQueue#deleteExpiredFile`, `#correctMinOffset`.
+    pub(crate) fn drop_below(&self, log_min: u64) -> Result<usize, QueueFileError> {
+        let min = self.first_at(log_min)?.0;
+        let (start, last) = {
+            let mut state = lock(&self.state);
+            state.min = state.min.max(min);
+            // Without units in files there is nothing to remove.
+            let Some(last) = state.flushed.checked_sub(1).filter(|last| *last >= state.start) else {
+                return Ok(0);
+            };
+            (state.start, last)
+        };
+        let kept = self.place(min.min(last)).0;
+        let mut removed = 0;
+        let mut file = self.place(start).0;
+        while file < kept {
+            lock(&self.files.handles).open.remove(&(self.key, file));
+            absent_is_fine(self.files.disk.remove_file(&file_at(&self.dir(), file)))
+                .map_err(|source| self.failed(file, source))?;
+            removed += 1;
+            file += self.files.file_size;
+            let mut state = lock(&self.state);
+            state.start = state.start.max(file / UNIT_SIZE);
+        }
+        Ok(removed)
     }
 
     /// The unit at `at`. `None` if there is none.
@@ -416,9 +475,11 @@ impl Queue {
         lock(&self.state).deleted
     }
 
-    /// Physical offset of the last unit.
-    pub(crate) fn last_physical(&self) -> Option<PhysicalOffset> {
-        lock(&self.state).last
+    /// Where the last unit's record ends in the commit log.
+    pub(crate) fn last_end(&self) -> Result<Option<u64>, QueueFileError> {
+        let Some(last) = self.max_offset().0.checked_sub(1) else { return Ok(None) };
+        let size = |unit: &Unit| if unit.is_filler() { 0 } else { u64::from(unit.size) };
+        Ok(self.unit(last)?.map(|unit| unit.physical.0 + size(&unit)))
     }
 
     fn dir(&self) -> PathBuf {
@@ -478,16 +539,31 @@ impl Queue {
         (bytes - within, within)
     }
 
-    /// Reads up to `count` units at `at` from one file.
-    fn read_file(&self, at: u64, count: usize, out: &mut Vec<Unit>) -> Result<usize, QueueFileError> {
+    /// Reads up to `count` units at `at` from one file; none, if only the disk has them and `access` goes not so far.
+    fn read_file(
+        &self,
+        at: u64,
+        count: usize,
+        access: Access,
+        out: &mut Vec<Unit>,
+    ) -> Result<usize, QueueFileError> {
         const AT_ONCE: usize = 64;
         let (start, within) = self.place(at);
         let count = count.min(((self.files.file_size - within) / UNIT_SIZE) as usize).min(AT_ONCE);
         let mut buffer = [0; AT_ONCE * UNIT_SIZE as usize];
         let buffer = &mut buffer[..count * UNIT_SIZE as usize];
-        self.handle(start, false)
-            .and_then(|file| file.read_at(within, buffer))
-            .map_err(|source| self.failed(start, source))?;
+        let read = match access {
+            Access::Disk => {
+                self.handle(start, false).and_then(|file| file.read_at(within, buffer)).map(|_| buffer.len())
+            }
+            // Opening a file may take the disk, too.
+            Access::Memory => {
+                self.open_handle(start).map_or(Ok(0), |file| file.read_resident(within, buffer))
+            }
+        };
+        let read = read.map_err(|source| self.failed(start, source))?;
+        let count = read / UNIT_SIZE as usize;
+        let buffer = &buffer[..count * UNIT_SIZE as usize];
         for bytes in buffer.chunks_exact(UNIT_SIZE as usize) {
             let torn = || io::Error::new(io::ErrorKind::InvalidData, "consume queue unit was never written");
             out.push(Unit::decode(bytes).ok_or_else(|| self.failed(start, torn()))?);
@@ -558,14 +634,9 @@ impl Queue {
 
     /// The file that starts at byte `start`, from the handles that are open or by opening it.
     fn handle(&self, start: u64, create: bool) -> io::Result<Arc<dyn File>> {
-        let mut handles = lock(&self.files.handles);
-        handles.clock += 1;
-        let now = handles.clock;
-        if let Some((file, used)) = handles.open.get_mut(&(self.key, start)) {
-            *used = now;
-            return Ok(Arc::clone(file));
+        if let Some(file) = self.open_handle(start) {
+            return Ok(file);
         }
-        drop(handles);
         let file: Arc<dyn File> = self.files.disk.open(&file_at(&self.dir(), start), create)?.into();
         let mut handles = lock(&self.files.handles);
         if handles.open.len() >= HANDLES_MAX {
@@ -575,8 +646,19 @@ impl Queue {
             let median = *median;
             handles.open.retain(|_, (_, used)| *used > median);
         }
+        let now = handles.clock;
         handles.open.insert((self.key, start), (Arc::clone(&file), now));
         Ok(file)
+    }
+
+    /// The same if it is open.
+    fn open_handle(&self, start: u64) -> Option<Arc<dyn File>> {
+        let mut handles = lock(&self.files.handles);
+        handles.clock += 1;
+        let now = handles.clock;
+        let (file, used) = handles.open.get_mut(&(self.key, start))?;
+        *used = now;
+        Some(Arc::clone(file))
     }
 }
 

@@ -104,6 +104,23 @@ impl Registry {
         names.collect()
     }
 
+    /// Has a queue forget what the log does not have any more, which begins at `log_min`, and removes its files that
+    /// hold nothing else. Returns how many.
+    pub(crate) fn drop_below(&self, topic: &str, id: QueueId, log_min: u64) -> Result<usize, QueueError> {
+        let known = read(&self.topics).get(topic).and_then(|queues| queues.get(&id.0).cloned());
+        match known {
+            None => Ok(0),
+            Some(Some(queue)) => Ok(queue.drop_below(log_min)?),
+            Some(None) => {
+                let dir = self.files.dir.join(topic).join(id.0.to_string());
+                let failed = |source| QueueFileError { path: dir.clone(), source };
+                // The last file stays, so most queues need not be opened.
+                let files = self.files.disk.list(&dir).map_err(failed)?.len();
+                if files < 2 { Ok(0) } else { Ok(self.get(topic, id)?.drop_below(log_min)?) }
+            }
+        }
+    }
+
     /// Forgets the queues of `topic`, has `each` that was opened deleted, and removes their files.
     pub(crate) fn delete(&self, topic: &str, each: impl FnMut(Arc<Queue>)) -> Result<(), QueueError> {
         check_name(topic)?;

@@ -9,14 +9,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 
-use super::{Disk, Entry, File, Locked, Segment, Table};
-use crate::sync::lock;
+use super::{Disk, Entry, File, Locked, Segment, Space, Table};
+use crate::{store::now_ms, sync::lock};
 
 const PAGE: usize = 512;
 
@@ -36,10 +36,20 @@ pub struct Faults {
     pub fsync_fails: AtomicBool,
     /// Every fsync waits until this is false again.
     pub fsync_stalls: AtomicBool,
+    /// No file can be removed.
+    pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
     /// Fsyncs that were asked for so far.
     pub fsyncs: AtomicU64,
+    /// Nothing is in memory: all that is read from files comes from the disk.
+    pub cold: AtomicBool,
+    /// Every read from the disk waits until this is false again.
+    pub reads_stall: AtomicBool,
+    /// Every read from the disk fails.
+    pub reads_fail: AtomicBool,
+    /// Reads from the disk that have begun.
+    pub reads: AtomicU64,
 }
 
 impl Default for Faults {
@@ -47,8 +57,13 @@ impl Default for Faults {
         Self {
             fsync_fails: AtomicBool::new(false),
             fsync_stalls: AtomicBool::new(false),
+            remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
             fsyncs: AtomicU64::new(0),
+            cold: AtomicBool::new(false),
+            reads_stall: AtomicBool::new(false),
+            reads_fail: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
         }
     }
 }
@@ -59,10 +74,24 @@ impl Faults {
             self.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |space| space.checked_sub(bytes));
         taken.map(drop).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))
     }
+
+    /// What a read from the disk meets.
+    fn read(&self) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        while self.reads_stall.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        if self.reads_fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("simulated read failure"));
+        }
+        Ok(())
+    }
 }
 
 struct MemoryFile {
     content: Mutex<Content>,
+    /// When it was made, or what it was set to.
+    modified_ms: AtomicI64,
     faults: Arc<Faults>,
 }
 
@@ -119,6 +148,30 @@ impl MemoryDisk {
         }
     }
 
+    /// Sets a range of bytes of the file `path` to zero.
+    ///
+    /// # Panics
+    /// If the file is shorter.
+    pub fn zero(&self, path: &Path, range: Range<usize>) {
+        if let Some(file) = lock(&self.files).get(path) {
+            lock(&file.content).now[range].fill(0);
+        }
+    }
+
+    /// Another disk with the same files, which nobody has locked.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self { dirs: Mutex::new(lock(&self.dirs).clone()), ..Self::default() };
+        for (path, file) in &*lock(&self.files) {
+            let Content { now, durable } = &*lock(&file.content);
+            let content = Mutex::new(Content { now: now.clone(), durable: durable.clone() });
+            let modified_ms = AtomicI64::new(file.modified_ms.load(Ordering::SeqCst));
+            let file = MemoryFile { content, modified_ms, faults: Arc::clone(&copy.faults) };
+            lock(&copy.files).insert(path.clone(), Arc::new(file));
+        }
+        copy
+    }
+
     fn file(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
         lock(&self.files).get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
     }
@@ -154,6 +207,10 @@ impl Disk for MemoryDisk {
         self.file(path).is_ok()
     }
 
+    fn writable(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
         if !create {
             return Ok(Box::new(self.file(path)?));
@@ -161,8 +218,15 @@ impl Disk for MemoryDisk {
         if path.parent().is_some_and(|dir| !lock(&self.dirs).contains(dir)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let new = || Arc::new(MemoryFile { content: Mutex::default(), faults: Arc::clone(&self.faults) });
+        let new = || {
+            let (modified_ms, faults) = (AtomicI64::new(now_ms()), Arc::clone(&self.faults));
+            Arc::new(MemoryFile { content: Mutex::default(), modified_ms, faults })
+        };
         Ok(Box::new(Arc::clone(lock(&self.files).entry(path.to_owned()).or_insert_with(new))))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.open(path, false)
     }
 
     fn open_segment(&self, path: &Path, _length: u64) -> io::Result<Box<dyn Segment>> {
@@ -180,12 +244,46 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        if self.faults.remove_fails.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let file = lock(&self.files).remove(path).ok_or(io::ErrorKind::NotFound)?;
+        let length = lock(&file.content).now.len() as u64;
+        let more = |space: u64| Some(space.saturating_add(length));
+        let _ = self.faults.space.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        Ok(())
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        Ok(self.file(path)?.modified_ms.load(Ordering::SeqCst))
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        self.file(path)?.modified_ms.store(ms, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let used = lock(&self.files).values().map(|file| lock(&file.content).now.len() as u64).sum();
+        let usable = self.faults.space.load(Ordering::SeqCst).min(u64::MAX - used);
+        Ok(Space { total: used + usable, used, usable })
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         lock(&self.files).retain(|path, _| !path.starts_with(dir));
         lock(&self.dirs).retain(|path| !path.starts_with(dir));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let moved = |path: &Path| path.strip_prefix(from).map(|rest| to.join(rest)).ok();
+        let (mut files, mut dirs) = (lock(&self.files), lock(&self.dirs));
+        let named: Vec<_> = files.keys().filter_map(|path| Some((path.clone(), moved(path)?))).collect();
+        for (old, new) in named {
+            let file = files.remove(&old).ok_or(io::ErrorKind::NotFound)?;
+            files.insert(if old == from { to.to_owned() } else { new }, file);
+        }
+        *dirs = dirs.iter().map(|dir| moved(dir).unwrap_or_else(|| dir.clone())).collect();
         Ok(())
     }
 
@@ -200,6 +298,10 @@ impl Disk for MemoryDisk {
     fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
         let was = self.locked.swap(true, Ordering::SeqCst);
         Ok((!was).then(|| Box::new(MemoryLock(Arc::clone(&self.locked))) as Box<dyn Locked>))
+    }
+
+    fn is_locked(&self, _path: &Path) -> io::Result<bool> {
+        Ok(self.locked.load(Ordering::SeqCst))
     }
 }
 
@@ -245,11 +347,18 @@ impl File for Arc<MemoryFile> {
     }
 
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.faults.cold.load(Ordering::SeqCst) {
+            self.faults.read()?;
+        }
         let content = lock(&self.content);
         let rest = content.now.get(at as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.faults.cold.load(Ordering::SeqCst) { Ok(0) } else { self.read_at(at, buffer) }
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -275,6 +384,15 @@ impl Segment for Arc<MemoryFile> {
 
     fn slice(&self, range: Range<usize>) -> Bytes {
         Bytes::copy_from_slice(&lock(&self.content).now[range])
+    }
+
+    fn resident(&self, range: Range<usize>) -> usize {
+        if self.faults.cold.load(Ordering::SeqCst) { 0 } else { range.len() }
+    }
+
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        self.faults.read()?;
+        Ok(lock(&self.content).now[range].to_vec())
     }
 
     fn populate(&self, _range: Range<usize>) {}

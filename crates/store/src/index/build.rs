@@ -372,7 +372,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> IndexError {
 ///
 /// COMPAT(java): files are sorted by name, and Java's are local time. This is the time at 12 hours west of Greenwich:
 /// no file that a Java broker makes later, wherever it is, sorts before it.
-fn name_after(last: u64, now: SystemTime) -> String {
+pub(crate) fn name_after(last: u64, now: SystemTime) -> String {
     const WEST: Duration = Duration::from_secs(12 * 3600);
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(WEST);
     let (seconds, ms) = (since.as_secs(), u64::from(since.subsec_millis()));

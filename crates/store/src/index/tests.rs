@@ -442,7 +442,7 @@ fn run(ops: Vec<Op>) {
         all.retain(|stored| stored.at < store.max_physical().0);
         let mut reached = BTreeSet::new();
         let log = &store.shared.log;
-        let Ok(_) = log.walk(0, log.end(), |bytes| {
+        let Ok(_) = log.walk(0, log.end(), log.end(), |bytes| {
             reached.insert(RecordView::parse(bytes).unwrap().physical_offset().0);
             Ok::<_, Infallible>(())
         });
