@@ -101,7 +101,7 @@ pub(crate) fn log_flusher(shared: &Shared) {
                 }
             }
             let flushed = lock(&shared.flush).flushed;
-            let (end, timestamp_ms) = {
+            {
                 let mut writer = lock(&shared.writer);
                 if writer.end == flushed && !waited_for {
                     // Rung late: it has been flushed already.
@@ -116,32 +116,44 @@ pub(crate) fn log_flusher(shared: &Shared) {
                 {
                     continue;
                 }
-                writer.flush_due = false;
-                (writer.end, writer.last_timestamp_ms)
-            };
-            thorough = Instant::now();
-            if let Err(error) = shared.log.sync(flushed, end) {
-                return shared.poison(&error.to_string());
             }
-            let done = {
-                let mut state = lock(&shared.flush);
-                // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
-                if state.over.is_some() {
-                    return;
-                }
-                state.flushed = end;
-                state.timestamp_ms = timestamp_ms;
-                let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
-                state.waiters = later;
-                done
-            };
-            let done: Vec<(u64, Waiter)> = done;
-            done.into_iter().for_each(|(_, done)| done(Ok(())));
+            thorough = Instant::now();
+            if !flush_log(shared) {
+                return;
+            }
             if lock(&shared.flush).waiters.is_empty() {
                 break;
             }
         }
     }
+}
+
+/// Makes what was appended so far durable and tells those who wait for it. False if nothing will be flushed any more.
+pub(crate) fn flush_log(shared: &Shared) -> bool {
+    let flushed = lock(&shared.flush).flushed;
+    let (end, timestamp_ms) = {
+        let mut writer = lock(&shared.writer);
+        writer.flush_due = false;
+        (writer.end, writer.last_timestamp_ms)
+    };
+    if let Err(error) = shared.log.sync(flushed, end) {
+        shared.poison(&error.to_string());
+        return false;
+    }
+    let done: Vec<(u64, Waiter)> = {
+        let mut state = lock(&shared.flush);
+        // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
+        if state.over.is_some() {
+            return false;
+        }
+        state.flushed = end;
+        state.timestamp_ms = timestamp_ms;
+        let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
+        state.waiters = later;
+        done
+    };
+    done.into_iter().for_each(|(_, done)| done(Ok(())));
+    true
 }
 
 /// Sleeps until `due`, or until the flusher's bell rings, which gives true. Meanwhile the disk goes on from `written`.
@@ -342,10 +354,7 @@ pub(crate) fn prepare(shared: &Shared) {
         let ahead = (per_second * POPULATE_TIME.as_secs_f64()) as u64;
         // Half a segment, as there is one spare at most, from the middle of the current one on.
         let to = end + ahead.clamp(POPULATE_MIN, POPULATE_MAX).min(segment_size / 2);
-        if end % segment_size >= segment_size / 2 {
-            // A full disk is no trouble before the current segment is full, and reported when tried.
-            let _ = shared.log.prepare_spares(1);
-        }
+        prepare_segment(shared);
         populated = populated.max(end);
         // In steps, as the end goes on meanwhile and may have passed some of them.
         while populated < to {
@@ -353,5 +362,14 @@ pub(crate) fn prepare(shared: &Shared) {
             shared.log.populate(populated, step);
             populated = (populated + step).max(shared.log.end());
         }
+    }
+}
+
+/// Makes the next segment once the current one is half full.
+pub(crate) fn prepare_segment(shared: &Shared) {
+    let segment_size = shared.config.segment_size_bytes;
+    if shared.log.end() % segment_size >= segment_size / 2 {
+        // A full disk is no trouble before the current segment is full, and reported when tried.
+        let _ = shared.log.prepare_spares(1);
     }
 }

@@ -22,7 +22,7 @@ use std::{
         Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -69,7 +69,7 @@ struct Memory {
 /// Segments that exist but hold nothing yet, next one first.
 struct Spares {
     ready: VecDeque<Arc<LogSegment>>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(SystemTime, String)>,
 }
 
 /// After a full disk, so long no further attempt is made: each costs the appenders a system call under their lock.
@@ -495,7 +495,7 @@ impl CommitLog {
         let mut spares = lock(&self.spares);
         while spares.ready.len() < count {
             if let Some((when, reason)) = &spares.failed
-                && when.elapsed() < ALLOCATION_RETRY
+                && self.disk.now().duration_since(*when).is_ok_and(|since| since < ALLOCATION_RETRY)
             {
                 return Err(reason.clone());
             }
@@ -509,7 +509,7 @@ impl CommitLog {
                 }
                 Err(error) => {
                     tracing::warn!(file = %file_at(&self.dir, start).display(), %error, "cannot make the next commit log file");
-                    spares.failed = Some((Instant::now(), error.to_string()));
+                    spares.failed = Some((self.disk.now(), error.to_string()));
                 }
             }
         }

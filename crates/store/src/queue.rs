@@ -360,7 +360,7 @@ impl Queue {
             files: Arc::clone(files),
             state: Mutex::default(),
         };
-        let starts = queue.file_starts()?;
+        let starts = queue.file_starts(torn.then_some(log_min))?;
         let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(queue) };
         let start = first / UNIT_SIZE;
         let end = (last + files.file_size) / UNIT_SIZE;
@@ -391,34 +391,33 @@ impl Queue {
     pub(crate) fn dispatch(&self, offset: QueueOffset, unit: Unit) -> Option<Added> {
         let mut state = lock(&self.state);
         let max = state.max();
-        if offset.0 < max || state.last.is_some_and(|last| last >= unit.physical) {
+        // Nothing of the queue is left in files; their names may say where it was to go on, had the log not lost that.
+        let fresh = state.last.is_none();
+        if !fresh && (offset.0 < max || state.last.is_some_and(|last| last >= unit.physical)) {
             return None;
         }
         // The checksum does not cover the queue offset: a flipped bit in it must not become files full of filler.
-        let fresh = state.last.is_none() && state.flushed == 0;
         let possible = offset.0 <= unit.physical.0 / RECORD_SIZE_MIN as u64;
-        if !possible || (offset.0 - max > GAP_MAX && !fresh) {
+        if !possible || (!fresh && offset.0 - max > GAP_MAX) {
             tracing::error!(
                 topic = %self.topic, queue = self.queue_id.0, queue_offset = offset.0, physical = unit.physical.0,
                 "record with an impossible queue offset, passed over"
             );
             return None;
         }
-        if offset.0 > max {
-            if fresh {
-                // The first message of the queue that the log still has.
-                state.start = offset.0;
-                state.min = offset.0;
-                state.flushed = offset.0;
-            } else {
-                tracing::warn!(
-                    topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
-                    "messages are missing in the commit log"
-                );
-                let filler = Unit { size: FILLER_SIZE, tags_code: TagsCode(0), ..unit };
-                let missing = offset.0 - max;
-                state.tail.extend(std::iter::repeat_n(filler, missing as usize));
-            }
+        if fresh {
+            // The first message of the queue that the log still has.
+            state.start = offset.0;
+            state.min = offset.0;
+            state.flushed = offset.0;
+        } else if offset.0 > max {
+            tracing::warn!(
+                topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
+                "messages are missing in the commit log"
+            );
+            let filler = Unit { size: FILLER_SIZE, tags_code: TagsCode(0), ..unit };
+            let missing = offset.0 - max;
+            state.tail.extend(std::iter::repeat_n(filler, missing as usize));
         }
         Some(state.push(unit))
     }
@@ -491,7 +490,11 @@ impl Queue {
     }
 
     /// Starts of all files, ascending, in bytes; they have been checked to be contiguous and of the right length.
-    fn file_starts(&self) -> Result<Vec<u64>, QueueFileError> {
+    ///
+    /// `torn`: a crash may have taken one and not those behind it, or have brought back some
+    /// that were removed, which know nothing that the log has from this offset on. What is missing then is not older
+    /// than the checkpoint and will be dispatched again.
+    fn file_starts(&self, torn: Option<u64>) -> Result<Vec<u64>, QueueFileError> {
         let (dir, size) = (self.dir(), self.files.file_size);
         let mut starts = Vec::new();
         let failed = |path: PathBuf, source| QueueFileError { path, source };
@@ -515,7 +518,20 @@ impl Queue {
             starts.push(start);
         }
         starts.sort_unstable();
-        if let Some(gap) = starts.windows(2).find(|pair| pair[0] + size != pair[1]) {
+        let gap_in = |starts: &[u64]| starts.windows(2).position(|pair| pair[0] + size != pair[1]);
+        while let (Some(gap), Some(log_min)) = (gap_in(&starts), torn) {
+            // Where everything before the gap is too old, it was to be removed; else what follows was not durable.
+            let old = self.raw_unit((starts[gap] + size) / UNIT_SIZE - 1)?;
+            let old = old.is_some_and(|unit| unit.physical.0 < log_min);
+            let gone = if old { starts.drain(..=gap) } else { starts.drain(gap + 1..) };
+            for start in gone.rev() {
+                let path = file_at(&dir, start);
+                lock(&self.files.handles).open.remove(&(self.key, start));
+                self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
+            }
+        }
+        if let Some(gap) = gap_in(&starts) {
+            let gap = &starts[gap..];
             let source = io::Error::new(io::ErrorKind::NotFound, "consume queue file is missing");
             return Err(failed(file_at(&dir, gap[0] + size), source));
         }
@@ -619,10 +635,7 @@ impl Queue {
         for &start in starts.iter().filter(|start| **start >= cut) {
             let clear = || -> io::Result<()> {
                 if start == cut && within > 0 {
-                    let file = self.handle(start, false)?;
-                    // Cutting and growing leaves zeros and gives the space back.
-                    file.set_length(within)?;
-                    return file.set_length(self.files.file_size);
+                    return self.handle(start, false)?.zero_from(within, self.files.file_size);
                 }
                 lock(&self.files.handles).open.remove(&(self.key, start));
                 self.files.disk.remove_file(&file_at(&self.dir(), start))

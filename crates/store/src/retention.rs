@@ -47,7 +47,7 @@ use crate::{
     disk::Space,
     error::QueueError,
     log::file_at,
-    store::{Shared, now_ms},
+    store::Shared,
     sync::{Bell, lock, write},
 };
 
@@ -314,7 +314,7 @@ impl fmt::Debug for Removal<'_> {
 pub(crate) fn cleaner(shared: &Shared) {
     let Some(config) = &shared.config.retention else { return };
     let start = Instant::now();
-    let moment = || Moment { wall_ms: now_ms(), up_ms: start.elapsed().as_millis() as u64 };
+    let moment = || Moment { wall_ms: shared.now_ms(), up_ms: start.elapsed().as_millis() as u64 };
     let mut cleaner = Cleaner::new(shared, config, moment());
     let mut due = start + FIRST_LOOK;
     loop {

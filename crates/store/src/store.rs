@@ -23,7 +23,7 @@ use crate::{
     config::{FlushMode, StoreConfig},
     disk::{Disk, Locked},
     error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
-    flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
+    flush::{FlushState, QueueFlusher, flush_log, log_flusher, prepare, queue_flusher},
     index::{Index, KeyMatches, KeyQuery, Opening, index_builder},
     log::{CommitLog, LogSegment},
     preflight,
@@ -155,13 +155,23 @@ impl Store {
 
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
+        config: StoreConfig,
+        tags_rule: TagsRule,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(disk, config, tags_rule, true)
+    }
+
+    /// Without `threads`, what they do is only done when somebody calls it: waiting for a flush does it on the spot.
+    pub(crate) fn open_with(
+        disk: Arc<dyn Disk>,
         mut config: StoreConfig,
         tags_rule: TagsRule,
+        threads: bool,
     ) -> Result<Arc<Self>, OpenError> {
         check(&mut config)?;
         let (_, held) = preflight::look(&*disk, &config)?;
         for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
-            disk.create_dir_all(dir).map_err(at(dir))?;
+            make_dir(&*disk, dir).map_err(at(dir))?;
         }
         let lock_file = config.root.join("lock");
         let held = match held {
@@ -216,6 +226,7 @@ impl Store {
             crashed,
             log_end: found.end,
             durable_ms: i64::try_from(checkpoint.indexed_timestamp_ms).unwrap_or(0),
+            threads,
         };
         let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
@@ -249,16 +260,14 @@ impl Store {
         if let Some(retention) = &shared.config.retention {
             measure(&shared, retention);
         }
-        let spawn = |name: &str, body: fn(&Shared)| {
-            let shared = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
-            thread.map_err(at(&abort))
-        };
-        let store = Arc::new(Self {
-            shared: Arc::clone(&shared),
-            threads: Mutex::default(),
-            recovered: !found.clean,
-        });
+        let store = Arc::new(Self { shared, threads: Mutex::default(), recovered: !found.clean });
+        if threads {
+            store.start_threads().map_err(at(&store.shared.config.root))?;
+        }
+        Ok(store)
+    }
+
+    fn start_threads(&self) -> io::Result<()> {
         for (name, body) in [
             ("store-flush", log_flusher as fn(&Shared)),
             ("store-queues", queue_flusher),
@@ -266,10 +275,11 @@ impl Store {
             ("store-index", index_builder),
             ("store-clean", cleaner),
         ] {
-            let thread = spawn(name, body)?;
-            lock(&store.threads).push(thread);
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared))?;
+            lock(&self.threads).push(thread);
         }
-        Ok(store)
+        Ok(())
     }
 
     /// The queue `queue_id` of `topic`; made if there is none. A new queue lives in memory until its first unit is
@@ -343,7 +353,7 @@ impl Store {
             shared.prepare_spares(1)?;
             shared.roll(&mut writer);
         }
-        let appended = shared.write(&mut writer, queue, record, tags_code, now_ms())?;
+        let appended = shared.write(&mut writer, queue, record, tags_code, shared.now_ms())?;
         let bells = shared.bells(&mut writer);
         drop(writer);
         bells.into_iter().flatten().for_each(Bell::ring);
@@ -393,7 +403,7 @@ impl Store {
         if together {
             shared.roll(&mut writer);
         }
-        let now = now_ms();
+        let now = shared.now_ms();
         for entry in entries {
             let record = &mut records[entry.range.clone()];
             if !shared.fits(&writer, record.len()) {
@@ -458,6 +468,9 @@ impl Store {
                 let _ = tell.send(outcome);
             }),
         );
+        if lock(&self.threads).is_empty() {
+            flush_log(&self.shared);
+        }
         told.recv().unwrap_or(Err(FlushError::Closed))
     }
 
@@ -806,6 +819,10 @@ impl Shared {
         waiters.into_iter().for_each(|(_, done)| done(Err(error.clone())));
     }
 
+    pub(crate) fn now_ms(&self) -> i64 {
+        ms_of(self.disk.now())
+    }
+
     pub(crate) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -872,13 +889,25 @@ fn deleted(queue: &Queue) -> AppendError {
     AppendError::QueueDeleted { topic: queue.topic().to_owned(), queue_id: queue.queue_id().0 }
 }
 
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+/// Milliseconds from 1970 to `time`; 0 if it is before.
+pub(crate) fn ms_of(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { path, source }
+}
+
+/// Makes the folder `dir`, and those above it, if they are not there, so that a power loss does not take it away with
+/// all that will be in it.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().filter(|dir| *dir != Path::new("") && !disk.exists(dir)).collect();
+    disk.create_dir_all(dir)?;
+    let parents = missing.into_iter().rev().filter_map(Path::parent);
+    parents
+        .map(|parent| if parent == Path::new("") { Path::new(".") } else { parent })
+        .try_for_each(|dir| disk.sync_dir(dir))
 }
 
 pub(crate) fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {

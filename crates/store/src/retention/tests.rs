@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, atomic::Ordering},
+    time::SystemTime,
 };
 
 use oxmq_record::{Draft, Encoder, RecordView};
@@ -15,6 +16,7 @@ use super::*;
 use crate::{
     AppendError, FlushMode, IndexConfig, KeyQuery, MemoryDisk, Store, StoreConfig,
     disk::{Disk, real::RealDisk},
+    store::ms_of,
     tags_of,
 };
 
@@ -247,7 +249,7 @@ fn settle(store: &Store) {
 }
 
 fn now() -> Moment {
-    Moment { wall_ms: now_ms(), up_ms: 0 }
+    Moment { wall_ms: ms_of(SystemTime::now()), up_ms: 0 }
 }
 
 /// A cleaner that began `hours` ago, and the moment that it is now.
@@ -494,7 +496,7 @@ fn a_jump_of_the_clock_gives_everything_its_time_again() {
     settle(&store);
     let (mut cleaner, _) = after(&store, 0);
     let ahead = |hours: i64, up_hours: u64| Moment {
-        wall_ms: now_ms() + hours * HOUR,
+        wall_ms: ms_of(SystemTime::now()) + hours * HOUR,
         up_ms: up_hours * HOUR as u64,
     };
     for (moment, goes) in [(ahead(9_000, 1), false), (ahead(9_071, 72), false), (ahead(9_074, 75), true)] {
@@ -525,7 +527,7 @@ fn real_files_go_by_the_later_of_their_times_and_leave_what_is_held() {
     let starts = names(&RealDisk, &log);
     // Old by their files' times, as they are young by what is in them: a folder whose times were set back.
     for start in &starts {
-        RealDisk.set_modified_ms(&file_at(&log, *start), now_ms() - 1_000 * HOUR).unwrap();
+        RealDisk.set_modified_ms(&file_at(&log, *start), ms_of(SystemTime::now()) - 1_000 * HOUR).unwrap();
     }
     let (mut cleaner, moment) = after(&store, 0);
     assert_eq!(cleaner.clean(&store.shared, moment, 4, used(10, 10)), 0);
