@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of consumer groups: `config/subscriptionGroup.json`. Java: `SubscriptionGroupManager`.
 
-use crate::persist::{self, ConfigFile, LoadError, Saver, Ticket};
+use crate::persist::{ConfigFile, Kept, LoadError, Saver, Ticket};
 use oxmq_remoting::bodies::{DataVersion, SubscriptionGroupConfig};
 use oxmq_types::{Perm, is_system_group, validate_group};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub(crate) struct Groups {
 /// The file, and the answer to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct File {
+pub(crate) struct File {
     data_version: DataVersion,
     subscription_group_table: BTreeMap<String, Arc<SubscriptionGroupConfig>>,
     /// By group and topic, what the group may not do there, in bits of [`Perm`]; Java knows reading only.
@@ -55,19 +55,24 @@ struct File {
     other: serde_json::Map<String, serde_json::Value>,
 }
 
+impl Kept for File {
+    const MEMBER: &str = "subscriptionGroupTable";
+}
+
 impl Groups {
     /// Reads the file at `path`, if there is one. `auto_create`: whether unknown groups are made on first use.
     ///
     /// # Errors
     /// If neither the file nor its backup can be read.
     pub(crate) fn open(path: PathBuf, auto_create: bool) -> Result<Self, LoadError> {
-        let mut file = persist::load::<File>(&path)?.unwrap_or_default();
+        let kept = ConfigFile::new(path);
+        let mut file = kept.load::<File>()?.unwrap_or_default();
         for name in BUILT_IN {
             let config = || SubscriptionGroupConfig { group_name: name.to_owned(), ..Default::default() };
             file.subscription_group_table.entry(name.to_owned()).or_insert_with(|| Arc::new(config()));
         }
         Ok(Self {
-            kept: Arc::new(ConfigFile::new(path)),
+            kept: Arc::new(kept),
             auto_create,
             any_forbidden: Arc::new(AtomicBool::new(!file.forbidden_table.is_empty())),
             file: Arc::new(Mutex::new(file)),

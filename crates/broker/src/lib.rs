@@ -2,7 +2,7 @@
 //! The broker. Each part owns its state and takes the two to four others that it uses; [`Broker`] puts them together
 //! and says which request code goes to which of them, and knows nothing else.
 //!
-//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`
+//! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`, looked at first by `kept`
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
 //! - `delay`, `transaction`: messages that wait before they go to their topic
@@ -11,6 +11,7 @@
 //! - `reply`: replies to requests that are messages
 //! - `heartbeat`, `positions`, `order_lock`: what clients need besides
 //! - `registration`: what the name servers are told
+//! - `removal`: what the store is about to remove, and who still waits for it
 //! - `admin` with `rates`: what tools ask
 //! - `refusal`: every reason to say no, with its response code
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod filter;
 mod fixture;
 mod groups;
 mod heartbeat;
+mod kept;
 mod offsets;
 mod order_lock;
 mod overload;
@@ -33,6 +35,7 @@ mod puts;
 mod rates;
 mod refusal;
 mod registration;
+mod removal;
 mod reply;
 mod retry;
 mod send;
@@ -44,6 +47,7 @@ mod unique_id;
 pub use admin::{AdminRules, Configuration, NoConfiguration, UpdateRefused};
 pub use delay::{DelayRules, Levels, dispatch_rule};
 pub use filter::sql::{Incomparable, Sql, SqlError};
+pub use kept::check;
 pub use persist::LoadError;
 pub use pull::PullRules;
 pub use registration::Registration;
@@ -151,6 +155,7 @@ pub struct Broker {
     delay_thread: Arc<DelayThread>,
     retries: Retries,
     replies: Replies,
+    stats: Arc<Stats>,
 }
 
 impl Broker {
@@ -185,7 +190,7 @@ impl Broker {
             });
         }
         let clients = Clients::default();
-        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone())?;
+        let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone());
         let stats = Arc::new(Stats::default());
         let delays = Delays::new(delays);
         let puts =
@@ -204,7 +209,17 @@ impl Broker {
             admission.clone(),
             sends.clone(),
         );
-        Ok(Arc::new(Self {
+        // From now on their absence means that they were lost: see `kept`.
+        let no_topics = !config.join("topics.json").exists();
+        for (name, saved) in [
+            ("topics.json", if no_topics { topics.save() } else { Ok(()) }),
+            ("consumerOffset.json", offsets.save()),
+        ] {
+            if let Err(error) = saved {
+                error!(file = name, %error, "could not be written, tried again later");
+            }
+        }
+        let broker = Arc::new(Self {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
                 (store.clone(), stats.clone(), delay_thread.clone()),
@@ -225,7 +240,7 @@ impl Broker {
             ),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
-                (clients.clone(), offsets.clone(), stats),
+                (clients.clone(), offsets.clone(), stats.clone()),
                 pulls,
                 memory_bytes,
             ),
@@ -241,7 +256,16 @@ impl Broker {
             transactions,
             consumer_filters,
             offset_save_period,
-        }))
+            stats,
+        });
+        let weak = Arc::downgrade(&broker);
+        store.on_removal(move |removal| {
+            if let Some(broker) = weak.upgrade() {
+                let Self { offsets, delay_thread, transactions, stats, .. } = &*broker;
+                stats.removed(removal::announce(removal, offsets, delay_thread, transactions));
+            }
+        });
+        Ok(broker)
     }
 
     /// The topics, for the registration.

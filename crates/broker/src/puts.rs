@@ -261,6 +261,11 @@ impl Puts {
             AppendError::TooLarge { .. } => Refusal::MessageIllegal(error.to_string()),
             AppendError::NotARecord { .. } => Refusal::System(error.to_string()),
             AppendError::QueueDeleted { topic, .. } => Refusal::NoTopic(topic),
+            // What tools and people know from Java.
+            AppendError::DiskNearlyFull(_) => Refusal::ServiceNotAvailable(format!(
+                "service not available now. It may be caused by one of the following reasons: {error}, \
+                 messages are put to the slave, message store has been shut down, etc."
+            )),
             // The code that clients of every version try again at another broker.
             _ => Refusal::ServiceNotAvailable(format!("service not available now: {error}")),
         }

@@ -6,7 +6,7 @@
 
 use crate::{
     groups::now_ms,
-    persist::{self, ConfigFile, LoadError, Saver, Ticket},
+    persist::{ConfigFile, Kept, LoadError, Saver, Ticket},
     refusal::Refusal,
 };
 use arc_swap::ArcSwap;
@@ -176,13 +176,18 @@ impl TopicQueue {
     }
 }
 
+impl Kept for TopicConfigSerializeWrapper {
+    const MEMBER: &str = "topicConfigTable";
+}
+
 impl Topics {
     /// Reads the file at `path`, if there is one, and adds the topics that every broker has.
     ///
     /// # Errors
     /// If neither the file nor its backup can be read.
     pub(crate) fn open(path: PathBuf, rules: TopicRules, store: Arc<Store>) -> Result<Self, LoadError> {
-        let file = persist::load::<TopicConfigSerializeWrapper>(&path)?.unwrap_or_default();
+        let kept = ConfigFile::new(path);
+        let file = kept.load::<TopicConfigSerializeWrapper>()?.unwrap_or_default();
         let mut configs = file.topic_config_table;
         for config in built_in(&rules) {
             configs.entry(config.topic_name.clone()).or_insert(config);
@@ -203,7 +208,7 @@ impl Topics {
         let shards = shards.map(|topics| ArcSwap::from_pointee(topics.into_iter().collect()));
         let version = Mutex::new(file.data_version);
         let shared = Shared {
-            file: ConfigFile::new(path),
+            file: kept,
             rules,
             store,
             shards,
@@ -325,6 +330,22 @@ impl Topics {
         self.deleting().remove(name);
         info!(topic = name, "topic deleted");
         deleted.map(|()| ticket)
+    }
+
+    /// Removes the files of queues of a topic that is not known, as [`Self::delete`] does. False if it is.
+    pub(crate) fn delete_unknown(&self, name: &str) -> Result<bool, DeleteError> {
+        {
+            // Nobody makes it from here on.
+            let _version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.get(name).is_some() {
+                return Ok(false);
+            }
+            self.deleting().insert(name.to_owned());
+        }
+        let deleted = self.shared.store.delete_topic(name);
+        self.deleting().remove(name);
+        info!(topic = name, "queues of a topic that is not there deleted");
+        deleted.map(|()| true)
     }
 
     fn deleting(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -7,9 +7,11 @@ use oxmq_broker::{
     AdminRules, Broker, DelayRules, Levels, PullRules, Registration, SendRules, Settings, TopicRules,
     TransactionRules, dispatch_rule,
 };
-use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings};
+use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings, Retention};
 use oxmq_net::{Client, Limits, NoService, Server, Workers};
-use oxmq_store::{FlushMode, IndexConfig, Store, StoreConfig};
+use oxmq_store::{
+    FlushMode, Folder, IndexConfig, OpenError, Problems, RetentionConfig, Store, StoreConfig, preflight,
+};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -158,8 +160,17 @@ impl RunningBroker {
                 thorough_interval_ms: files.commit_log_flush_thorough_interval_ms,
             },
         };
+        let kept = settings.retention();
+        config.retention = Some(retention(&kept));
+        look_first(&config)?;
         let consume_queue_dir = config.consume_queue_dir.clone();
         let delays = settings.delays();
+        if delays.timer && delays.timer_max_delay_seconds > kept.reserved_hours.saturating_mul(3600) {
+            warn!(
+                "timerMaxDelaySec is longer than fileReservedTime: \
+                 messages may be removed before the time has come for which they wait"
+            );
+        }
         let levels = Levels::parse(&delays.levels).context("messageDelayLevel: too many levels")?;
         let store = Store::open(config, Box::new(dispatch_rule(levels.clone())))?;
 
@@ -285,6 +296,47 @@ impl RunningBroker {
                 error!(%error, "the store was not closed, the next start recovers it as after a crash")
             }
         }
+    }
+}
+
+/// Looks at the store's folder before anything in it is changed, and says all that is wrong with it.
+fn look_first(config: &StoreConfig) -> anyhow::Result<()> {
+    let (folder, mut problems) = match preflight(config) {
+        Ok(folder) => (folder, Vec::new()),
+        Err(OpenError::Refused(Problems(problems))) => {
+            (Folder::default(), problems.iter().map(ToString::to_string).collect())
+        }
+        Err(other) => return Err(other.into()),
+    };
+    if let Err(errors) = oxmq_broker::check(&config.root, &folder) {
+        problems.extend(errors.iter().map(ToString::to_string));
+    }
+    match &problems[..] {
+        [] => Ok(()),
+        [one] => Err(anyhow::anyhow!("{one}")),
+        _ => {
+            let lines = problems.join("\n  ");
+            let root = config.root.display();
+            Err(anyhow::anyhow!("store folder {root} is refused, and nothing in it was changed:\n  {lines}"))
+        }
+    }
+}
+
+fn retention(kept: &Retention) -> RetentionConfig {
+    RetentionConfig {
+        interval_ms: kept.interval_ms,
+        delete_hours: kept.delete_hours.clone(),
+        reserved_ms: kept.reserved_hours.saturating_mul(3_600_000),
+        max_used_percent: kept.max_used_percent,
+        clean_forcibly_percent: kept.clean_forcibly_percent,
+        warning_percent: kept.warning_percent,
+        forcibly: kept.forcibly,
+        files_at_once: kept.files_at_once,
+        log_pause_ms: kept.log_pause_ms,
+        queue_pause_ms: kept.queue_pause_ms,
+        retry_ms: kept.retry_ms,
+        replicas: kept.replicas,
+        clean_part_forcibly_percent: kept.clean_part_forcibly_percent,
     }
 }
 

@@ -4,7 +4,13 @@
 mod kit;
 
 use kit::*;
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 /// Starts a broker of which `config` says more than its port, and expects that it fails with all of `words`.
 #[track_caller]
@@ -77,4 +83,52 @@ fn a_store_of_another_segment_size() {
     // It did not touch what it could not read.
     broker.start_again();
     assert_eq!(broker.connect().pull("T", 0, 0).messages()[0].body(), b"kept");
+}
+
+/// Every name below `dir`, with its bytes and the time of its last change.
+fn content(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, about) = (entry.path(), entry.metadata().unwrap());
+        if about.is_dir() {
+            all.extend(content(&path));
+        }
+        let bytes = about.is_file().then(|| fs::read(&path).unwrap());
+        all.insert(path, (about.modified().unwrap(), bytes));
+    }
+    all
+}
+
+#[test]
+fn a_store_without_its_offsets() {
+    let mut broker = Broker::start("");
+    broker.connect().ask(&send("T", 0, "", "kept")).is(0, "");
+    broker.kill();
+    broker.start_again();
+    assert!(broker.stop().success());
+    let store = broker.ground.path("store");
+    let config = store.join("config");
+    let mut away = Vec::new();
+    for name in ["consumerOffset.json", "consumerOffset.json.bak"] {
+        if let Ok(text) = fs::read(config.join(name)) {
+            fs::remove_file(config.join(name)).unwrap();
+            away.push((config.join(name), text));
+        }
+    }
+    let before = content(&store);
+    fails(&broker.ground, &store, free_port(), "", &["consumerOffset.json cannot be used: it is missing"]);
+    assert!(content(&store) == before, "it was touched");
+    // Whatever else is wrong is said as well.
+    fs::write(config.join("topics.json"), "{").unwrap();
+    let _ = fs::remove_file(config.join("topics.json.bak"));
+    fs::write(store.join("commitlog").join("notes"), "").unwrap();
+    let before = content(&store);
+    write_config(&broker.ground, "bad.conf", &store, free_port(), "");
+    let failed = broker.ground.start(&["broker", "-c", "bad.conf"], 1).err().expect("it started");
+    for words in
+        ["nothing in it was changed", "notes is not a commit log file", "topics.json cannot be used: EOF"]
+    {
+        assert!(failed.stderr.contains(words), "{words} in {failed:?}");
+    }
+    assert!(content(&store) == before, "it was touched");
 }

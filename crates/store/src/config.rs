@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::retention::RetentionConfig;
+
 /// Settings of a store. The Java name of each stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -27,8 +29,15 @@ pub struct StoreConfig {
     /// How often consume queue files are made durable and the checkpoint is moved on, in ms. Recovery after a crash
     /// reads about so much of the log again.
     pub checkpoint_interval_ms: u64,
+    /// So many bytes at the end of the log, if this process wrote them, are taken to be in the page cache: they are read
+    /// without asking. No Java name: there, whoever reads waits.
+    pub hot_bytes: u64,
+    /// So many bytes that were read from the disk are kept for those who read them next.
+    pub cold_buffer_bytes: u64,
     /// `messageIndexEnable`, and what belongs to it. `None`: keys of messages are not indexed.
     pub index: Option<IndexConfig>,
+    /// When messages go. `None`: never, and a disk that fills up is noticed when it is full.
+    pub retention: Option<RetentionConfig>,
 }
 
 /// Where the index lies and how large its files are.
@@ -61,7 +70,7 @@ pub enum FlushMode {
 }
 
 impl StoreConfig {
-    /// Java's defaults under `root`.
+    /// Java's defaults under `root`, without retention.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
@@ -76,6 +85,9 @@ impl StoreConfig {
             flush: FlushMode::Async { interval_ms: 500, least_pages: 4, thorough_interval_ms: 10_000 },
             queue_flush_interval_ms: 200,
             checkpoint_interval_ms: 5_000,
+            retention: None,
+            hot_bytes: 256 * 1024 * 1024,
+            cold_buffer_bytes: 32 * 1024 * 1024,
         }
     }
 }

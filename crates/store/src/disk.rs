@@ -12,7 +12,7 @@ pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod real;
 
-use std::{io, ops::Range, path::Path};
+use std::{io, ops::Range, path::Path, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -23,17 +23,42 @@ pub(crate) struct Entry {
     pub(crate) length: u64,
 }
 
+/// The file system under a folder, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    pub(crate) total: u64,
+    pub(crate) used: u64,
+    /// What is free for those who are not root.
+    pub(crate) usable: u64,
+}
+
+impl Space {
+    /// How much is used, in percent, rounded up. Java: `UtilAll#getDiskPartitionSpaceUsedPercent`.
+    pub(crate) fn percent(&self) -> u8 {
+        let all = u128::from(self.used) + u128::from(self.usable);
+        (u128::from(self.used) * 100).div_ceil(all.max(1)) as u8
+    }
+}
+
 /// Holds a lock until it is dropped.
 pub(crate) trait Locked: Send + Sync {}
 
 /// Where files live. All paths are the caller's; names in them have been validated.
 pub(crate) trait Disk: Send + Sync + 'static {
+    /// The time. On a simulated disk, that passes by what is done with it.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// The names in `dir`, unordered; none if it does not exist. Names that are not UTF-8 are left out.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     fn exists(&self, path: &Path) -> bool;
+    /// Fails as making a file in `dir` would for lack of permission or on a read-only file system, without making one.
+    fn writable(&self, dir: &Path) -> io::Result<()>;
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>>;
+    /// Opens a file for reading only, on a disk or in a folder that may refuse all else. A folder is an error.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>>;
     /// Opens the segment at `path`, which is `length` bytes long.
     fn open_segment(&self, path: &Path, length: u64) -> io::Result<Box<dyn Segment>>;
     /// Creates a segment of `length` zero bytes whose space is reserved; on failure nothing stays behind.
@@ -41,20 +66,48 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Opens the table at `path`, which is `length` bytes long.
     fn open_table(&self, path: &Path, length: u64) -> io::Result<Box<dyn Table>>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// When the file was modified last, in ms since 1970.
+    fn modified_ms(&self, path: &Path) -> io::Result<i64>;
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()>;
+    /// What the disk of `dir` has.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Gives the file or folder `from` the name `to`, whose folder exists.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes names created in or removed from `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything on the file system of `dir` durable: cheaper than syncing very many files one by one.
     fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
     /// Locks the file at `path`, creating it. `None` if another process or another store of this process has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>>;
+    /// True if someone has locked the file at `path`. Writes nothing.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// A file that is read and written at positions.
 pub(crate) trait File: Send + Sync {
     fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Sets everything from `at` to the end of the file, which is at `length`, to zero, and gives its space back where
+    /// the file system can. The file never has another length meanwhile, which a crash would leave.
+    fn zero_from(&self, at: u64, length: u64) -> io::Result<()>;
+    /// Reads into the beginning of `buffer`, perhaps less than there is. 0 at the end of the file.
+    fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Fills `buffer` as far as the file goes; the rest is left alone. Returns the bytes read.
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.read_some_at(at + read as u64, &mut buffer[read..]) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+    /// The same as far as no disk is needed: reads less, or nothing, where the page cache has no more, and everywhere
+    /// if the system cannot tell.
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
 }
@@ -68,8 +121,17 @@ pub(crate) trait Segment: Send + Sync {
     fn write(&self, at: usize, bytes: &[u8]);
     /// The bytes in `range`, without a copy. Out of range is a bug and panics.
     fn slice(&self, range: Range<usize>) -> Bytes;
+    /// How many bytes from the start of `range` on are in memory, so that nobody waits for the disk who looks at a
+    /// slice of them; 0 if the system cannot tell. Out of range is a bug and panics.
+    fn resident(&self, range: Range<usize>) -> usize;
+    /// Reads the bytes in `range` from the disk and leaves in the page cache only what was there before. A sector that
+    /// cannot be read is an error here, where looking at a slice would be a SIGBUS.
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>>;
     /// Makes writes to `range` cheap by having its pages ready. Only speed depends on it.
     fn populate(&self, range: Range<usize>);
+    /// Has the disk begin with what was written to `range`, so that a later `sync` finds less to do. Only speed depends
+    /// on it; what fails is told by that `sync`.
+    fn write_back(&self, range: Range<usize>);
     /// Makes what was written to `range` durable.
     fn sync(&self, range: Range<usize>) -> io::Result<()>;
     /// Sets everything from `at` on to zero.

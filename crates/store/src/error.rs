@@ -5,7 +5,9 @@ use std::{io, path::PathBuf};
 
 use oxmq_types::NameError;
 
-/// Why a store does not open. The text is one line that an operator can act on.
+use crate::{preflight::Problems, retention::DiskUse};
+
+/// Why a store does not open. The text has one line, or one for each problem, that an operator can act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -23,35 +25,9 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
-    /// A commit log file has another length than configured.
-    #[error(
-        "commit log file {} has {found} bytes, but mappedFileSizeCommitLog is {expected}",
-        path.display()
-    )]
-    SegmentSize {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that it should have.
-        expected: u64,
-        /// Bytes that it has.
-        found: u64,
-    },
-    /// A commit log file does not follow the one before it.
-    #[error("commit log file {} is missing: the next one that exists starts at {found}", expected.display())]
-    SegmentMissing {
-        /// The file that is not there.
-        expected: PathBuf,
-        /// Where the next one starts.
-        found: u64,
-    },
-    /// A name in the commit log folder is not a 20-digit offset.
-    #[error("{} is not a commit log file of segments of {segment_size} bytes; move it away", path.display())]
-    SegmentName {
-        /// The file.
-        path: PathBuf,
-        /// Bytes in a segment, as configured.
-        segment_size: u64,
-    },
+    /// The folder is not one that this store can go on with. Nothing in it was changed.
+    #[error(transparent)]
+    Refused(Problems),
     /// A setting that no store can have.
     #[error("{name} = {value} is out of range: {reason}")]
     Setting {
@@ -84,6 +60,9 @@ pub enum AppendError {
         /// Bytes in a segment.
         segment_size: u64,
     },
+    /// A disk is used above the warning level (`diskSpaceWarningLevelRatio`).
+    #[error("the broker's disk is full [{0}]")]
+    DiskNearlyFull(DiskUse),
     /// There is no space for the next segment.
     #[error("no space on disk for the next commit log file: {reason}")]
     DiskFull {

@@ -20,7 +20,7 @@ use crate::{
     config::FlushMode,
     error::{CloseError, FlushError, QueueFileError},
     queue::Queue,
-    store::Shared,
+    store::{PREPARE_STEP, Shared},
     sync::lock,
 };
 
@@ -28,8 +28,22 @@ use crate::{
 const UNWAITED: Duration = Duration::from_millis(10);
 /// Java's unit of `flushCommitLogLeastPages`.
 const PAGE: u64 = 4096;
-/// So many bytes beyond the end of the log have their pages ready.
-const POPULATE_AHEAD: u64 = 4 * 1024 * 1024;
+/// How often the disk begins with what was appended since, between two flushes in the background: little by little, so
+/// that it never has a mountain to write at once, and the system no reason to stop those who write.
+const WRITE_BACK_INTERVAL: Duration = Duration::from_millis(100);
+/// Only whole parts of the log of this length are written early: the system takes neighbouring pages together, and one
+/// that is being written is costly to write to.
+const WRITE_BACK_UNIT: u64 = 1024 * 1024;
+/// Pages are ready for what comes in this time, at the speed of now,
+const POPULATE_TIME: Duration = Duration::from_millis(200);
+/// and for so many bytes at least,
+const POPULATE_MIN: u64 = 4 * 1024 * 1024;
+/// and at most.
+const POPULATE_MAX: u64 = 64 * 1024 * 1024;
+/// By so much less than others the thread that makes pages ready is entitled to a core: it may be long in the kernel,
+/// where it lets nobody else have it, and should not begin that by pushing aside a thread that handles requests.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 /// More files than this are made durable by one call for the whole file system.
 const FILES_SYNCED_ONE_BY_ONE: usize = 64;
 /// Pause after consume queues could not be written.
@@ -64,6 +78,8 @@ impl FlushState {
 /// Makes the log durable: for those who wait, and in the background.
 pub(crate) fn log_flusher(shared: &Shared) {
     let mut thorough = Instant::now();
+    // Up to here the disk has begun.
+    let mut written = shared.log.end();
     loop {
         shared.flush_bell.wait();
         // From here on there is something to flush; it sleeps again when there is not.
@@ -73,17 +89,25 @@ pub(crate) fn log_flusher(shared: &Shared) {
             }
             let waited_for = !lock(&shared.flush).waiters.is_empty();
             if !waited_for {
-                let pause = match shared.config.flush {
-                    FlushMode::Async { interval_ms, .. } => Duration::from_millis(interval_ms),
-                    FlushMode::Sync => UNWAITED,
+                let rung = match shared.config.flush {
+                    FlushMode::Async { interval_ms, .. } => {
+                        let due = Instant::now() + Duration::from_millis(interval_ms);
+                        write_back_until(shared, due, &mut written)
+                    }
+                    FlushMode::Sync => shared.flush_bell.wait_at_most(UNWAITED),
                 };
-                if shared.flush_bell.wait_at_most(pause) {
+                if rung {
                     continue;
                 }
             }
             let flushed = lock(&shared.flush).flushed;
-            let (end, timestamp_ms) = {
+            {
                 let mut writer = lock(&shared.writer);
+                if writer.end == flushed && !waited_for {
+                    // Rung late: it has been flushed already.
+                    writer.flush_due = false;
+                    break;
+                }
                 let dirty_pages = (writer.end - flushed).div_ceil(PAGE);
                 if let FlushMode::Async { least_pages, thorough_interval_ms, .. } = shared.config.flush
                     && !waited_for
@@ -92,30 +116,61 @@ pub(crate) fn log_flusher(shared: &Shared) {
                 {
                     continue;
                 }
-                writer.flush_due = false;
-                (writer.end, writer.last_timestamp_ms)
-            };
-            thorough = Instant::now();
-            if let Err(error) = shared.log.sync(flushed, end) {
-                return shared.poison(&error.to_string());
             }
-            let done = {
-                let mut state = lock(&shared.flush);
-                // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
-                if state.over.is_some() {
-                    return;
-                }
-                state.flushed = end;
-                state.timestamp_ms = timestamp_ms;
-                let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
-                state.waiters = later;
-                done
-            };
-            let done: Vec<(u64, Waiter)> = done;
-            done.into_iter().for_each(|(_, done)| done(Ok(())));
+            thorough = Instant::now();
+            if !flush_log(shared) {
+                return;
+            }
             if lock(&shared.flush).waiters.is_empty() {
                 break;
             }
+        }
+    }
+}
+
+/// Makes what was appended so far durable and tells those who wait for it. False if nothing will be flushed any more.
+pub(crate) fn flush_log(shared: &Shared) -> bool {
+    let flushed = lock(&shared.flush).flushed;
+    let (end, timestamp_ms) = {
+        let mut writer = lock(&shared.writer);
+        writer.flush_due = false;
+        (writer.end, writer.last_timestamp_ms)
+    };
+    if let Err(error) = shared.log.sync(flushed, end) {
+        shared.poison(&error.to_string());
+        return false;
+    }
+    let done: Vec<(u64, Waiter)> = {
+        let mut state = lock(&shared.flush);
+        // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
+        if state.over.is_some() {
+            return false;
+        }
+        state.flushed = end;
+        state.timestamp_ms = timestamp_ms;
+        let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
+        state.waiters = later;
+        done
+    };
+    done.into_iter().for_each(|(_, done)| done(Ok(())));
+    true
+}
+
+/// Sleeps until `due`, or until the flusher's bell rings, which gives true. Meanwhile the disk goes on from `written`.
+fn write_back_until(shared: &Shared, due: Instant, written: &mut u64) -> bool {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        if shared.flush_bell.wait_at_most(left.min(WRITE_BACK_INTERVAL)) {
+            return true;
+        }
+        let end = shared.log.end();
+        let whole = end - end % WRITE_BACK_UNIT;
+        if *written < whole {
+            shared.log.write_back(*written, whole);
+            *written = whole;
         }
     }
 }
@@ -147,6 +202,12 @@ impl QueueFlusher {
             created: false,
             buffer: Vec::new(),
         }
+    }
+
+    /// Where the last record stands that recovery need not look at after a crash: all before it is durable, in the log and
+    /// in the queues. 0 if nothing is.
+    pub(crate) fn checkpointed(&self) -> u64 {
+        self.checkpoint.mark.map_or(0, |mark| mark.last_record.0)
     }
 
     /// Writes the tails of all queues to their files.
@@ -277,23 +338,38 @@ pub(crate) fn queue_flusher(shared: &Shared) {
 
 /// Has pages and the next segment ready before the log's end gets there.
 pub(crate) fn prepare(shared: &Shared) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
     let mut populated = 0;
+    let mut last = (Instant::now(), shared.log.end());
     loop {
         shared.prepare_bell.wait();
         if shared.stopping() {
             return;
         }
-        let end = shared.log.end();
+        let (now, end) = (Instant::now(), shared.log.end());
+        let per_second = (end - last.1) as f64 / (now - last.0).as_secs_f64().max(f64::MIN_POSITIVE);
+        last = (now, end);
         let segment_size = shared.config.segment_size_bytes;
-        if end % segment_size >= segment_size / 2 {
-            // A full disk is no trouble before the current segment is full, and reported when tried.
-            let _ = shared.log.prepare_spares(1);
+        let ahead = (per_second * POPULATE_TIME.as_secs_f64()) as u64;
+        // Half a segment, as there is one spare at most, from the middle of the current one on.
+        let to = end + ahead.clamp(POPULATE_MIN, POPULATE_MAX).min(segment_size / 2);
+        prepare_segment(shared);
+        populated = populated.max(end);
+        // In steps, as the end goes on meanwhile and may have passed some of them.
+        while populated < to {
+            let step = (to - populated).min(PREPARE_STEP);
+            shared.log.populate(populated, step);
+            populated = (populated + step).max(shared.log.end());
         }
-        let from = end.max(populated);
-        let to = end + POPULATE_AHEAD;
-        if from < to {
-            shared.log.populate(from, to - from);
-            populated = to;
-        }
+    }
+}
+
+/// Makes the next segment once the current one is half full.
+pub(crate) fn prepare_segment(shared: &Shared) {
+    let segment_size = shared.config.segment_size_bytes;
+    if shared.log.end() % segment_size >= segment_size / 2 {
+        // A full disk is no trouble before the current segment is full, and reported when tried.
+        let _ = shared.log.prepare_spares(1);
     }
 }

@@ -10,22 +10,32 @@
 //!   consumequeue/   TOPIC/QUEUE ID/00000000000000000000, ...: where each message lies: `queue`
 //!   index/          20261121055446115, ...: which messages have a key: `index`
 //! ```
+//! What is old, and what there is no space for, goes: `retention`.
+//!
 //! The files are those of a Java broker, 4.9 or 5.x with file queues, in both directions.
 //!
 //! It knows records, but no feature: no delay, no transaction, no retry. Blocking, without a runtime. An append takes
-//! one lock, makes no system call and does not allocate; readers get slices of the mapped log, without a copy.
+//! one lock, makes no system call and does not allocate; readers get slices of the mapped log, without a copy, or are told
+//! that it takes the disk (`read`).
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod checkpoint;
+mod cold;
 mod config;
 mod disk;
 mod error;
 mod flush;
 mod index;
+pub mod inspect;
 mod log;
+mod preflight;
 mod queue;
+mod read;
 mod recovery;
 mod registry;
+mod retention;
+#[cfg(any(test, feature = "memory-disk"))]
+pub mod simulation;
 mod store;
 mod sync;
 #[cfg(test)]
@@ -33,9 +43,14 @@ mod tests;
 
 pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
-pub use disk::memory::{Faults, MemoryDisk};
+pub use disk::memory::{BadRange, Faults, MemoryDisk, Trace};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
+#[cfg(unix)]
+pub use preflight::preflight;
+pub use preflight::{Folder, Problem, Problems};
 pub use queue::{Boundary, Queue, Unit};
+pub use read::{Access, ReadError, Reader};
 pub use recovery::TagsRule;
+pub use retention::{DiskUse, Removal, RemovalReason, RetentionConfig};
 pub use store::{Appended, DeleteError, Entry, Store, tags_of};

@@ -16,20 +16,25 @@
 use std::{
     collections::VecDeque,
     io,
+    ops::Range,
     path::PathBuf,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use oxmq_record::{BLANK_SIZE_MIN, MAX_STAMPED_PREFIX, Peeked, RecordView, peek_size_and_magic};
+use memchr::memchr2_iter;
+use oxmq_record::{BLANK_SIZE_MIN, MAGIC_BLANK, MAGIC_V1, Peeked, RecordView, peek_size_and_magic};
 
 use crate::{
+    cold::ColdStretches,
     disk::{Disk, Segment},
     error::OpenError,
+    preflight::Problem,
+    read::{Access, DamageReports, LogReader, checked},
     sync::{lock, read, write},
 };
 
@@ -45,19 +50,38 @@ pub(crate) struct CommitLog {
     segments: RwLock<Vec<Arc<LogSegment>>>,
     end: AtomicU64,
     spares: Mutex<Spares>,
+    memory: OnceLock<Memory>,
+    pub(crate) cold: ColdStretches,
+    pub(crate) damage: DamageReports,
+}
+
+/// What may be in memory.
+#[derive(Debug)]
+struct Memory {
+    /// Where this process began to write.
+    written_from: u64,
+    /// So many bytes at the end are taken to be in the page cache.
+    hot: u64,
+    /// So many bytes that were read from the disk are kept.
+    cold: u64,
 }
 
 /// Segments that exist but hold nothing yet, next one first.
 struct Spares {
     ready: VecDeque<Arc<LogSegment>>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(SystemTime, String)>,
 }
 
 /// After a full disk, so long no further attempt is made: each costs the appenders a system call under their lock.
 const ALLOCATION_RETRY: Duration = Duration::from_secs(1);
 
+/// So many bytes of zeros are taken for the unwritten rest of a segment.
+const QUIET: u64 = 16 * 1024 * 1024;
+/// What a disk writes as a whole, at least.
+const SECTOR: u64 = 512;
+
 /// What stands at a position of the log.
-pub(crate) enum At {
+enum At {
     Record(Bytes),
     /// The rest of the segment is filler.
     Blank,
@@ -83,7 +107,7 @@ impl CommitLog {
                 Some(start) if entry.name == format!("{start:020}") => {
                     found.push((start, path, entry.length))
                 }
-                _ => return Err(OpenError::SegmentName { path, segment_size }),
+                _ => return Err(Problem::SegmentName { path, segment_size }.into()),
             }
         }
         found.sort_unstable();
@@ -104,10 +128,12 @@ impl CommitLog {
         let mut expected = None;
         for (start, path, length) in found {
             if length != segment_size {
-                return Err(OpenError::SegmentSize { path, expected: segment_size, found: length });
+                return Err(Problem::SegmentSize { path, expected: segment_size, found: length }.into());
             }
             if let Some(expected) = expected.filter(|expected| *expected != start) {
-                return Err(OpenError::SegmentMissing { expected: file_at(&dir, expected), found: start });
+                let missing = start.saturating_sub(expected) / segment_size;
+                let path = file_at(&dir, expected);
+                return Err(Problem::SegmentMissing { path, missing, found: start }.into());
             }
             let map = disk.open_segment(&path, segment_size).map_err(at(&path))?;
             segments.push(Arc::new(LogSegment { start, map }));
@@ -120,6 +146,9 @@ impl CommitLog {
             segments: RwLock::new(segments),
             end: AtomicU64::new(0),
             spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
+            memory: OnceLock::new(),
+            cold: ColdStretches::default(),
+            damage: DamageReports::default(),
         })
     }
 
@@ -137,6 +166,28 @@ impl CommitLog {
         self.end.store(end, Ordering::Release);
     }
 
+    /// The log ends where this process begins to write. The last `hot` bytes of what it writes are taken to be in memory;
+    /// of what is read from the disk, `cold` bytes are kept there.
+    pub(crate) fn begin_writing(&self, hot: u64, cold: u64) {
+        // Once in a log's life; a second time would change nothing.
+        let _ = self.memory.set(Memory { written_from: self.end(), hot, cold });
+    }
+
+    /// What this process has written from here on is in memory, and is what was written.
+    pub(crate) fn hot_from(&self) -> u64 {
+        let hot = |memory: &Memory| memory.written_from.max(self.end().saturating_sub(memory.hot));
+        self.memory.get().map_or(u64::MAX, hot)
+    }
+
+    pub(crate) fn cold_bytes(&self) -> usize {
+        self.memory.get().map_or(0, |memory| usize::try_from(memory.cold).unwrap_or(usize::MAX))
+    }
+
+    /// The file that holds the byte `at`.
+    pub(crate) fn file_of(&self, at: u64) -> PathBuf {
+        file_at(&self.dir, at - at % self.segment_size)
+    }
+
     /// Starts of all segments, ascending.
     pub(crate) fn segment_starts(&self) -> Vec<u64> {
         read(&self.segments).iter().map(|segment| segment.start).collect()
@@ -149,87 +200,199 @@ impl CommitLog {
         segments.get(usize::try_from(index).ok()?).map(Arc::clone)
     }
 
-    /// `size` published bytes at `at`, if they lie within one segment.
-    pub(crate) fn read(&self, at: u64, size: u32) -> Option<Bytes> {
-        if at.checked_add(u64::from(size))? > self.end() {
-            return None;
-        }
-        self.slice(at, u64::from(size))
-    }
-
-    /// Store time of the record at `at`. `None` if none starts there.
+    /// Store time of the record at `at`. `None` if none starts there. May wait for the disk.
     pub(crate) fn store_timestamp(&self, at: u64) -> Option<i64> {
-        let in_segment = self.segment_size - at % self.segment_size;
-        let length = (MAX_STAMPED_PREFIX as u64).min(self.end().checked_sub(at)?).min(in_segment);
-        RecordView::store_timestamp_of(&self.slice(at, length)?)
+        LogReader::new(self, Access::Disk).store_timestamp(at).ok()
     }
 
-    /// The published record that starts at `at`. `None` unless a whole, undamaged one does.
+    /// The published record that starts at `at`. `None` unless a whole, undamaged one does. May wait for the disk.
     pub(crate) fn record_at(&self, at: u64) -> Option<Bytes> {
-        let published = self.end().checked_sub(at)?;
-        let rest = self.slice(at, published.min(self.segment_size - at % self.segment_size))?;
-        let record = RecordView::parse(&rest).ok()?;
-        let size = record.size() as usize;
-        (record.physical_offset().0 == at && record.verify_crc()).then(|| rest.slice(..size))
+        self.read_record_at(at, Access::Disk).ok()
     }
 
-    /// What stands at `at`, published or not. A record whose body was damaged does not count.
-    /// Only for recovery, when nobody writes.
-    pub(crate) fn look(&self, at: u64) -> At {
+    /// What stands at `at`, where a record or filler ought to; nothing at or beyond `to` is looked at. A record whose
+    /// body was damaged does not count.
+    fn look(&self, at: u64, to: u64) -> At {
         let remaining = self.segment_size - at % self.segment_size;
-        let Some(rest) = self.slice(at, remaining) else { return At::End };
+        let readable = remaining.min(to.saturating_sub(at));
+        let Some(rest) = self.slice(at, readable) else { return At::End };
         match peek_size_and_magic(&rest) {
-            Peeked::Blank { size } if u64::from(size) == remaining => At::Blank,
-            Peeked::Message { .. } => match RecordView::parse(&rest) {
-                Ok(record)
-                    if record.physical_offset().0 == at
-                        && u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining
-                        && record.verify_crc()
-                        && !has_lost_sector(&record) =>
-                {
+            Peeked::Message { .. } => match checked(&rest, at) {
+                Ok(record) if u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining => {
                     At::Record(rest.slice(..record.size() as usize))
                 }
                 _ => At::End,
             },
-            _ => At::End,
+            Peeked::Blank { .. } => At::Blank,
+            // A bit of the filler's magic flipped: no record has that size here.
+            Peeked::Nothing if rest.first_chunk() == Some(&(remaining as u32).to_be_bytes()) => At::Blank,
+            Peeked::Nothing => At::End,
         }
     }
 
-    /// Calls `each` for every record in `from..to` and returns where it stopped: `to`, or the first place before it
-    /// after which there are no records. `from` is the start of a record or of a segment.
+    /// The record that starts at `at`, published or not; only for recovery, when nobody writes.
+    pub(crate) fn found_at(&self, at: u64) -> Option<Bytes> {
+        match self.look(at, u64::MAX) {
+            At::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// True if neither a record nor filler starts at `at`; only for recovery.
+    pub(crate) fn is_end(&self, at: u64) -> bool {
+        matches!(self.look(at, u64::MAX), At::End)
+    }
+
+    /// The first place in `from..to` where a whole, undamaged record or the filler of a segment's end stands. In each
+    /// segment the search ends where [`QUIET`] bytes of zeros are: an unwritten tail is not read to its end.
+    fn resume(&self, from: u64, to: u64) -> Option<u64> {
+        const STEP: u64 = 64 * 1024;
+        let mut at = from;
+        while at < to {
+            let after = (at / self.segment_size + 1) * self.segment_size;
+            let mut quiet = 0;
+            while at < after.min(to) && quiet < QUIET {
+                let step = STEP.min(after.min(to) - at);
+                let bytes = self.slice(at, step)?;
+                for found in memchr2_iter(MAGIC_V1.to_be_bytes()[0], MAGIC_BLANK.to_be_bytes()[0], &bytes) {
+                    // The magic follows the size.
+                    let start = (at + found as u64).saturating_sub(4);
+                    if start >= from && self.stands(start, to) {
+                        return Some(start);
+                    }
+                }
+                quiet = if bytes.iter().all(|&byte| byte == 0) { quiet + step } else { 0 };
+                at += step;
+            }
+            at = after;
+        }
+        None
+    }
+
+    /// True if beyond doubt a record or filler stands at `at`, which may be anybody's guess.
+    fn stands(&self, at: u64, to: u64) -> bool {
+        let remaining = self.segment_size - at % self.segment_size;
+        match self.look(at, to) {
+            At::Record(_) => true,
+            At::Blank => self.slice(at, BLANK_SIZE_MIN as u64).is_some_and(
+                |head| matches!(peek_size_and_magic(&head), Peeked::Blank { size } if u64::from(size) == remaining),
+            ),
+            At::End => false,
+        }
+    }
+
+    /// Calls `each` for every record from `from` on, which is the start of a record or of a segment, and returns where
+    /// the log ends: at `to`, or before it after the last record. Only when nobody writes.
     ///
-    /// Damage is passed over to the next segment that starts with a record. So a flipped bit in an old segment
-    /// cannot end the log and take all that followed with it.
+    /// Damage is passed over to the next place where a whole record stands ([`Self::resume`]), so that a flipped bit
+    /// cannot end the log and take all that followed with it. But not all that stands behind damage belongs to the log.
+    /// Below `durable` it does: everything there was on the disk, in order, once. From `durable` on, what follows damage
+    /// is kept only if
+    /// - the damage is no hole ([`Self::has_hole`]). A power loss leaves holes of whole sectors; what was written after
+    ///   them may be on the disk all the same, and `Store::append_all` promises that it does not count;
+    /// - it is not older than what is before. A Java broker that recovers sets the end back and leaves the bytes behind
+    ///   it: they were stored earlier than what it then appended.
     pub(crate) fn walk<E>(
         &self,
         from: u64,
         to: u64,
+        durable: u64,
         mut each: impl FnMut(&Bytes) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut at = from;
+        let mut stored_ms = i64::MIN;
         while at < to {
-            let found = self.look(at);
+            let found = self.look(at, to);
             if let At::Record(record) = found {
+                stored_ms = RecordView::store_timestamp_of(&record).unwrap_or(stored_ms);
                 each(&record)?;
                 at += record.len() as u64;
                 continue;
             }
             let after = (at / self.segment_size + 1) * self.segment_size;
-            let resumes = (after..to)
-                .step_by(self.segment_size as usize)
-                .find(|&start| matches!(self.look(start), At::Record(_)));
-            // With nothing but filler before the end, appending goes on by writing the filler again.
-            let Some(next) = resumes else { return Ok(at) };
-            if next != after || matches!(found, At::End) {
-                let file = file_at(&self.dir, at - at % self.segment_size);
-                tracing::error!(
-                    file = %file.display(), offset = at, skipped_bytes = next - at,
-                    "damaged records in the commit log, passed over"
-                );
+            let (damaged, next) = match found {
+                At::Blank => (after, self.resume(after, to)),
+                _ => (at, self.resume(at + 1, to)),
+            };
+            let unsure = damaged.max(durable);
+            let belongs = |next: &u64| {
+                let older = || {
+                    self.found_at(*next)
+                        .and_then(|next| RecordView::store_timestamp_of(&next))
+                        .is_some_and(|ms| ms < stored_ms)
+                };
+                unsure >= *next || !(self.has_hole(unsure, *next) || older())
+            };
+            let Some(next) = next.filter(belongs) else {
+                // With nothing but filler before the end, appending goes on by writing the filler again.
+                if damaged < durable && self.is_used(damaged, durable) {
+                    self.report(damaged, durable);
+                    return Ok(durable);
+                }
+                return Ok(at);
+            };
+            if damaged < next {
+                self.report(damaged, next);
             }
             at = next;
         }
         Ok(at)
+    }
+
+    fn report(&self, damaged: u64, next: u64) {
+        let file = file_at(&self.dir, damaged - damaged % self.segment_size);
+        tracing::error!(
+            file = %file.display(), offset = damaged, skipped_bytes = next - damaged,
+            "damage in the commit log, passed over"
+        );
+    }
+
+    /// True if some sector of `from..to` seems never to have been written: damage that begins at `from`, where a record
+    /// ought to, and ends at `to`, where one stands again.
+    ///
+    /// A sector that was never written is zero; one of which an older state reached the disk is zero from the end of
+    /// some record on. So what tells is zeros that end with a sector: more of them than the fields of a record can
+    /// hold, or where its size ought to be. Zeros in a body that end with a sector look the same; then the records
+    /// behind are taken for what a power loss left, as nothing else keeps the promise.
+    fn has_hole(&self, from: u64, to: u64) -> bool {
+        /// In a record of an empty body, from its checksum to its born time 34 bytes may be zero.
+        const ZEROS_MIN: usize = 64;
+        let mut at = from;
+        while at < to {
+            let end = at + SECTOR - at % self.segment_size % SECTOR;
+            let end = end.min((at / self.segment_size + 1) * self.segment_size);
+            if end > to {
+                return false;
+            }
+            let Some(bytes) = self.slice(at, end - at) else { return true };
+            let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+            if zeros >= ZEROS_MIN {
+                return true;
+            }
+            if at == from && zeros == bytes.len() {
+                // So few bytes of the size may be zero rightly.
+                let size = u32::try_from(to - from).unwrap_or(u32::MAX).to_be_bytes();
+                if size.iter().take(zeros).any(|&byte| byte != 0) {
+                    return true;
+                }
+            }
+            at = end;
+        }
+        false
+    }
+
+    /// True if not all of `from..to` is zero, as far as its first bytes in each segment tell.
+    fn is_used(&self, from: u64, to: u64) -> bool {
+        let mut at = from;
+        while at < to {
+            let after = (at / self.segment_size + 1) * self.segment_size;
+            let piece = self.slice(at, (after.min(to) - at).min(QUIET));
+            if piece.is_some_and(|bytes| bytes.iter().any(|&byte| byte != 0)) {
+                return true;
+            }
+            at = after;
+        }
+        false
     }
 
     /// Calls `each` for the published records from `from` on, which is where one starts, until about `bytes` of the log
@@ -258,18 +421,14 @@ impl CommitLog {
                         rest = &rest[record.size() as usize..];
                     }
                     _ => {
-                        let filler = matches!(peek_size_and_magic(rest), Peeked::Blank { .. });
-                        let after = (at / self.segment_size + 1) * self.segment_size;
-                        let mut starts = (after..end).step_by(self.segment_size as usize);
-                        let next = starts.find(|&start| self.record_at(start).is_some()).unwrap_or(end);
-                        if !filler || next != after {
-                            tracing::warn!(
-                                offset = at,
-                                skipped_bytes = next - at,
-                                "passed over in the commit log"
-                            );
-                        }
-                        at = next;
+                        at = match self.look(at, end) {
+                            At::Blank => end.min((at / self.segment_size + 1) * self.segment_size),
+                            _ => {
+                                let next = self.resume(at + 1, end).unwrap_or(end);
+                                self.report(at, next);
+                                next
+                            }
+                        };
                         break;
                     }
                 }
@@ -281,7 +440,6 @@ impl CommitLog {
     /// Makes `end` the end: zeroes what follows in its segment and removes later segments. Returns how many bytes
     /// were cut, counted to the last one that was not zero; where 16 MiB of zeros begin, counting stops.
     pub(crate) fn cut(&self, end: u64) -> io::Result<u64> {
-        const QUIET: u64 = 16 * 1024 * 1024;
         const STEP: u64 = 64 * 1024;
         let mut cut = 0;
         let mut segments = write(&self.segments);
@@ -311,15 +469,22 @@ impl CommitLog {
 
     /// Makes the bytes in `from..to` durable.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
-        let mut at = from;
-        while at < to {
-            let end = ((at / self.segment_size + 1) * self.segment_size).min(to);
-            if let Some(segment) = self.segment(at) {
-                segment.map.sync((at - segment.start) as usize..(end - segment.start) as usize)?;
-            }
-            at = end;
-        }
-        Ok(())
+        self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
+    }
+
+    /// Has the disk begin with the bytes in `from..to`.
+    pub(crate) fn write_back(&self, from: u64, to: u64) {
+        self.parts(from, to).for_each(|(segment, range)| segment.map.write_back(range));
+    }
+
+    /// What of `from..to` lies in which segment.
+    fn parts(&self, from: u64, to: u64) -> impl Iterator<Item = (Arc<LogSegment>, Range<usize>)> {
+        let first = from - from % self.segment_size;
+        (first..to).step_by(self.segment_size as usize).filter_map(move |start| {
+            let segment = self.segment(start)?;
+            let range = from.max(start) - start..to.min(start + self.segment_size) - start;
+            Some((segment, range.start as usize..range.end as usize))
+        })
     }
 
     /// Sees to it that `count` spare segments are ready.
@@ -330,7 +495,7 @@ impl CommitLog {
         let mut spares = lock(&self.spares);
         while spares.ready.len() < count {
             if let Some((when, reason)) = &spares.failed
-                && when.elapsed() < ALLOCATION_RETRY
+                && self.disk.now().duration_since(*when).is_ok_and(|since| since < ALLOCATION_RETRY)
             {
                 return Err(reason.clone());
             }
@@ -344,7 +509,7 @@ impl CommitLog {
                 }
                 Err(error) => {
                     tracing::warn!(file = %file_at(&self.dir, start).display(), %error, "cannot make the next commit log file");
-                    spares.failed = Some((Instant::now(), error.to_string()));
+                    spares.failed = Some((self.disk.now(), error.to_string()));
                 }
             }
         }
@@ -374,6 +539,13 @@ impl CommitLog {
         }
     }
 
+    /// Takes the first `count` segments out of the log, not their files. Who holds slices of them keeps these.
+    pub(crate) fn remove_front(&self, count: usize) {
+        // Unmapped when the lock is free again: it is a system call, and a long one.
+        let removed: Vec<_> = write(&self.segments).drain(..count).collect();
+        drop(removed);
+    }
+
     /// Removes segments that were made ahead and hold nothing.
     pub(crate) fn remove_spares(&self) -> io::Result<()> {
         let ready = std::mem::take(&mut lock(&self.spares).ready);
@@ -389,25 +561,6 @@ impl CommitLog {
         let to = from.checked_add(size).filter(|to| *to <= self.segment_size)?;
         Some(segment.map.slice(from as usize..to as usize))
     }
-}
-
-/// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
-/// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
-/// unless someone put a zero byte into a property, exactly there.
-fn has_lost_sector(record: &RecordView<'_>) -> bool {
-    const SECTOR: u64 = 512;
-    let at = record.physical_offset().0;
-    record.unchecked_ranges().into_iter().any(|range| {
-        let (mut from, end) = (range.start, range.end);
-        while from < end {
-            let to = end.min(from + (SECTOR - (at + from as u64) % SECTOR) as usize);
-            if record.bytes()[from..to].iter().all(|&byte| byte == 0) {
-                return true;
-            }
-            from = to;
-        }
-        false
-    })
 }
 
 /// The path of the file in `dir` that starts at `offset`.

@@ -36,6 +36,8 @@ use crate::{
     disk::{Disk, File},
     error::QueueFileError,
     log::{CommitLog, file_at},
+    read::Access,
+    retention::absent_is_fine,
     sync::lock,
 };
 
@@ -73,7 +75,7 @@ impl Unit {
     }
 
     /// `None` for a unit that was never written.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (physical, rest) = bytes.split_first_chunk()?;
         let (size, rest) = rest.split_first_chunk()?;
         let unit = Self {
@@ -215,26 +217,40 @@ impl Queue {
         max: usize,
         out: &mut Vec<Unit>,
     ) -> Result<(), QueueFileError> {
+        self.units(from, max, Access::Disk, out).map(drop)
+    }
+
+    /// The same as far as `access` goes. True if there are units, and only the disk has them.
+    pub(crate) fn units(
+        &self,
+        from: QueueOffset,
+        max: usize,
+        access: Access,
+        out: &mut Vec<Unit>,
+    ) -> Result<bool, QueueFileError> {
         let mut at = from.0;
         let mut left = max;
         while left > 0 {
             let flushed = {
                 let state = lock(&self.state);
                 if at < state.min || at >= state.max() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 if at >= state.flushed {
                     let tail = &state.tail[(at - state.flushed) as usize..];
                     out.extend_from_slice(&tail[..left.min(tail.len())]);
-                    return Ok(());
+                    return Ok(false);
                 }
                 state.flushed
             };
-            let read = self.read_file(at, left.min((flushed - at) as usize), out)?;
+            let read = self.read_file(at, left.min((flushed - at) as usize), access, out)?;
+            if read == 0 {
+                return Ok(at == from.0);
+            }
             at += read as u64;
             left -= read;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The offset of the message stored at `timestamp_ms`, by binary search over the store times of the records in
@@ -275,6 +291,49 @@ impl Queue {
         }))
     }
 
+    /// The first message whose record stands at `physical` or behind it; [`Self::max_offset`] if there is none.
+    pub(crate) fn first_at(&self, physical: u64) -> Result<QueueOffset, QueueFileError> {
+        let (min, max) = {
+            let state = lock(&self.state);
+            let gone = state.last.is_none_or(|last| last.0 < physical);
+            (if gone { state.max() } else { state.min }, state.max())
+        };
+        let first =
+            partition_point(min, max, |at| Ok(self.unit(at)?.is_none_or(|unit| unit.physical.0 < physical)))?;
+        Ok(QueueOffset(first))
+    }
+
+    /// Forgets the messages that the log does not have any more, which begins at `log_min`, and removes the files that
+    /// hold nothing else. Returns how many.
+    ///
+    /// The last file stays, even if all in it is gone: it knows where the queue ends, as in Java.
+    /// Java: `ConsumeQueue#deleteExpiredFile`, `#correctMinOffset`.
+    pub(crate) fn drop_below(&self, log_min: u64) -> Result<usize, QueueFileError> {
+        let min = self.first_at(log_min)?.0;
+        let (start, last) = {
+            let mut state = lock(&self.state);
+            state.min = state.min.max(min);
+            // Without units in files there is nothing to remove.
+            let Some(last) = state.flushed.checked_sub(1).filter(|last| *last >= state.start) else {
+                return Ok(0);
+            };
+            (state.start, last)
+        };
+        let kept = self.place(min.min(last)).0;
+        let mut removed = 0;
+        let mut file = self.place(start).0;
+        while file < kept {
+            lock(&self.files.handles).open.remove(&(self.key, file));
+            absent_is_fine(self.files.disk.remove_file(&file_at(&self.dir(), file)))
+                .map_err(|source| self.failed(file, source))?;
+            removed += 1;
+            file += self.files.file_size;
+            let mut state = lock(&self.state);
+            state.start = state.start.max(file / UNIT_SIZE);
+        }
+        Ok(removed)
+    }
+
     /// The unit at `at`. `None` if there is none.
     pub(crate) fn unit(&self, at: u64) -> Result<Option<Unit>, QueueFileError> {
         let mut one = Vec::with_capacity(1);
@@ -301,7 +360,7 @@ impl Queue {
             files: Arc::clone(files),
             state: Mutex::default(),
         };
-        let starts = queue.file_starts()?;
+        let starts = queue.file_starts(torn.then_some(log_min))?;
         let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(queue) };
         let start = first / UNIT_SIZE;
         let end = (last + files.file_size) / UNIT_SIZE;
@@ -332,34 +391,33 @@ impl Queue {
     pub(crate) fn dispatch(&self, offset: QueueOffset, unit: Unit) -> Option<Added> {
         let mut state = lock(&self.state);
         let max = state.max();
-        if offset.0 < max || state.last.is_some_and(|last| last >= unit.physical) {
+        // Nothing of the queue is left in files; their names may say where it was to go on, had the log not lost that.
+        let fresh = state.last.is_none();
+        if !fresh && (offset.0 < max || state.last.is_some_and(|last| last >= unit.physical)) {
             return None;
         }
         // The checksum does not cover the queue offset: a flipped bit in it must not become files full of filler.
-        let fresh = state.last.is_none() && state.flushed == 0;
         let possible = offset.0 <= unit.physical.0 / RECORD_SIZE_MIN as u64;
-        if !possible || (offset.0 - max > GAP_MAX && !fresh) {
+        if !possible || (!fresh && offset.0 - max > GAP_MAX) {
             tracing::error!(
                 topic = %self.topic, queue = self.queue_id.0, queue_offset = offset.0, physical = unit.physical.0,
                 "record with an impossible queue offset, passed over"
             );
             return None;
         }
-        if offset.0 > max {
-            if fresh {
-                // The first message of the queue that the log still has.
-                state.start = offset.0;
-                state.min = offset.0;
-                state.flushed = offset.0;
-            } else {
-                tracing::warn!(
-                    topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
-                    "messages are missing in the commit log"
-                );
-                let filler = Unit { size: FILLER_SIZE, tags_code: TagsCode(0), ..unit };
-                let missing = offset.0 - max;
-                state.tail.extend(std::iter::repeat_n(filler, missing as usize));
-            }
+        if fresh {
+            // The first message of the queue that the log still has.
+            state.start = offset.0;
+            state.min = offset.0;
+            state.flushed = offset.0;
+        } else if offset.0 > max {
+            tracing::warn!(
+                topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
+                "messages are missing in the commit log"
+            );
+            let filler = Unit { size: FILLER_SIZE, tags_code: TagsCode(0), ..unit };
+            let missing = offset.0 - max;
+            state.tail.extend(std::iter::repeat_n(filler, missing as usize));
         }
         Some(state.push(unit))
     }
@@ -416,9 +474,11 @@ impl Queue {
         lock(&self.state).deleted
     }
 
-    /// Physical offset of the last unit.
-    pub(crate) fn last_physical(&self) -> Option<PhysicalOffset> {
-        lock(&self.state).last
+    /// Where the last unit's record ends in the commit log.
+    pub(crate) fn last_end(&self) -> Result<Option<u64>, QueueFileError> {
+        let Some(last) = self.max_offset().0.checked_sub(1) else { return Ok(None) };
+        let size = |unit: &Unit| if unit.is_filler() { 0 } else { u64::from(unit.size) };
+        Ok(self.unit(last)?.map(|unit| unit.physical.0 + size(&unit)))
     }
 
     fn dir(&self) -> PathBuf {
@@ -430,7 +490,11 @@ impl Queue {
     }
 
     /// Starts of all files, ascending, in bytes; they have been checked to be contiguous and of the right length.
-    fn file_starts(&self) -> Result<Vec<u64>, QueueFileError> {
+    ///
+    /// `torn`: a crash may have taken one and not those behind it, or have brought back some
+    /// that were removed, which know nothing that the log has from this offset on. What is missing then is not older
+    /// than the checkpoint and will be dispatched again.
+    fn file_starts(&self, torn: Option<u64>) -> Result<Vec<u64>, QueueFileError> {
         let (dir, size) = (self.dir(), self.files.file_size);
         let mut starts = Vec::new();
         let failed = |path: PathBuf, source| QueueFileError { path, source };
@@ -454,7 +518,20 @@ impl Queue {
             starts.push(start);
         }
         starts.sort_unstable();
-        if let Some(gap) = starts.windows(2).find(|pair| pair[0] + size != pair[1]) {
+        let gap_in = |starts: &[u64]| starts.windows(2).position(|pair| pair[0] + size != pair[1]);
+        while let (Some(gap), Some(log_min)) = (gap_in(&starts), torn) {
+            // Where everything before the gap is too old, it was to be removed; else what follows was not durable.
+            let old = self.raw_unit((starts[gap] + size) / UNIT_SIZE - 1)?;
+            let old = old.is_some_and(|unit| unit.physical.0 < log_min);
+            let gone = if old { starts.drain(..=gap) } else { starts.drain(gap + 1..) };
+            for start in gone.rev() {
+                let path = file_at(&dir, start);
+                lock(&self.files.handles).open.remove(&(self.key, start));
+                self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
+            }
+        }
+        if let Some(gap) = gap_in(&starts) {
+            let gap = &starts[gap..];
             let source = io::Error::new(io::ErrorKind::NotFound, "consume queue file is missing");
             return Err(failed(file_at(&dir, gap[0] + size), source));
         }
@@ -478,16 +555,31 @@ impl Queue {
         (bytes - within, within)
     }
 
-    /// Reads up to `count` units at `at` from one file.
-    fn read_file(&self, at: u64, count: usize, out: &mut Vec<Unit>) -> Result<usize, QueueFileError> {
+    /// Reads up to `count` units at `at` from one file; none, if only the disk has them and `access` goes not so far.
+    fn read_file(
+        &self,
+        at: u64,
+        count: usize,
+        access: Access,
+        out: &mut Vec<Unit>,
+    ) -> Result<usize, QueueFileError> {
         const AT_ONCE: usize = 64;
         let (start, within) = self.place(at);
         let count = count.min(((self.files.file_size - within) / UNIT_SIZE) as usize).min(AT_ONCE);
         let mut buffer = [0; AT_ONCE * UNIT_SIZE as usize];
         let buffer = &mut buffer[..count * UNIT_SIZE as usize];
-        self.handle(start, false)
-            .and_then(|file| file.read_at(within, buffer))
-            .map_err(|source| self.failed(start, source))?;
+        let read = match access {
+            Access::Disk => {
+                self.handle(start, false).and_then(|file| file.read_at(within, buffer)).map(|_| buffer.len())
+            }
+            // Opening a file may take the disk, too.
+            Access::Memory => {
+                self.open_handle(start).map_or(Ok(0), |file| file.read_resident(within, buffer))
+            }
+        };
+        let read = read.map_err(|source| self.failed(start, source))?;
+        let count = read / UNIT_SIZE as usize;
+        let buffer = &buffer[..count * UNIT_SIZE as usize];
         for bytes in buffer.chunks_exact(UNIT_SIZE as usize) {
             let torn = || io::Error::new(io::ErrorKind::InvalidData, "consume queue unit was never written");
             out.push(Unit::decode(bytes).ok_or_else(|| self.failed(start, torn()))?);
@@ -543,10 +635,7 @@ impl Queue {
         for &start in starts.iter().filter(|start| **start >= cut) {
             let clear = || -> io::Result<()> {
                 if start == cut && within > 0 {
-                    let file = self.handle(start, false)?;
-                    // Cutting and growing leaves zeros and gives the space back.
-                    file.set_length(within)?;
-                    return file.set_length(self.files.file_size);
+                    return self.handle(start, false)?.zero_from(within, self.files.file_size);
                 }
                 lock(&self.files.handles).open.remove(&(self.key, start));
                 self.files.disk.remove_file(&file_at(&self.dir(), start))
@@ -558,14 +647,9 @@ impl Queue {
 
     /// The file that starts at byte `start`, from the handles that are open or by opening it.
     fn handle(&self, start: u64, create: bool) -> io::Result<Arc<dyn File>> {
-        let mut handles = lock(&self.files.handles);
-        handles.clock += 1;
-        let now = handles.clock;
-        if let Some((file, used)) = handles.open.get_mut(&(self.key, start)) {
-            *used = now;
-            return Ok(Arc::clone(file));
+        if let Some(file) = self.open_handle(start) {
+            return Ok(file);
         }
-        drop(handles);
         let file: Arc<dyn File> = self.files.disk.open(&file_at(&self.dir(), start), create)?.into();
         let mut handles = lock(&self.files.handles);
         if handles.open.len() >= HANDLES_MAX {
@@ -575,8 +659,19 @@ impl Queue {
             let median = *median;
             handles.open.retain(|_, (_, used)| *used > median);
         }
+        let now = handles.clock;
         handles.open.insert((self.key, start), (Arc::clone(&file), now));
         Ok(file)
+    }
+
+    /// The same if it is open.
+    fn open_handle(&self, start: u64) -> Option<Arc<dyn File>> {
+        let mut handles = lock(&self.files.handles);
+        handles.clock += 1;
+        let now = handles.clock;
+        let (file, used) = handles.open.get_mut(&(self.key, start))?;
+        *used = now;
+        Some(Arc::clone(file))
     }
 }
 

@@ -29,7 +29,7 @@ use oxmq_types::{PhysicalOffset, TagsCode};
 use crate::{
     checkpoint::{Checkpoint, Mark},
     error::{OpenError, QueueError},
-    log::{At, CommitLog, file_at},
+    log::{CommitLog, file_at},
     queue::{Added, Queue, Unit},
     registry::{Limits, Registry},
     sync::write,
@@ -81,7 +81,7 @@ pub(crate) fn recover(
     let mark = checkpoint.mark.filter(|mark| holds(log, mark, min, limit));
 
     let names = registry.names();
-    let is_end = |end: u64| end > last && matches!(log.look(end), At::End) && !names.is_empty();
+    let is_end = |end: u64| end > last && log.is_end(end) && !names.is_empty();
     if let Some(mark) = mark.filter(|mark| mark.clean && !crashed && is_end(mark.dispatched.0)) {
         let end = mark.dispatched.0;
         log.publish(end);
@@ -99,18 +99,22 @@ pub(crate) fn recover(
     }
 
     let began = Instant::now();
-    let start = if names.is_empty() {
-        min
+    let (start, durable) = if names.is_empty() {
+        (min, mark.map_or(min, |mark| mark.dispatched.0))
     } else if crashed {
-        mark.map_or(min, |mark| mark.dispatched.0).max(by_timestamps(log, &starts, checkpoint))
+        let marked = mark.map_or(min, |mark| mark.dispatched.0);
+        let start = marked.max(by_timestamps(log, &starts, (checkpoint, mark)));
+        (start, start)
     } else {
         open_queues(registry, Limits { limit: u64::MAX, log_min: min, torn: false })?;
         let mut known = min;
         for (topic, id) in &names {
-            known =
-                known.max(registry.get(topic, *id).map_err(open_error)?.last_physical().map_or(0, |at| at.0));
+            let queue = registry.get(topic, *id).map_err(open_error)?;
+            let end = queue.last_end().map_err(|error| open_error(QueueError::File(error)))?;
+            known = known.max(end.filter(|end| *end <= limit).unwrap_or(min));
         }
-        (known - known % log.segment_size).clamp(min, last)
+        let inside = known.saturating_sub(1);
+        ((inside - inside % log.segment_size).clamp(min, last), known)
     };
 
     let mut last_record = start;
@@ -118,7 +122,7 @@ pub(crate) fn recover(
     if let Some(mark) = mark.filter(|mark| mark.dispatched.0 == start) {
         last_record = mark.last_record.0;
     }
-    let Ok(end) = log.walk(start, limit, |record| {
+    let Ok(end) = log.walk(start, limit, durable, |record| {
         if let Ok(record) = RecordView::parse(record) {
             last_record = record.physical_offset().0;
             last_timestamp_ms = record.store_timestamp_ms();
@@ -163,19 +167,23 @@ fn holds(log: &CommitLog, mark: &Mark, min: u64, limit: u64) -> bool {
     if last == at {
         return at % log.segment_size == 0;
     }
-    last >= min && matches!(log.look(last), At::Record(record) if last + record.len() as u64 == at)
+    last >= min && log.found_at(last).is_some_and(|record| last + record.len() as u64 == at)
 }
 
 /// The last segment that Java would start from after a crash; 0 if there is none.
-fn by_timestamps(log: &CommitLog, starts: &[u64], checkpoint: &Checkpoint) -> u64 {
+fn by_timestamps(log: &CommitLog, starts: &[u64], (checkpoint, mark): (&Checkpoint, Option<Mark>)) -> u64 {
+    // If the times are those of the mark, no Java broker came after us, and the mark says all. Times must not say
+    // more: if the clock was set back, segments that no checkpoint knows are older than it.
+    let last = mark.and_then(|mark| log.found_at(mark.last_record.0));
+    let of_mark = last.and_then(|record| RecordView::store_timestamp_of(&record));
+    if of_mark.is_some_and(|ms| ms.cast_unsigned() == checkpoint.dispatched_timestamp_ms) {
+        return 0;
+    }
     let known = checkpoint.flushed_timestamp_ms.min(checkpoint.dispatched_timestamp_ms);
     let known = known.saturating_sub(CHECKPOINT_ALLOWANCE_MS);
-    let old_enough = |start: &&u64| match log.look(**start) {
-        At::Record(record) => RecordView::parse(&record).is_ok_and(|record| {
-            let stored = record.store_timestamp_ms();
-            stored > 0 && stored as u64 <= known
-        }),
-        _ => false,
+    let old_enough = |start: &&u64| {
+        let stored = log.found_at(**start).and_then(|record| RecordView::store_timestamp_of(&record));
+        stored.is_some_and(|stored| stored > 0 && stored as u64 <= known)
     };
     starts.iter().rev().find(old_enough).copied().unwrap_or(0)
 }
@@ -201,7 +209,7 @@ fn dispatch(
     let mut dirty = Vec::new();
     let mut waiting = 0;
     let mut buffer = Vec::new();
-    log.walk(start, end, |bytes| {
+    log.walk(start, end, end, |bytes| {
         let Ok(record) = RecordView::parse(bytes) else { return Ok(()) };
         if !sys_flag::enters_consume_queue(record.sys_flag()) {
             return Ok(());

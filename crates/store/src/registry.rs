@@ -14,6 +14,7 @@ use oxmq_types::{QueueId, validate_group};
 use crate::{
     error::{QueueError, QueueFileError},
     queue::{Queue, QueueFiles},
+    retention::absent_is_fine,
     sync::{read, write},
 };
 
@@ -95,13 +96,32 @@ impl Registry {
         read(&self.topics).get(topic).is_some_and(|queues| queues.contains_key(&id.0))
     }
 
-    /// Names of all queues, opened or not.
+    /// Names of all queues, opened or not, ascending.
     pub(crate) fn names(&self) -> Vec<(Arc<str>, QueueId)> {
         let topics = read(&self.topics);
+        let mut topics: Vec<_> = topics.iter().collect();
+        topics.sort_unstable_by_key(|(topic, _)| *topic);
         let names = topics
-            .iter()
+            .into_iter()
             .flat_map(|(topic, queues)| queues.keys().map(|id| (Arc::clone(topic), QueueId(*id))));
         names.collect()
+    }
+
+    /// Has a queue forget what the log does not have any more, which begins at `log_min`, and removes its files that
+    /// hold nothing else. Returns how many.
+    pub(crate) fn drop_below(&self, topic: &str, id: QueueId, log_min: u64) -> Result<usize, QueueError> {
+        let known = read(&self.topics).get(topic).and_then(|queues| queues.get(&id.0).cloned());
+        match known {
+            None => Ok(0),
+            Some(Some(queue)) => Ok(queue.drop_below(log_min)?),
+            Some(None) => {
+                let dir = self.files.dir.join(topic).join(id.0.to_string());
+                let failed = |source| QueueFileError { path: dir.clone(), source };
+                // The last file stays, so most queues need not be opened.
+                let files = self.files.disk.list(&dir).map_err(failed)?.len();
+                if files < 2 { Ok(0) } else { Ok(self.get(topic, id)?.drop_below(log_min)?) }
+            }
+        }
     }
 
     /// Forgets the queues of `topic`, has `each` that was opened deleted, and removes their files.
@@ -111,12 +131,10 @@ impl Registry {
         let Some(queues) = topics.remove(topic) else { return Ok(()) };
         queues.into_values().flatten().for_each(each);
         let dir = self.files.dir.join(topic);
-        match self.files.disk.remove_dir_all(&dir) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(QueueFileError { path: dir, source }.into())
-            }
-            _ => Ok(()),
-        }
+        let removed = absent_is_fine(self.files.disk.remove_dir_all(&dir));
+        // Or else a power loss brings the old queues back, in place of new ones perhaps.
+        let removed = removed.and_then(|()| self.files.disk.sync_dir(&self.files.dir));
+        Ok(removed.map_err(|source| QueueFileError { path: dir, source })?)
     }
 }
 

@@ -23,12 +23,15 @@ use crate::{
     config::StoreConfig,
     disk::{Disk, Locked},
     error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
-    flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
+    flush::{FlushState, QueueFlusher, flush_log, log_flusher, prepare, queue_flusher},
     index::{Index, KeyMatches, KeyQuery, Opening, index_builder},
     log::{CommitLog, LogSegment},
+    preflight,
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
+    read::{Access, LogReader, ReadError, Reader},
     recovery::{TagsRule, recover},
     registry::{Limits, Registry},
+    retention::{Cleaning, DiskUse, Removal, cleaner, measure},
     sync::{Bell, lock},
 };
 
@@ -37,7 +40,7 @@ const UNITS_WAITING_SOFT: usize = 256 * 1024;
 /// Units in memory at which appending stops: about 100 MB that cannot be written.
 const UNITS_WAITING_HARD: usize = 4 * 1024 * 1024;
 /// After so many bytes, the thread that prepares pages and segments is woken.
-const PREPARE_STEP: u64 = 1024 * 1024;
+pub(crate) const PREPARE_STEP: u64 = 1024 * 1024;
 /// Java keeps lengths of files in 32 bits, signed.
 const FILE_SIZE_MAX: u64 = i32::MAX as u64;
 
@@ -66,7 +69,7 @@ pub struct Entry<'a> {
 }
 
 /// A store that is open. One thread flushes the commit log, one the consume queues, one prepares pages and segments,
-/// one builds the index; without appends all of them sleep.
+/// one builds the index; without appends all of them sleep. One looks at clock and disks and removes what is old.
 ///
 /// Dropping it without [`Store::close`] is like a crash of the process.
 pub struct Store {
@@ -87,6 +90,9 @@ pub(crate) struct Shared {
     pub(crate) queue_bell: Bell,
     pub(crate) prepare_bell: Bell,
     pub(crate) index: Option<Index>,
+    pub(crate) cleaning: Cleaning,
+    /// When somebody used the store last before it was opened, as far as it shows, in ms since 1970.
+    pub(crate) alive_ms: i64,
     /// The threads are to end.
     pub(crate) stop: AtomicBool,
     _lock: Box<dyn Locked>,
@@ -114,6 +120,8 @@ pub(crate) struct Writer {
     pub(crate) prepare_at: u64,
     /// Set for ever by a failed fsync.
     pub(crate) poisoned: Option<String>,
+    /// How full the disks are, while that is too much.
+    pub(crate) disk_full: Option<DiskUse>,
     pub(crate) closed: bool,
 }
 
@@ -147,20 +155,36 @@ impl Store {
 
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
-        mut config: StoreConfig,
+        config: StoreConfig,
         tags_rule: TagsRule,
     ) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(disk, config, tags_rule, true)
+    }
+
+    /// Without `threads`, what they do is only done when somebody calls it: waiting for a flush does it on the spot.
+    pub(crate) fn open_with(
+        disk: Arc<dyn Disk>,
+        mut config: StoreConfig,
+        tags_rule: TagsRule,
+        threads: bool,
+    ) -> Result<Arc<Self>, OpenError> {
         check(&mut config)?;
+        let (_, held) = preflight::look(&*disk, &config)?;
         for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
-            disk.create_dir_all(dir).map_err(at(dir))?;
+            make_dir(&*disk, dir).map_err(at(dir))?;
         }
         let lock_file = config.root.join("lock");
-        let Some(held) = disk.lock(&lock_file).map_err(at(&lock_file))? else {
-            return Err(OpenError::Locked { root: config.root });
+        let held = match held {
+            Some(held) => held,
+            None => match disk.lock(&lock_file).map_err(at(&lock_file))? {
+                Some(held) => held,
+                None => return Err(OpenError::Locked { root: config.root }),
+            },
         };
         let crashed = disk.exists(&config.root.join("abort"));
         let checkpoint =
             read_checkpoint(&*disk, &config.checkpoint_file).map_err(at(&config.checkpoint_file))?;
+        let closed_ms = disk.modified_ms(&config.checkpoint_file).unwrap_or(0);
         let log =
             CommitLog::open(Arc::clone(&disk), config.commit_log_dir.clone(), config.segment_size_bytes)?;
         let files = QueueFiles::new(
@@ -181,6 +205,7 @@ impl Store {
         })?;
         // What recovery read may be in the page cache only.
         log.sync(found.start, found.end).map_err(at(&config.commit_log_dir))?;
+        log.begin_writing(config.hot_bytes, config.cold_buffer_bytes);
 
         let writer = Writer {
             current: log.segment(found.end),
@@ -194,16 +219,20 @@ impl Store {
             queues_due: false,
             prepare_at: found.end,
             poisoned: None,
+            disk_full: None,
             closed: false,
         };
         let opening = Opening {
             crashed,
             log_end: found.end,
             durable_ms: i64::try_from(checkpoint.indexed_timestamp_ms).unwrap_or(0),
+            threads,
         };
         let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
             index,
+            cleaning: Cleaning::default(),
+            alive_ms: found.last_timestamp_ms.max(closed_ms),
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
             queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
             config,
@@ -228,26 +257,29 @@ impl Store {
                 },
             })?;
         }
-        let spawn = |name: &str, body: fn(&Shared)| {
-            let shared = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
-            thread.map_err(at(&abort))
-        };
-        let store = Arc::new(Self {
-            shared: Arc::clone(&shared),
-            threads: Mutex::default(),
-            recovered: !found.clean,
-        });
+        if let Some(retention) = &shared.config.retention {
+            measure(&shared, retention);
+        }
+        let store = Arc::new(Self { shared, threads: Mutex::default(), recovered: !found.clean });
+        if threads {
+            store.start_threads().map_err(at(&store.shared.config.root))?;
+        }
+        Ok(store)
+    }
+
+    fn start_threads(&self) -> io::Result<()> {
         for (name, body) in [
             ("store-flush", log_flusher as fn(&Shared)),
             ("store-queues", queue_flusher),
             ("store-prepare", prepare),
             ("store-index", index_builder),
+            ("store-clean", cleaner),
         ] {
-            let thread = spawn(name, body)?;
-            lock(&store.threads).push(thread);
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared))?;
+            lock(&self.threads).push(thread);
         }
-        Ok(store)
+        Ok(())
     }
 
     /// The queue `queue_id` of `topic`; made if there is none. A new queue lives in memory until its first unit is
@@ -321,15 +353,17 @@ impl Store {
             shared.prepare_spares(1)?;
             shared.roll(&mut writer);
         }
-        let appended = shared.write(&mut writer, queue, record, tags_code, now_ms())?;
-        shared.wake(&mut writer);
+        let appended = shared.write(&mut writer, queue, record, tags_code, shared.now_ms())?;
+        let bells = shared.bells(&mut writer);
+        drop(writer);
+        bells.into_iter().flatten().for_each(Bell::ring);
         Ok(appended)
     }
 
     /// Appends several records under one lock, in their order: all or none. Results are appended to `out`.
     ///
-    /// If they fit into one segment, they go into one. So if a crash takes one of them, it takes those behind it, too:
-    /// recovery goes on with the next segment at the earliest.
+    /// If they fit into one segment, they go into one. If a power loss takes one of them, recovery takes those behind
+    /// it, too: it cuts the log at the first hole.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -369,7 +403,7 @@ impl Store {
         if together {
             shared.roll(&mut writer);
         }
-        let now = now_ms();
+        let now = shared.now_ms();
         for entry in entries {
             let record = &mut records[entry.range.clone()];
             if !shared.fits(&writer, record.len()) {
@@ -377,7 +411,9 @@ impl Store {
             }
             out.push(shared.write(&mut writer, entry.queue, record, entry.tags_code, now)?);
         }
-        shared.wake(&mut writer);
+        let bells = shared.bells(&mut writer);
+        drop(writer);
+        bells.into_iter().flatten().for_each(Bell::ring);
         Ok(())
     }
 
@@ -419,24 +455,60 @@ impl Store {
                 let _ = tell.send(outcome);
             }),
         );
+        if lock(&self.threads).is_empty() {
+            flush_log(&self.shared);
+        }
         told.recv().unwrap_or(Err(FlushError::Closed))
     }
 
-    /// `size` bytes of the log at `at`, without a copy; they stay readable as long as the result lives. `None` if
-    /// they are not all there, in one segment. Whether a record stands there is not checked: a consume queue unit
-    /// knows.
+    /// What reads the messages of `queue`: of [`Access::Memory`] for who must not wait for a disk.
+    #[must_use]
+    pub fn reader<'a>(&'a self, queue: &'a Queue, access: Access) -> Reader<'a> {
+        Reader::new(&self.shared.log, queue, access)
+    }
+
+    /// The record that `unit` points to, whosesoever it is. May wait for the disk.
+    ///
+    /// # Errors
+    /// [`ReadError`], never [`ReadError::Cold`].
+    pub fn read_unit(&self, unit: &Unit) -> Result<Bytes, ReadError> {
+        LogReader::new(&self.shared.log, Access::Disk).unit(unit, None)
+    }
+
+    /// The record of `size` bytes at `at`, without a copy where it is in memory; it stays readable as long as the result
+    /// lives. `None` if no undamaged record of that size is there. May wait for the disk.
     #[must_use]
     pub fn read_record(&self, at: PhysicalOffset, size: u32) -> Option<Bytes> {
-        self.shared.log.read(at.0, size)
+        self.read_unit(&Unit { physical: at, size, tags_code: TagsCode(0) }).ok()
     }
 
-    /// The record at `at`, which may be anybody's guess. `None` unless a whole, undamaged record starts there.
+    /// The record at `at`, which may be anybody's guess.
+    ///
+    /// # Errors
+    /// [`ReadError`], of which [`ReadError::Gone`] says that none starts there.
+    pub fn record(&self, at: PhysicalOffset, access: Access) -> Result<Bytes, ReadError> {
+        self.shared.log.read_record_at(at.0, access)
+    }
+
+    /// The record at `at`, which may be anybody's guess. `None` unless a whole, undamaged record starts there. May wait
+    /// for the disk.
     #[must_use]
     pub fn record_at(&self, at: PhysicalOffset) -> Option<Bytes> {
-        self.shared.log.record_at(at.0)
+        self.record(at, Access::Disk).ok()
     }
 
-    /// The store time of the record at `at`, in ms since 1970. `None` if none starts there.
+    /// How often readers met something damaged or unreadable since the start: each time counts, as in the log.
+    #[must_use]
+    pub fn damage_met(&self) -> u64 {
+        self.shared.log.damage_met()
+    }
+
+    /// Gives back the memory of what was read from the disk, if nobody did since the last call.
+    pub fn forget_cold(&self) {
+        self.shared.log.cold.forget_unused();
+    }
+
+    /// The store time of the record at `at`, in ms since 1970. `None` if none starts there. May wait for the disk.
     #[must_use]
     pub fn store_timestamp(&self, at: PhysicalOffset) -> Option<i64> {
         self.shared.log.store_timestamp(at.0)
@@ -504,6 +576,26 @@ impl Store {
         lock(&self.shared.writer).last_timestamp_ms
     }
 
+    /// Has expired segments removed now and not only in their hour (`deleteWhen`). Returns at once; the thread that
+    /// cleans goes on until none is left.
+    ///
+    /// Java: `MessageStore#executeDeleteFilesManually`.
+    pub fn clean(&self) {
+        self.shared.cleaning.ask();
+    }
+
+    /// Has `announce` called before messages are removed, on the thread that then removes them. Only the first
+    /// `announce` counts.
+    pub fn on_removal(&self, announce: impl Fn(&Removal<'_>) + Send + Sync + 'static) {
+        self.shared.cleaning.announce_to(Box::new(announce));
+    }
+
+    /// Files of the log that are to be removed and cannot be yet.
+    #[must_use]
+    pub fn hanged_files(&self) -> usize {
+        self.shared.cleaning.hanged.load(Ordering::Acquire)
+    }
+
     /// Why the store takes no records any more. `None` if it does.
     #[must_use]
     pub fn refuses(&self) -> Option<AppendError> {
@@ -541,13 +633,17 @@ impl Store {
     fn stop_threads(&self) {
         let shared = &*self.shared;
         shared.stop.store(true, Ordering::Release);
-        for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell] {
+        for bell in [&shared.flush_bell, &shared.queue_bell, &shared.prepare_bell, &shared.cleaning.bell] {
             bell.ring();
         }
         if let Some(index) = &shared.index {
             index.ring();
         }
         for thread in lock(&self.threads).drain(..) {
+            // Who is told of a removal may let go of the store there.
+            if thread.thread().id() == std::thread::current().id() {
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
@@ -593,6 +689,9 @@ impl Writer {
         if let Some(reason) = &self.poisoned {
             return Err(AppendError::Poisoned { reason: reason.clone() });
         }
+        if let Some(used) = self.disk_full {
+            return Err(AppendError::DiskNearlyFull(used));
+        }
         if self.units_waiting >= UNITS_WAITING_HARD {
             let reason = self.queues_stuck.clone().unwrap_or_else(|| "the disk is too slow".to_owned());
             return Err(AppendError::QueuesStuck { units: self.units_waiting, reason });
@@ -632,6 +731,7 @@ impl Shared {
             writer.end = next.start;
             writer.current = Some(next);
             writer.prepare_at = writer.end;
+            self.cleaning.bell.ring();
         }
     }
 
@@ -668,18 +768,21 @@ impl Shared {
         Ok(Appended { queue_offset, physical, end, store_timestamp_ms: now_ms })
     }
 
-    /// Wakes the threads that have work now and do not know it yet.
-    fn wake(&self, writer: &mut Writer) {
-        if !std::mem::replace(&mut writer.flush_due, true) {
-            self.flush_bell.ring();
-        }
-        if !std::mem::replace(&mut writer.queues_due, true) || writer.units_waiting == UNITS_WAITING_SOFT {
-            self.queue_bell.ring();
-        }
-        if writer.end >= writer.prepare_at {
+    /// The bells of the threads that have work now and do not know it yet. To be rung when the writer is let go: a
+    /// thread that wakes may take the core of the one that rings, and all other writers would wait for both.
+    fn bells(&self, writer: &mut Writer) -> [Option<&Bell>; 3] {
+        let flush = !std::mem::replace(&mut writer.flush_due, true);
+        let queues =
+            !std::mem::replace(&mut writer.queues_due, true) || writer.units_waiting == UNITS_WAITING_SOFT;
+        let prepare = writer.end >= writer.prepare_at;
+        if prepare {
             writer.prepare_at = writer.end + PREPARE_STEP;
-            self.prepare_bell.ring();
         }
+        [
+            flush.then_some(&self.flush_bell),
+            queues.then_some(&self.queue_bell),
+            prepare.then_some(&self.prepare_bell),
+        ]
     }
 
     /// Refuses appends for ever.
@@ -697,6 +800,10 @@ impl Shared {
             std::mem::take(&mut flush.waiters)
         };
         waiters.into_iter().for_each(|(_, done)| done(Err(error.clone())));
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        ms_of(self.disk.now())
     }
 
     pub(crate) fn stopping(&self) -> bool {
@@ -721,7 +828,7 @@ pub fn tags_of(record: &RecordView<'_>) -> TagsCode {
     oxmq_record::properties::tags_code(record.properties())
 }
 
-fn check(config: &mut StoreConfig) -> Result<(), OpenError> {
+pub(crate) fn check(config: &mut StoreConfig) -> Result<(), OpenError> {
     let segment = config.segment_size_bytes;
     if !((RECORD_SIZE_MIN + BLANK_SIZE_MIN) as u64..=FILE_SIZE_MAX).contains(&segment) {
         let reason = "must be between 99 bytes and 2 GiB - 1";
@@ -765,8 +872,9 @@ fn deleted(queue: &Queue) -> AppendError {
     AppendError::QueueDeleted { topic: queue.topic().to_owned(), queue_id: queue.queue_id().0 }
 }
 
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+/// Milliseconds from 1970 to `time`; 0 if it is before.
+pub(crate) fn ms_of(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
@@ -774,7 +882,18 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { path, source }
 }
 
-fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
+/// Makes the folder `dir`, and those above it, if they are not there, so that a power loss does not take it away with
+/// all that will be in it.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().filter(|dir| *dir != Path::new("") && !disk.exists(dir)).collect();
+    disk.create_dir_all(dir)?;
+    let parents = missing.into_iter().rev().filter_map(Path::parent);
+    parents
+        .map(|parent| if parent == Path::new("") { Path::new(".") } else { parent })
+        .try_for_each(|dir| disk.sync_dir(dir))
+}
+
+pub(crate) fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
     if !disk.exists(path) {
         return Ok(Checkpoint::default());
     }
@@ -787,8 +906,9 @@ fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {
 fn mark_running(disk: &dyn Disk, abort: &Path) -> io::Result<()> {
     let file = disk.open(abort, true)?;
     file.set_length(0)?;
-    // Java 5 writes its process id; only the file's presence counts.
-    file.write_at(0, std::process::id().to_string().as_bytes())?;
+    // Java 5 writes its process id; only the file's presence counts, and a full disk is no reason not to serve what is
+    // there.
+    let _ = file.write_at(0, std::process::id().to_string().as_bytes());
     file.sync()?;
     disk.sync_dir(abort.parent().unwrap_or(Path::new(".")))
 }

@@ -197,27 +197,108 @@ fn prepared_and_rolled_back_parts_get_no_unit() {
     assert_eq!(bodies(&store, "T", 0).len(), 2);
 }
 
+const FIRST_SEGMENT: &str = "/store/commitlog/00000000000000000000";
+
+/// Bodies 1, 2, 3 ... of `count` messages in queue 0; where they start, and where the last one ends.
+fn fill(store: &Store, count: u8) -> Vec<u64> {
+    let body = |i| vec![i; 100 + usize::from(i)];
+    let all: Vec<_> = (1..=count).map(|i| append(store, "T", 0, &body(i)).unwrap()).collect();
+    all.iter().map(|appended| appended.physical.0).chain([store.max_physical().0]).collect()
+}
+
+/// Checks that of [`fill`] exactly those are gone; of a last one that is gone nothing reminds.
+fn check_filled(store: &Store, count: usize, gone: &[usize]) {
+    let found = bodies(store, "T", 0);
+    let ends = (0..count).rev().find(|i| !gone.contains(i)).map_or(0, |last| last + 1);
+    assert!((ends..=count).contains(&found.len()), "{} of {count}, without {gone:?}", found.len());
+    for (i, body) in found.iter().enumerate() {
+        let expected = (!gone.contains(&i)).then(|| vec![i as u8 + 1; 101 + i]);
+        assert_eq!(*body, expected, "message {i}, without {gone:?}");
+    }
+}
+
 #[test]
-fn a_damaged_old_record_does_not_end_the_log() {
+fn a_damaged_old_record_takes_no_other_with_it() {
     let disk = Arc::new(MemoryDisk::default());
     let store = open(&disk).unwrap();
-    let ends: Vec<_> = (0..40u8).map(|i| append(&store, "T", 0, &[i; 100]).unwrap().physical).collect();
+    let starts = fill(&store, 40);
     store.close().unwrap();
     drop(store);
     // The body of the second record; and the queues are to be built again, so that recovery reads everything.
-    disk.flip(Path::new("/store/commitlog/00000000000000000000"), ends[1].0 as usize + 100);
+    disk.flip(Path::new(FIRST_SEGMENT), starts[1] as usize + 100);
     disk.remove_dir_all(Path::new("/store/consumequeue")).unwrap();
     let store = open(&disk).unwrap();
-    let all = bodies(&store, "T", 0);
-    assert_eq!(all.len(), 40);
-    assert_eq!(all[0].as_deref(), Some(&[0; 100][..]));
-    let first_of_second = ends.iter().position(|at| at.0 >= SEGMENT).unwrap();
-    assert!(all[1..first_of_second].iter().all(Option::is_none));
-    for (i, body) in all.iter().enumerate().skip(first_of_second) {
-        assert_eq!(body.as_deref(), Some(&[i as u8; 100][..]));
+    assert_eq!(bodies(&store, "T", 0).len(), 40);
+    check_filled(&store, 40, &[1]);
+    assert_eq!(store.record_at(PhysicalOffset(starts[1])), None);
+    assert!(store.record_at(PhysicalOffset(starts[39])).is_some());
+    assert!(store.record_at(PhysicalOffset(starts[39] + 1)).is_none());
+}
+
+/// Where the layout keeps what a record is found and checked by, each bit is flipped, in the tail that recovery reads.
+#[test]
+fn a_flipped_bit_in_the_tail_takes_its_record_only() {
+    let made = Arc::new(MemoryDisk::default());
+    let store = open(&made).unwrap();
+    let starts = fill(&store, 14);
+    drop(store);
+    let last_of_first = starts.iter().rposition(|start| *start < SEGMENT).unwrap();
+    assert!((5..12).contains(&last_of_first));
+    for damaged in [0, 2, last_of_first] {
+        let start = starts[damaged] as usize;
+        // A segment that says that it belongs into the place of another is refused before recovery.
+        let place = start + if damaged == 0 { 35 } else { 28 };
+        for at in (start..start + 12).chain(place..start + 36).chain([start + 90, start + 170]) {
+            let disk = Arc::new(made.copy());
+            disk.flip(Path::new(FIRST_SEGMENT), at);
+            let store = open(&disk).unwrap();
+            check_filled(&store, 14, &[damaged]);
+            assert_eq!(bodies(&store, "T", 0).len(), 14);
+            assert_eq!(append(&store, "T", 0, b"more").unwrap().queue_offset, QueueOffset(14));
+            store.close().unwrap();
+            drop(store);
+            let store = open(&disk).unwrap();
+            assert_eq!(bodies(&store, "T", 0).len(), 15);
+        }
     }
-    assert_eq!(store.record_at(ends[1]), None);
-    assert!(store.record_at(ends[39]).is_some() && store.record_at(PhysicalOffset(ends[39].0 + 1)).is_none());
+}
+
+#[test]
+fn a_lost_page_in_the_tail_ends_the_log() {
+    let made = Arc::new(MemoryDisk::default());
+    let store = open(&made).unwrap();
+    let starts = fill(&store, 14);
+    drop(store);
+    for from in (0..SEGMENT as usize).step_by(512) {
+        // As a sector that was never written, and as one of which an older state was, up to the end of a record.
+        let ends = starts.iter().map(|start| *start as usize);
+        for kept in ends.filter(|end| (from + 1..from + 512).contains(end)).chain([from]) {
+            let disk = Arc::new(made.copy());
+            disk.zero(Path::new(FIRST_SEGMENT), kept..from + 512);
+            let store = open(&disk).unwrap();
+            // Where only filler was lost, it might have been a record.
+            let lost = starts.windows(2).position(|of| of[1] as usize > kept).unwrap();
+            check_filled(&store, 14, &(lost..14).collect::<Vec<_>>());
+            assert!(store.max_physical().0 <= starts[lost], "sector {from}, {kept} kept");
+        }
+    }
+}
+
+#[test]
+fn damage_in_the_last_record_of_a_closed_log_does_not_cut_it() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let starts = fill(&store, 5);
+    store.close().unwrap();
+    drop(store);
+    for offset in [0, 100] {
+        disk.flip(Path::new(FIRST_SEGMENT), starts[4] as usize + offset);
+        let store = open(&disk).unwrap();
+        assert_eq!(store.max_physical().0, starts[5]);
+        assert_eq!(store.queue("T", QueueId(0)).unwrap().max_offset(), QueueOffset(5));
+        assert_eq!(store.record_at(PhysicalOffset(starts[4])), None);
+        store.close().unwrap();
+    }
 }
 
 #[test]
@@ -315,6 +396,8 @@ struct Model {
     /// Up to where someone was told that the log is durable.
     promised: u64,
     count: u64,
+    /// What was appended together, by queue and offset.
+    batches: Vec<Vec<(u32, usize)>>,
 }
 
 impl Model {
@@ -354,6 +437,16 @@ impl Model {
             }
             expected.truncate(found.len());
         }
+        let is_there =
+            |(queue, at): &(u32, usize)| self.queues[queue].get(*at).is_some_and(|(body, _)| body.is_some());
+        for batch in &self.batches {
+            assert!(
+                batch.iter().is_sorted_by_key(|one| !is_there(one)),
+                "a later one without an earlier one"
+            );
+        }
+        // Offsets are given again.
+        self.batches.clear();
     }
 }
 
@@ -382,6 +475,7 @@ fn run(ops: Vec<Op>) {
                 let mut out = Vec::new();
                 store.append_all(&mut bytes, &entries, &mut out).unwrap();
                 all.into_iter().zip(&out).for_each(|(body, appended)| model.add(queue, body, appended));
+                model.batches.push(out.iter().map(|one| (queue, one.queue_offset.0 as usize)).collect());
             }
             Op::Flush => {
                 store.flush().unwrap();

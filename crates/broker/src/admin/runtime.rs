@@ -85,6 +85,9 @@ impl Parts {
         put("getTransferedTps", tps(|totals| totals.got_messages));
         put("commitOffsetBackwardIgnored", self.offsets.backward().to_string());
 
+        put("removedUnconsumed", self.stats.removed_unconsumed().to_string());
+        put("commitLogFilesHanged", self.store.hanged_files().to_string());
+
         let (first, end) = (self.store.min_physical(), self.store.max_physical());
         put("commitLogMinOffset", first.0.to_string());
         put("commitLogMaxOffset", end.0.to_string());

@@ -38,6 +38,7 @@ mod tests;
 mod thread;
 
 pub use level::Levels;
+pub(crate) use progress::DelayOffsets;
 pub(crate) use recall::{Recalls, handle as recall_handle};
 pub(crate) use rewrite::Waiting;
 pub(crate) use thread::DelayThread;

@@ -21,7 +21,7 @@ use super::{
     pending::{Pending, Sizes},
     run::RunName,
 };
-use crate::persist::{self, ConfigFile, LoadError};
+use crate::persist::{ConfigFile, Kept, LoadError};
 use oxmq_remoting::{bodies::DataVersion, fastjson};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,6 +39,10 @@ use tracing::{info, warn};
 pub(crate) struct DelayOffsets {
     pub(super) data_version: DataVersion,
     offset_table: BTreeMap<u32, i64>,
+}
+
+impl Kept for DelayOffsets {
+    const MEMBER: &str = "offsetTable";
 }
 
 impl DelayOffsets {
@@ -122,6 +126,10 @@ struct Checkpoint {
     levels: BTreeMap<u32, u64>,
 }
 
+impl Kept for Checkpoint {
+    const MEMBER: &str = "marks";
+}
+
 /// What is to be saved.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
@@ -185,8 +193,13 @@ impl Files {
         let dir = self.dir();
         fs::create_dir_all(&dir).map_err(unreadable(dir.clone()))?;
 
-        let path = self.root.join("config/delayOffset.json");
-        let offsets = persist::load::<DelayOffsets>(&path)?.unwrap_or_default();
+        let ours = self.checkpoint.load::<Checkpoint>().unwrap_or_else(|error| {
+            warn!(%error, "messages may be delivered again");
+            None
+        });
+        let offsets = self.delay_offsets.load::<DelayOffsets>()?;
+        let offsets =
+            offsets.or_else(|| ours.as_ref().map(|ours| ours.delay_offsets.clone())).unwrap_or_default();
         let mut next: BTreeMap<u32, u64> = levels.map(|level| (level, 0)).collect();
         for (&level, &offset) in &offsets.offset_table {
             if !(1..=LEVELS_MAX).contains(&level) {
@@ -197,10 +210,6 @@ impl Files {
         }
 
         let java = TimerCheck::read(&self.timer_check()).map_err(unreadable(self.timer_check()))?;
-        let ours = persist::load::<Checkpoint>(&dir.join("checkpoint")).unwrap_or_else(|error| {
-            warn!(%error, "messages may be delivered again");
-            None
-        });
         if let Some(ours) = ours.as_ref().filter(|ours| ours.delay_offsets == offsets) {
             next.extend(&ours.levels);
         }

@@ -14,7 +14,7 @@ use super::is_tag_type;
 use crate::{
     clients::{Clients, Subscription},
     groups::now_ms,
-    persist::{self, ConfigFile, LoadError},
+    persist::{ConfigFile, Kept},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -24,6 +24,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tracing::warn;
 
 /// Java's `filterDataCleanTimeSpan`, unless it is configured otherwise.
 const REMOVED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -74,15 +75,21 @@ struct FilterData {
     topic: String,
 }
 
+impl Kept for File {
+    const MEMBER: &str = "filterDataByTopic";
+}
+
 impl ConsumerFilters {
-    /// Reads the file at `path`, if there is one.
-    ///
-    /// # Errors
-    /// If neither the file nor its backup can be read.
-    pub(crate) fn open(path: PathBuf, clients: Clients) -> Result<Self, LoadError> {
-        let mut file = persist::load::<File>(&path)?.unwrap_or_default();
+    /// Reads the file at `path`, if there is one that can be read.
+    pub(crate) fn open(path: PathBuf, clients: Clients) -> Self {
+        let kept = ConfigFile::new(path);
+        let file = kept.load::<File>().unwrap_or_else(|error| {
+            warn!(%error, "it is built again as consumers subscribe");
+            None
+        });
+        let mut file = file.unwrap_or_default();
         file.all_dead(now_ms());
-        Ok(Self { clients, kept: Arc::new(ConfigFile::new(path)), file: Arc::new(Mutex::new(file)) })
+        Self { clients, kept: Arc::new(kept), file: Arc::new(Mutex::new(file)) }
     }
 
     /// Takes note of who subscribes now, and writes the file if that changed anything.
@@ -337,7 +344,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("consumerFilter.json");
         let (clients, peer) = (Clients::default(), Peer::unconnected(([127, 0, 0, 1], 1).into()));
-        let filters = ConsumerFilters::open(path.clone(), clients.clone()).unwrap();
+        let filters = ConsumerFilters::open(path.clone(), clients.clone());
         let subscribe = |expression_type: &str| {
             let sender = Sender { peer: &peer, client_id: "c", language: Language(0), version: 433 };
             let mut data = told("T", "a = 1", 1).1.data.clone();
@@ -356,7 +363,7 @@ mod tests {
         clients.gone(peer.id(), |_| false);
         filters.save().unwrap();
         assert!(written().dead);
-        let filters = ConsumerFilters::open(path.clone(), clients.clone()).unwrap();
+        let filters = ConsumerFilters::open(path.clone(), clients.clone());
         std::fs::remove_file(&path).unwrap();
         filters.save().unwrap();
         assert!(!path.exists(), "nothing new");

@@ -9,7 +9,7 @@ mod position;
 
 pub(crate) use position::{Commit, Committer, Verdict};
 
-use crate::persist::{self, ConfigFile, LoadError};
+use crate::persist::{ConfigFile, Kept, LoadError};
 use oxmq_remoting::bodies::DataVersion;
 use oxmq_types::{QueueId, QueueOffset};
 use position::Position;
@@ -80,9 +80,13 @@ struct Progress {
 /// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct File {
+pub(crate) struct File {
     data_version: DataVersion,
     offset_table: BTreeMap<String, BTreeMap<u32, i64>>,
+}
+
+impl Kept for File {
+    const MEMBER: &str = "offsetTable";
 }
 
 impl Offsets {
@@ -91,9 +95,12 @@ impl Offsets {
     /// # Errors
     /// If neither the file nor its backup can be read.
     pub(crate) fn open(path: PathBuf) -> Result<Self, LoadError> {
-        let file = persist::load::<File>(&path)?.unwrap_or_default();
+        let kept = ConfigFile::new(path);
+        let file = kept.load::<File>()?;
+        let missing = file.is_none();
+
         let mut table = Table::default();
-        for (key, queues) in file.offset_table {
+        for (key, queues) in file.unwrap_or_default().offset_table {
             let Some((topic, group)) = key.split_once(SEPARATOR) else { continue };
             let positions = queues
                 .into_iter()
@@ -103,8 +110,9 @@ impl Offsets {
             table.groups.entry(group.to_owned()).or_default().insert(topic.to_owned(), progress);
         }
         let shared = Shared {
-            file: ConfigFile::new(path),
-            changes: AtomicU64::new(0),
+            file: kept,
+            // So that a file is written where there is none.
+            changes: AtomicU64::new(missing.into()),
             saved: AtomicU64::new(0),
             table: Mutex::new(table),
             resetting: [const { AtomicUsize::new(0) }; RESET_SLOTS],
@@ -312,6 +320,19 @@ impl Offsets {
         self.changed();
     }
 
+    /// All offsets: group, topic, and the next message by queue.
+    pub(crate) fn all(&self) -> Vec<(String, String, BTreeMap<u32, u64>)> {
+        self.with(|table| {
+            let topics = table.groups.iter().flat_map(|(group, topics)| {
+                topics.iter().map(move |(topic, progress)| (group, topic, progress))
+            });
+            let next = |progress: &Progress| {
+                progress.positions.iter().map(|(queue, position)| (*queue, position.next())).collect()
+            };
+            topics.map(|(group, topic, progress)| (group.clone(), topic.clone(), next(progress))).collect()
+        })
+    }
+
     /// Messages that all groups consumed since the start.
     pub(crate) fn consumed(&self) -> u64 {
         self.with(|table| table.consumed)
@@ -445,7 +466,8 @@ mod tests {
         let path = config.join("consumerOffset.json");
         let offsets = Offsets::open(path.clone()).unwrap();
         offsets.save().unwrap();
-        assert!(!path.exists(), "nothing changed");
+        assert!(path.exists(), "there is a file from the start on");
+        std::fs::remove_dir_all(&config).unwrap();
         commit(&offsets, "g", "t", 0, 5);
         std::fs::write(&config, "no folder").unwrap();
         assert!(offsets.save().is_err());

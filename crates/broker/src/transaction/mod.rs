@@ -71,7 +71,7 @@ use tokio::{sync::Notify, time::Instant};
 use tracing::{debug, error, info, warn};
 
 /// The group whose committed offsets say how far both queues are done with.
-const GROUP: &str = "CID_RMQ_SYS_TRANS";
+pub(crate) const GROUP: &str = "CID_RMQ_SYS_TRANS";
 /// Most half messages that may wait: about 1 GB of table.
 const PENDING_MAX: usize = 10_000_000;
 /// How long a round waits for answers before it goes on.
@@ -275,6 +275,11 @@ impl Transactions {
         if self.shared.store.flush().is_ok() {
             self.shared.commit(progress);
         }
+    }
+
+    /// Half messages that wait and stand below `physical` in the log.
+    pub(crate) fn waiting_below(&self, physical: PhysicalOffset) -> u64 {
+        self.shared.pending().below(physical.0)
     }
 }
 

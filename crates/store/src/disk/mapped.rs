@@ -2,18 +2,23 @@
 //! Segments and tables that are mapped into memory: the only module with `unsafe`.
 #![allow(unsafe_code)]
 
-use std::{fs, io, ops::Range, sync::Arc};
+use std::{fs, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
 
 use super::{Segment, Table, real::reserve};
 
+/// What the kernel tells of memory is told by pages. Where they are larger, it refuses what does not start with one of
+/// them, and nothing counts as known.
+const PAGE: usize = 4096;
+
 pub(super) struct MappedSegment {
     map: Arc<MmapRaw>,
     /// The whole mapping; every slice that is handed out shares its reference count and keeps the mapping alive.
     whole: Bytes,
-    /// For operations on the file itself; the mapping does not need it.
+    /// For operations on the file itself; the mapping does not need it. Who reads it says how much: the kernel does not
+    /// read ahead.
     file: fs::File,
 }
 
@@ -36,8 +41,39 @@ impl MappedSegment {
     pub(super) fn new(file: fs::File, length: usize) -> io::Result<Self> {
         let map = Arc::new(memmap2::MmapOptions::new().len(length).map_raw(&file)?);
         let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
+        // What the kernel reads ahead would stay behind in the page cache. Only speed depends on it.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
         Ok(Self { map, whole, file })
     }
+
+    /// By page of `range`, whose start is one of a page: whether it is in memory. Empty if the system cannot tell.
+    #[cfg(target_os = "linux")]
+    fn pages(&self, range: &Range<usize>) -> Vec<bool> {
+        let mut pages = vec![0u8; range.len().div_ceil(PAGE)];
+        assert!(range.start.is_multiple_of(PAGE) && range.end <= self.map.len(), "beyond the segment");
+        // SAFETY: the range was just checked to lie inside the mapping and to start at a page of it, as the mapping
+        // itself does; `pages` has a byte for each page that the range touches.
+        let done = unsafe {
+            libc::mincore(self.map.as_mut_ptr().add(range.start).cast(), range.len(), pages.as_mut_ptr())
+        };
+        if done == 0 { pages.into_iter().map(|page| page & 1 != 0).collect() } else { Vec::new() }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn pages(&self, _range: &Range<usize>) -> Vec<bool> {
+        Vec::new()
+    }
+
+    /// Has the page cache let go of `length` bytes from `at` on. Only what else it has room for depends on it.
+    #[cfg(target_os = "linux")]
+    fn drop_pages(&self, at: usize, length: usize) {
+        let length = std::num::NonZeroU64::new(length as u64);
+        let _ = rustix::fs::fadvise(&self.file, at as u64, length, rustix::fs::Advice::DontNeed);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn drop_pages(&self, _at: usize, _length: usize) {}
 
     fn copy_in(&self, at: usize, bytes: &[u8]) {
         assert!(
@@ -61,10 +97,45 @@ impl Segment for MappedSegment {
         self.whole.slice(range)
     }
 
+    fn resident(&self, range: Range<usize>) -> usize {
+        let from = range.start / PAGE * PAGE;
+        let in_memory = self.pages(&(from..range.end)).iter().take_while(|page| **page).count();
+        (from + in_memory * PAGE).min(range.end).saturating_sub(range.start)
+    }
+
+    fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        let from = range.start / PAGE * PAGE;
+        let before = self.pages(&(from..range.end));
+        let mut bytes = vec![0; range.len()];
+        self.file.read_exact_at(&mut bytes, range.start as u64)?;
+        // What was there before stays, and so does a page that somebody has mapped meanwhile.
+        let mut at = from;
+        for run in before.chunk_by(|a, b| a == b) {
+            if !run[0] {
+                self.drop_pages(at, run.len() * PAGE);
+            }
+            at += run.len() * PAGE;
+        }
+        Ok(bytes)
+    }
+
     fn populate(&self, range: Range<usize>) {
         // Kernels before 5.14 do not know this advice: the pages are then made one by one as they are written.
         #[cfg(target_os = "linux")]
         let _ = self.map.advise_range(memmap2::Advice::PopulateWrite, range.start, range.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
+    fn write_back(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            let (at, length) = (range.start as i64, range.len() as i64);
+            // SAFETY: it takes numbers only, and the descriptor is open as long as `self`. Without its flags for waiting
+            // the call takes no note of failed writes: the next fsync is still told of them.
+            unsafe { libc::sync_file_range(self.file.as_raw_fd(), at, length, libc::SYNC_FILE_RANGE_WRITE) };
+        }
         #[cfg(not(target_os = "linux"))]
         let _ = range;
     }

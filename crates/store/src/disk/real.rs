@@ -6,10 +6,11 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     sync::{Mutex, PoisonError},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use super::{
-    Disk, Entry, File, Locked, Segment, Table,
+    Disk, Entry, File, Locked, Segment, Space, Table,
     mapped::{MappedSegment, MappedTable},
 };
 
@@ -40,8 +41,20 @@ impl Disk for RealDisk {
         path.exists()
     }
 
+    fn writable(&self, dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let file = fs::File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         Ok(Box::new(RealFile(file)))
     }
 
@@ -54,6 +67,8 @@ impl Disk for RealDisk {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         let made = reserve(&file, 0, length)
             .and_then(|()| file.set_len(length))
+            // Its length, too, must outlive a power loss: a short file before others would be refused.
+            .and_then(|()| file.sync_all())
             .and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("."))))
             .and_then(|()| MappedSegment::new(file, mappable(length)?));
         match made {
@@ -74,8 +89,32 @@ impl Disk for RealDisk {
         fs::remove_file(path)
     }
 
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        let found = fs::metadata(path)?;
+        Ok(found.mtime().saturating_mul(1_000).saturating_add(found.mtime_nsec() / 1_000_000))
+    }
+
+    fn set_modified_ms(&self, path: &Path, ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        fs::OpenOptions::new().write(true).open(path)?.set_modified(UNIX_EPOCH + since)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        let (total, free, usable) = (bytes(found.f_blocks), bytes(found.f_bfree), bytes(found.f_bavail));
+        if total == 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Space { total, used: total.saturating_sub(free), usable })
+    }
+
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -94,6 +133,10 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
         Ok(FileLock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Locked>))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        FileLock::is_taken(path)
     }
 }
 
@@ -121,17 +164,42 @@ impl File for RealFile {
         self.0.set_len(length)
     }
 
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut read = 0;
-        while read < buffer.len() {
-            match self.0.read_at(&mut buffer[read..], at + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    fn zero_from(&self, at: u64, length: u64) -> io::Result<()> {
+        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if at < length && fallocate(&self.0, flags, at, length - at).is_ok() {
+                return Ok(());
             }
         }
-        Ok(read)
+        (at..length)
+            .step_by(ZEROS.len())
+            .try_for_each(|from| self.write_at(from, &ZEROS[..ZEROS.len().min((length - from) as usize)]))
+    }
+
+    fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, at)
+    }
+
+    fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::io::{Errno, ReadWriteFlags, preadv2};
+            let mut into = [io::IoSliceMut::new(buffer)];
+            match preadv2(&self.0, &mut into, at, ReadWriteFlags::NOWAIT) {
+                Ok(read) => Ok(read),
+                // Not in memory, or a file system that does not know the flag.
+                Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(0),
+                Err(error) => Err(error.into()),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (at, buffer);
+            Ok(0)
+        }
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -171,12 +239,31 @@ impl FileLock {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        // What Java writes there.
-        file.write_all_at(b"lock", 0)?;
+        // What Java writes there. A folder that is refused after all keeps its times.
+        if file.metadata()?.len() == 0 {
+            file.write_all_at(b"lock", 0)?;
+        }
         let found = file.metadata()?;
         let identity = (found.dev(), found.ino());
         held.push(identity);
         Ok(Some(Self { file: Some(file), identity }))
+    }
+
+    fn is_taken(path: &Path) -> io::Result<bool> {
+        // As above: closing the handle of this would drop a lock that this process has.
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match fs::metadata(path) {
+            Ok(found) if held.contains(&(found.dev(), found.ino())) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Ok(found) if !found.is_file() => return Ok(false),
+            found => found.and_then(|_| fs::File::open(path))?,
+        };
+        // A shared lock needs no right to write. It is gone when the file is closed, at the end of this function.
+        match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

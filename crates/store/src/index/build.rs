@@ -41,11 +41,14 @@ pub(crate) struct Opening {
     pub(crate) log_end: u64,
     /// What the checkpoint says, see `Index::durable_timestamp_ms`.
     pub(crate) durable_ms: i64,
+    /// Files that are full may be made durable by threads of their own.
+    pub(crate) threads: bool,
 }
 
 pub(super) struct Builder {
     /// Taken when the files were opened.
     opening: Option<Opening>,
+    threads: bool,
     position: Position,
     /// The topic of the last record with keys, and its hash: neighbours often have the same.
     topic: String,
@@ -80,8 +83,7 @@ impl Position {
 pub(crate) fn index_builder(shared: &Shared) {
     let Some(index) = &shared.index else { return };
     while !shared.stopping() {
-        let result = lock(&index.builder).step(index, &shared.log);
-        match result {
+        match index.step(&shared.log) {
             // Far behind, as when all is built again: others need the processor, too.
             Ok(true) => std::thread::sleep(BREATH),
             Ok(false) => index.bell.wait(),
@@ -94,6 +96,11 @@ pub(crate) fn index_builder(shared: &Shared) {
 }
 
 impl Index {
+    /// Indexes the next piece of the log. False if there is no more.
+    pub(crate) fn step(&self, log: &CommitLog) -> Result<bool, IndexError> {
+        lock(&self.builder).step(self, log)
+    }
+
     /// Adds what is missing, as far as time allows, and makes all of it durable.
     pub(crate) fn close(&self, log: &CommitLog) -> Result<(), IndexError> {
         let deadline = Instant::now() + CLOSE_MAX;
@@ -113,6 +120,7 @@ impl Builder {
     pub(super) fn new(opening: Opening) -> Self {
         Self {
             opening: Some(opening),
+            threads: opening.threads,
             position: Position::default(),
             topic: String::new(),
             topic_hash: topic_hash(""),
@@ -186,7 +194,7 @@ impl Builder {
         }
         let dir = &index.config.dir;
         let last_name = last.as_ref().and_then(|last| read(last).path.file_name()?.to_str()?.parse().ok());
-        let path = dir.join(name_after(last_name.unwrap_or(0), SystemTime::now()));
+        let path = dir.join(name_after(last_name.unwrap_or(0), index.disk.now()));
         let made = index.disk.open(&path, true).and_then(|file| file.set_length(index.config.file_length()));
         made.and_then(|()| index.disk.sync_dir(dir)).map_err(failed(&path))?;
         let file = open_file(index, &path)?;
@@ -211,6 +219,9 @@ impl Builder {
         match thread {
             Ok(thread) => self.syncing = Some((path, thread)),
             Err(error) => self.sync_failed(&path, error),
+        }
+        if !self.threads {
+            self.finish_syncing();
         }
     }
 
@@ -301,7 +312,7 @@ fn check(
         let used = file.used();
         drop(file);
         let raw = index.disk.open(&path, false).map_err(failed(&path))?;
-        let cleared = raw.set_length(used).and_then(|()| raw.set_length(index.config.file_length()));
+        let cleared = raw.zero_from(used, index.config.file_length());
         cleared.and_then(|()| raw.sync()).map_err(failed(&path))?;
         match open_file(index, &path)? {
             Some(repaired) if !repaired.header.is_empty() => file = repaired,
@@ -372,7 +383,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> IndexError {
 ///
 /// COMPAT(java): files are sorted by name, and Java's are local time. This is the time at 12 hours west of Greenwich:
 /// no file that a Java broker makes later, wherever it is, sorts before it.
-fn name_after(last: u64, now: SystemTime) -> String {
+pub(crate) fn name_after(last: u64, now: SystemTime) -> String {
     const WEST: Duration = Duration::from_secs(12 * 3600);
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(WEST);
     let (seconds, ms) = (since.as_secs(), u64::from(since.subsec_millis()));

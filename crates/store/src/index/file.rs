@@ -26,20 +26,20 @@ use std::{io, path::PathBuf};
 
 use crate::disk::Table;
 
-const HEADER_SIZE: usize = 40;
-const SLOT_SIZE: usize = 4;
-const ENTRY_SIZE: usize = 20;
+pub(crate) const HEADER_SIZE: usize = 40;
+pub(crate) const SLOT_SIZE: usize = 4;
+pub(crate) const ENTRY_SIZE: usize = 20;
 
 /// How many slots and entries the files have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) slots: u32,
-    pub(super) entries: u32,
+pub(crate) struct Shape {
+    pub(crate) slots: u32,
+    pub(crate) entries: u32,
 }
 
 impl Shape {
     /// Bytes in a file.
-    pub(super) fn length(self) -> u64 {
+    pub(crate) fn length(self) -> u64 {
         HEADER_SIZE as u64
             + u64::from(self.slots) * SLOT_SIZE as u64
             + u64::from(self.entries) * ENTRY_SIZE as u64
@@ -47,19 +47,19 @@ impl Shape {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) begin_ms: i64,
-    pub(super) end_ms: i64,
-    pub(super) begin_offset: u64,
-    pub(super) end_offset: u64,
+pub(crate) struct Header {
+    pub(crate) begin_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) begin_offset: u64,
+    pub(crate) end_offset: u64,
     slots_in_use: u32,
     /// The next ordinal, 1 at least.
-    pub(super) next: u32,
+    pub(crate) next: u32,
 }
 
 impl Header {
     /// `None` for numbers that no writer leaves.
-    fn decode(bytes: &[u8; HEADER_SIZE], shape: Shape) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8; HEADER_SIZE], shape: Shape) -> Option<Self> {
         let long = |at: usize| bytes[at..].first_chunk().map_or(0, |field| i64::from_be_bytes(*field));
         let int = |at: usize| bytes[at..].first_chunk().map_or(0, |field| i32::from_be_bytes(*field));
         let header = Self {
@@ -84,21 +84,21 @@ impl Header {
         out
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.next == 1
     }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct IndexEntry {
-    hash: u32,
-    physical: u64,
-    seconds: u32,
-    previous: u32,
+pub(crate) struct IndexEntry {
+    pub(crate) hash: u32,
+    pub(crate) physical: u64,
+    pub(crate) seconds: u32,
+    pub(crate) previous: u32,
 }
 
 impl IndexEntry {
-    fn decode(bytes: &[u8; ENTRY_SIZE]) -> Self {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_SIZE]) -> Self {
         let int = |at: usize| bytes[at..].first_chunk().map_or(0, |field| u32::from_be_bytes(*field));
         let physical = bytes[4..].first_chunk().map_or(0, |field| u64::from_be_bytes(*field));
         Self { hash: int(0), physical, seconds: int(12), previous: int(16) }
@@ -125,23 +125,23 @@ pub(super) struct Walk {
 }
 
 /// An index file that is open.
-pub(super) struct IndexFile {
-    pub(super) path: PathBuf,
+pub(crate) struct IndexFile {
+    pub(crate) path: PathBuf,
     shape: Shape,
     table: Box<dyn Table>,
-    pub(super) header: Header,
+    pub(crate) header: Header,
 }
 
 impl IndexFile {
     /// Takes `table`, which has the length of `shape`, for the file at `path`. `None` if its header is damaged.
-    pub(super) fn open(path: PathBuf, shape: Shape, table: Box<dyn Table>) -> Option<Self> {
+    pub(crate) fn open(path: PathBuf, shape: Shape, table: Box<dyn Table>) -> Option<Self> {
         let mut bytes = [0; HEADER_SIZE];
         table.read(0, &mut bytes);
         let header = Header::decode(&bytes, shape)?;
         Some(Self { path, shape, table, header })
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.header.next >= self.shape.entries
     }
 
@@ -150,7 +150,7 @@ impl IndexFile {
     /// # Errors
     /// What the system says if there is no space; the entry is not there then.
     /// Java: `IndexFile#putKey`.
-    pub(super) fn put(&mut self, hash: u32, physical: u64, store_ms: i64) -> io::Result<()> {
+    pub(crate) fn put(&mut self, hash: u32, physical: u64, store_ms: i64) -> io::Result<()> {
         debug_assert!(!self.is_full());
         let ordinal = self.header.next;
         if ordinal == 1 {
@@ -171,11 +171,11 @@ impl IndexFile {
     }
 
     /// Writes the header, without which the entries since the last time do not count at the next start.
-    pub(super) fn write_header(&mut self) -> io::Result<()> {
+    pub(crate) fn write_header(&mut self) -> io::Result<()> {
         self.table.write(0, &self.header.encode())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.table.sync()
     }
 

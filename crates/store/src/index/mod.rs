@@ -18,7 +18,7 @@
 //! Java: `IndexService`.
 
 mod build;
-mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod tests;
 
@@ -40,10 +40,11 @@ use crate::{
     config::IndexConfig,
     disk::Disk,
     log::CommitLog,
-    sync::{Bell, lock, read},
+    retention::absent_is_fine,
+    sync::{Bell, lock, read, write},
 };
 use build::Builder;
-pub(crate) use build::{Opening, index_builder};
+pub(crate) use build::{Opening, index_builder, name_after};
 use file::{IndexFile, Shape, Walk};
 
 /// How long who asks waits for the index to take what was stored before.
@@ -177,6 +178,33 @@ impl Index {
         matches
     }
 
+    /// Removes the files of which the log, which begins at `log_min`, has nothing any more. The last one stays. Returns how
+    /// many.
+    ///
+    /// Java: `IndexService#deleteExpiredFile`.
+    pub(crate) fn drop_below(&self, log_min: u64) -> Result<usize, IndexError> {
+        let mut removed = 0;
+        loop {
+            let first = {
+                let files = read(&self.files);
+                let [first, _, ..] = &files[..] else { break };
+                Arc::clone(first)
+            };
+            let path = {
+                let file = read(&first);
+                if file.header.end_offset >= log_min {
+                    break;
+                }
+                file.path.clone()
+            };
+            // Gone from the disk first: what stays behind in the list only finds nothing, and is tried again.
+            absent_is_fine(self.disk.remove_file(&path)).map_err(|source| IndexError { path, source })?;
+            write(&self.files).remove(0);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
     /// Waits until the log up to `end` is in the index, or [`WAIT_MAX`] is over.
     fn wait(&self, end: u64) {
         let deadline = Instant::now() + WAIT_MAX;
@@ -217,7 +245,7 @@ impl KeyQuery<'_> {
 }
 
 /// The keys of a record, in the order in which Java indexes them.
-fn keys_of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+pub(crate) fn keys_of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let (mut unique, mut others): (_, &[u8]) = (None, &[]);
     if record.sys_flag() & sys_flag::TRANSACTION_TYPE != sys_flag::ROLLBACK {
         for (name, value) in properties::iter(record.properties()) {
@@ -233,12 +261,12 @@ fn keys_of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a [u8]> + use<
 }
 
 /// Java hash of `TOPIC#`.
-fn topic_hash(topic: &str) -> i32 {
+pub(crate) fn topic_hash(topic: &str) -> i32 {
     java_string_hash_after(java_string_hash(topic), "#")
 }
 
 /// Key hash of an entry, from [`topic_hash`]. Java: `IndexFile#indexKeyHashMethod`.
-fn hash_after(topic_hash: i32, key: &str) -> u32 {
+pub(crate) fn hash_after(topic_hash: i32, key: &str) -> u32 {
     let hash = java_string_hash_after(topic_hash, key);
     // The one number without a positive counterpart counts as 0.
     hash.checked_abs().unwrap_or(0) as u32

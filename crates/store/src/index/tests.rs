@@ -320,6 +320,8 @@ fn what_could_not_be_synced_never_counts_as_durable() {
         }
     };
     let durable_ms = || store.shared.index.as_ref().unwrap().durable_timestamp_ms();
+    // The commit log needs no further segment from here on, whose length would have to be synced.
+    fill_to(1);
     disk.faults().fsync_fails.store(true, Ordering::SeqCst);
     // When the third is made, the sync of the first is over.
     fill_to(3);
@@ -442,7 +444,7 @@ fn run(ops: Vec<Op>) {
         all.retain(|stored| stored.at < store.max_physical().0);
         let mut reached = BTreeSet::new();
         let log = &store.shared.log;
-        let Ok(_) = log.walk(0, log.end(), |bytes| {
+        let Ok(_) = log.walk(0, log.end(), log.end(), |bytes| {
             reached.insert(RecordView::parse(bytes).unwrap().physical_offset().0);
             Ok::<_, Infallible>(())
         });

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How records get out: from memory without waiting, or from the disk; and never a damaged one.
+//!
+//! What this process wrote itself and is near the end of the log is **hot**: it is taken to be in the page cache and to
+//! be what was written, and readers get slices of the mapping without a system call. Of everything else the kernel is
+//! asked whether it is in memory, and each record is checked before it is given. What is not in memory is read by whoever
+//! may wait for a disk ([`Access::Disk`]), into memory of its own (`cold`): a page of the mapping that has to be read
+//! would stop a thread in the middle of anything, and a sector that cannot be read would be a SIGBUS.
+//!
+//! Java: `CommitLog#getMessage`; there the page fault is the reader's, and nothing is checked.
+
+use std::{
+    fmt, io,
+    ops::Range,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use oxmq_record::{MAX_STAMPED_PREFIX, Peeked, RecordError, RecordView, peek_size_and_magic};
+use oxmq_types::QueueOffset;
+
+use crate::{
+    cold::Stretch,
+    log::{CommitLog, LogSegment, file_at},
+    queue::{Queue, Unit},
+    sync::lock,
+};
+
+/// The kernel is asked about so many bytes at once: one system call for a usual pull.
+const PROBED_AT_ONCE: u64 = 256 * 1024;
+/// Of what lies between the messages of a reader, so many parts of one that are theirs make reading ahead worth it.
+const WORTH_READING_AHEAD: u64 = 8;
+/// Longest pause between two lines about damage.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Topics of queues that hold messages of other topics. Java: `MixAll.LMQ_PREFIX`.
+const LMQ_PREFIX: &str = "%LMQ%";
+
+/// How far a reader goes for what it wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only to memory: it never waits for a disk.
+    Memory,
+    /// To the disk.
+    Disk,
+}
+
+/// Why a record is not given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The log does not have it: not any more, or not yet.
+    #[error("the commit log does not have it")]
+    Gone,
+    /// It is not in memory, and [`Access::Memory`] goes no further.
+    #[error("not in memory")]
+    Cold,
+    /// What stands there is not what was stored. It was reported and counted.
+    #[error("the record is damaged")]
+    Damaged,
+    /// The disk cannot give it. It may be able to the next time.
+    #[error("commit log file {} at {offset}: {source}", file.display())]
+    Disk {
+        /// The file.
+        file: PathBuf,
+        /// Where the record starts, in the whole log.
+        offset: u64,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// No record stands there.
+    Record(RecordError),
+    /// The record says that it stands elsewhere.
+    Place(u64),
+    /// The record, or what is left of its file, is not as long as its queue says.
+    Size,
+    /// The body is not the one that was stored.
+    Body,
+    /// A sector of topic or properties is all zeros.
+    Sector,
+    /// It is of another queue, or has another place in it.
+    Queue,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(error) => error.fmt(f),
+            Self::Place(found) => write!(f, "the record says that it stands at {found}"),
+            Self::Size => f.write_str("the record is not as long as its queue says"),
+            Self::Body => f.write_str("the body does not have its checksum"),
+            Self::Sector => f.write_str("a sector of its topic or properties is all zeros"),
+            Self::Queue => f.write_str("the record is of another queue, or has another offset in it"),
+        }
+    }
+}
+
+/// The record that `bytes` begin with, if it is whole, undamaged and stands at `at`: the one check of everything that is
+/// read and not hot, and of recovery.
+pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
+    let record = RecordView::parse(bytes).map_err(Damage::Record)?;
+    if record.physical_offset().0 != at {
+        return Err(Damage::Place(record.physical_offset().0));
+    }
+    if !record.verify_crc() {
+        return Err(Damage::Body);
+    }
+    if has_lost_sector(&record) {
+        return Err(Damage::Sector);
+    }
+    Ok(record)
+}
+
+/// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
+/// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
+/// unless someone put a zero byte into a property, exactly there.
+pub(crate) fn has_lost_sector(record: &RecordView<'_>) -> bool {
+    const SECTOR: u64 = 512;
+    let at = record.physical_offset().0;
+    record.unchecked_ranges().into_iter().any(|range| {
+        let (mut from, end) = (range.start, range.end);
+        while from < end {
+            let to = end.min(from + (SECTOR - (at + from as u64) % SECTOR) as usize);
+            if record.bytes()[from..to].iter().all(|&byte| byte == 0) {
+                return true;
+            }
+            from = to;
+        }
+        false
+    })
+}
+
+/// The queue that a record is read for, and its place in it.
+type Owner<'a> = (&'a Queue, QueueOffset);
+
+/// Damage that was met, for those who look.
+#[derive(Debug, Default)]
+pub(crate) struct DamageReports {
+    met: AtomicU64,
+    /// When the next line may be written, and how many were not since the last one.
+    silence: Mutex<(Option<Instant>, u64)>,
+}
+
+impl DamageReports {
+    /// How often a damaged or unreadable record was met, each time that one was.
+    pub(crate) fn met(&self) -> u64 {
+        self.met.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, log: &CommitLog, at: u64, owner: Option<Owner<'_>>, what: &dyn fmt::Display) {
+        self.met.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let unsaid = {
+            let (until, unsaid) = &mut *lock(&self.silence);
+            if until.is_some_and(|until| now < until) {
+                *unsaid += 1;
+                return;
+            }
+            *until = Some(now + REPORT_EVERY);
+            std::mem::take(unsaid)
+        };
+        let file = log.file_of(at);
+        let (file, topic) = (file.display(), owner.map(|(queue, _)| queue.topic()));
+        let (queue, queue_offset) =
+            (owner.map(|(queue, _)| queue.queue_id().0), owner.map(|owner| owner.1.0));
+        tracing::error!(
+            %file, offset = at, topic, queue, queue_offset, others_unsaid = unsaid, %what,
+            "a record of the commit log cannot be given"
+        );
+    }
+}
+
+/// Reads the records of one pull, or of whoever else reads several.
+pub(crate) struct LogReader<'a> {
+    log: &'a CommitLog,
+    access: Access,
+    /// What comes next in the log will be wanted as well.
+    ahead: bool,
+    hot_from: u64,
+    /// A part of the log that is in memory.
+    resident: Range<u64>,
+    /// What was read from the disk last.
+    stretch: Option<Stretch>,
+}
+
+impl<'a> LogReader<'a> {
+    pub(crate) fn new(log: &'a CommitLog, access: Access) -> Self {
+        Self { log, access, ahead: false, hot_from: log.hot_from(), resident: 0..0, stretch: None }
+    }
+
+    /// Has it read ahead if these, which will be asked for, lie so close together that it is worth it.
+    pub(crate) fn expect(&mut self, units: &[Unit]) {
+        let mut units = units.iter().filter(|unit| !unit.is_filler());
+        let Some(first) = units.clone().next().map(|unit| unit.physical.0) else { return };
+        let end = units.clone().next_back().map_or(0, |last| last.physical.0 + u64::from(last.size));
+        let theirs: u64 = units.by_ref().map(|unit| u64::from(unit.size)).sum();
+        self.ahead = theirs.saturating_mul(WORTH_READING_AHEAD) >= end.saturating_sub(first);
+    }
+
+    /// True if something was given that lies in a stretch, all of which stays in memory as long as it is kept.
+    pub(crate) fn gave_stretch(&self) -> bool {
+        self.stretch.is_some()
+    }
+
+    /// The record that `unit` points to, which `owner` has if it is told.
+    pub(crate) fn unit(&mut self, unit: &Unit, owner: Option<Owner<'_>>) -> Result<Bytes, ReadError> {
+        let (at, size) = (unit.physical.0, u64::from(unit.size));
+        let log = self.log;
+        let damaged = |damage: Damage| {
+            log.damage.add(log, at, owner, &damage);
+            ReadError::Damaged
+        };
+        if at >= self.log.end() {
+            return Err(ReadError::Gone);
+        }
+        if at + size > self.log.end() || at % self.log.segment_size + size > self.log.segment_size {
+            return Err(damaged(Damage::Size));
+        }
+        let bytes = self.bytes(at, size, owner)?;
+        if at >= self.hot_from {
+            // A unit of an older queue file may point anywhere.
+            return match peek_size_and_magic(&bytes) {
+                Peeked::Message { size } if size == unit.size => Ok(bytes),
+                _ => Err(damaged(Damage::Size)),
+            };
+        }
+        let record = checked(&bytes, at).map_err(damaged)?;
+        if record.size() != unit.size {
+            return Err(damaged(Damage::Size));
+        }
+        if owner.is_some_and(|(queue, offset)| {
+            let elsewhere = record.topic() != queue.topic()
+                || record.queue_id() != queue.queue_id()
+                || record.queue_offset() != offset;
+            elsewhere && !queue.topic().starts_with(LMQ_PREFIX)
+        }) {
+            return Err(damaged(Damage::Queue));
+        }
+        Ok(bytes)
+    }
+
+    /// The record at `at`, which may be anybody's guess.
+    pub(crate) fn record_at(&mut self, at: u64) -> Result<Bytes, ReadError> {
+        let head = self.head(at)?;
+        let Peeked::Message { size } = peek_size_and_magic(&head) else { return Err(ReadError::Gone) };
+        let rest = self.left(at)?;
+        if u64::from(size) > rest {
+            return Err(ReadError::Gone);
+        }
+        let bytes = self.bytes(at, u64::from(size), None)?;
+        match checked(&bytes, at) {
+            Ok(_) => Ok(bytes),
+            // Somebody guessed.
+            Err(Damage::Record(_) | Damage::Place(_)) => Err(ReadError::Gone),
+            Err(damage) => {
+                self.log.damage.add(self.log, at, None, &damage);
+                Err(ReadError::Damaged)
+            }
+        }
+    }
+
+    /// The store time of the record at `at`.
+    pub(crate) fn store_timestamp(&mut self, at: u64) -> Result<i64, ReadError> {
+        let head = self.head(at)?;
+        RecordView::store_timestamp_of(&head).ok_or(ReadError::Gone)
+    }
+
+    /// The first bytes of what stands at `at`.
+    fn head(&mut self, at: u64) -> Result<Bytes, ReadError> {
+        let size = self.left(at)?.min(MAX_STAMPED_PREFIX as u64);
+        self.bytes(at, size, None)
+    }
+
+    /// Bytes from `at` to the published end, or to that of the segment.
+    fn left(&self, at: u64) -> Result<u64, ReadError> {
+        let published = self.log.end().checked_sub(at).filter(|left| *left > 0).ok_or(ReadError::Gone)?;
+        Ok(published.min(self.log.segment_size - at % self.log.segment_size))
+    }
+
+    /// Published bytes within one segment.
+    fn bytes(&mut self, at: u64, size: u64, owner: Option<Owner<'_>>) -> Result<Bytes, ReadError> {
+        let segment = self.log.segment(at).ok_or(ReadError::Gone)?;
+        let slice = |segment: &LogSegment| {
+            let from = (at - segment.start) as usize;
+            segment.map.slice(from..from + size as usize)
+        };
+        let known = |range: &Range<u64>| range.start <= at && at + size <= range.end;
+        if at >= self.hot_from || known(&self.resident) {
+            return Ok(slice(&segment));
+        }
+        if let Some(bytes) = self.stretch.as_ref().and_then(|stretch| stretch.get(at, size)) {
+            return Ok(bytes);
+        }
+        let log = self.log;
+        let stretch = match log.cold.find(at, size) {
+            Some(stretch) => stretch,
+            None => {
+                let from = (at - segment.start) as usize;
+                let to = (log.end() - segment.start).min(log.segment_size) as usize;
+                let to = to.min(from + (PROBED_AT_ONCE.max(size)) as usize);
+                self.resident = at..at + segment.map.resident(from..to) as u64;
+                if known(&self.resident) {
+                    return Ok(slice(&segment));
+                }
+                if self.access == Access::Memory {
+                    return Err(ReadError::Cold);
+                }
+                let end = log.end().min(segment.start + log.segment_size);
+                let read = log.cold.read(&segment, (at, size), (end, self.ahead), log.cold_bytes());
+                read.map_err(|source| {
+                    log.damage.add(log, at, owner, &source);
+                    ReadError::Disk { file: file_at(&log.dir, segment.start), offset: at, source }
+                })?
+            }
+        };
+        let bytes = stretch.get(at, size).ok_or(ReadError::Gone)?;
+        self.stretch = Some(stretch);
+        Ok(bytes)
+    }
+}
+
+/// Reads messages of one queue.
+pub struct Reader<'a> {
+    queue: &'a Queue,
+    log: LogReader<'a>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(log: &'a CommitLog, queue: &'a Queue, access: Access) -> Self {
+        Self { queue, log: LogReader::new(log, access) }
+    }
+
+    /// Appends to `out` up to `max` units from `from` on; as [`Queue::read_units`]. True if there are more that only the
+    /// disk has, and none was appended.
+    ///
+    /// # Errors
+    /// [`crate::QueueFileError`] if a file cannot be read.
+    pub fn units(
+        &mut self,
+        from: QueueOffset,
+        max: usize,
+        out: &mut Vec<Unit>,
+    ) -> Result<bool, crate::QueueFileError> {
+        let cold = self.queue.units(from, max, self.log.access, out)?;
+        if self.log.access == Access::Disk {
+            self.log.expect(out);
+        }
+        Ok(cold)
+    }
+
+    /// The record of the message at `offset`, to which `unit` points. What is given is whole and undamaged, and lies in
+    /// the queue there.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn record(&mut self, offset: QueueOffset, unit: &Unit) -> Result<Bytes, ReadError> {
+        self.log.unit(unit, Some((self.queue, offset)))
+    }
+
+    /// True if some of the records given lie in buffers of which they keep more in memory than themselves: copy what
+    /// is kept for long.
+    #[must_use]
+    pub fn gave_buffers(&self) -> bool {
+        self.log.gave_stretch()
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("queue", self.queue)
+            .field("access", &self.log.access)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CommitLog {
+    /// How often something damaged or unreadable was met.
+    pub(crate) fn damage_met(&self) -> u64 {
+        self.damage.met()
+    }
+
+    /// The record at `at`, which may be anybody's guess.
+    pub(crate) fn read_record_at(&self, at: u64, access: Access) -> Result<Bytes, ReadError> {
+        let mut reader = LogReader::new(self, access);
+        let record = reader.record_at(at)?;
+        // Whoever has one record must not keep a whole stretch with it.
+        Ok(if reader.gave_stretch() { Bytes::copy_from_slice(&record) } else { record })
+    }
+}
+
+#[cfg(test)]
+mod tests;

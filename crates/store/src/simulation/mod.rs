@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Crashes from a seed: random work on a store in memory, whose disk fails and whose process dies; then the store is
+//! opened again and compared with what was promised.
+//!
+//! No threads: what they would do is done between two operations, when the seed says so. So a seed reproduces a run
+//! to the byte, and thousands of runs take seconds.
+//!
+//! What is compared
+//! - Nothing that somebody was told is durable is missing; after the death of the process alone, nothing is.
+//! - What is served is what was appended, byte by byte, at its place.
+//! - Every message that the log kept is in its queue; a place without one is filler, or behind the end.
+//! - Of messages that were appended together, none is there without those before it.
+//! - A query by key finds the messages that have the key, and no others.
+//! - The store opens, unless the disk refuses; and then once it does not any more.
+
+mod crashes;
+mod model;
+
+pub use crashes::{Counts, Crash, run};
