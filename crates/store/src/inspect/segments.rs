@@ -313,7 +313,10 @@ mod tests {
         fn set_length(&self, _: u64) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
-        fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        fn zero_from(&self, _: u64, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
             let bad = self.block * BLOCK as u64..(self.block + 1) * BLOCK as u64;
             if at < bad.end && at + buffer.len() as u64 > bad.start {
                 return Err(io::Error::other("bad sector"));
