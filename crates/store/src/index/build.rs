@@ -18,6 +18,7 @@ use oxmq_record::RecordView;
 
 use super::{Index, IndexError, IndexFile, SharedFile, hash_after, keys_of, topic_hash};
 use crate::{
+    disk::File,
     log::CommitLog,
     store::Shared,
     sync::{lock, read, write},
@@ -327,7 +328,8 @@ fn check(
         drop(file);
         let raw = index.disk.open(&path, false).map_err(failed(&path))?;
         let cleared = raw.zero_from(used, index.config.file_length());
-        cleared.and_then(|()| raw.sync()).map_err(failed(&path))?;
+        let written = cleared.and_then(|()| write_again(&*raw, used));
+        written.and_then(|()| raw.sync()).map_err(failed(&path))?;
         match open_file(index, &path)? {
             Some(repaired) if !repaired.header.is_empty() => file = repaired,
             _ => return Ok(Err("has nothing that is sure")),
@@ -346,6 +348,20 @@ fn check(
         || (header.begin_offset <= log.min() && position.is_start(log))
         || next_with_keys(log, position) == Some(header.begin_offset);
     Ok(if follows { Ok(file) } else { Err("does not follow what is before it") })
+}
+
+/// Writes the first `length` bytes of a file once more, except where they are zero. As with the commit log, an earlier
+/// sync of them may have failed, after which the system would not write them.
+fn write_again(file: &dyn File, length: u64) -> io::Result<()> {
+    const STEP: u64 = 64 * 1024;
+    let mut buffer = vec![0; STEP as usize];
+    for at in (0..length).step_by(STEP as usize) {
+        let read = file.read_at(at, &mut buffer[..STEP.min(length - at) as usize])?;
+        if buffer[..read].iter().any(|&byte| byte != 0) {
+            file.write_at(at, &buffer[..read])?;
+        }
+    }
+    Ok(())
 }
 
 /// The store time of the record at `physical`. `None` unless it has a key of `hash`.
