@@ -561,7 +561,7 @@ impl CommitLog {
     pub(crate) fn remove_front(&self, count: usize) {
         // Unmapped when the lock is free again: it is a system call, and a long one.
         let removed: Vec<_> = write(&self.segments).drain(..count).collect();
-        drop(removed);
+        removed.iter().for_each(|segment| segment.map.release());
     }
 
     /// Removes segments that were made ahead and hold nothing.

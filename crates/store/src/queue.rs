@@ -326,7 +326,9 @@ impl Queue {
         let mut file = self.place(start).0;
         while file < kept {
             lock(&self.files.handles).open.remove(&(self.key, file));
-            absent_is_fine(self.files.disk.remove_file(&file_at(&self.dir(), file)))
+            // In their order on the disk, too: a crash must not leave a gap.
+            let removed_file = self.files.disk.remove_file(&file_at(&self.dir(), file));
+            absent_is_fine(removed_file.and_then(|()| self.files.disk.sync_dir(&self.dir())))
                 .map_err(|source| self.failed(file, source))?;
             removed += 1;
             file += self.files.file_size;

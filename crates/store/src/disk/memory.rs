@@ -94,6 +94,8 @@ pub struct Faults {
     pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Fsyncs that were asked for so far.
+    pub fsyncs: AtomicU64,
     /// Nothing is in memory: all that is read from files comes from the disk.
     pub cold: AtomicBool,
     /// Every read from the disk waits until this is false again.
@@ -128,6 +130,7 @@ impl Default for Faults {
             fsync_stalls: AtomicBool::new(false),
             remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            fsyncs: AtomicU64::new(0),
             cold: AtomicBool::new(false),
             reads_stall: AtomicBool::new(false),
             reads_fail: AtomicBool::new(false),
@@ -376,21 +379,17 @@ impl MemoryDisk {
         }
     }
 
-    /// Another disk with the same files, which nobody has locked. All of it is durable.
+    /// Another disk with the same files, all of them durable, which nobody has locked.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let copy = Self::default();
-        for (path, node) in &lock(&self.tree).now {
-            let node = match node {
-                Node::Dir => Node::Dir,
-                Node::File(content) => Node::File(Arc::new(Mutex::new(lock(content).copy()))),
-            };
-            lock(&copy.tree).now.insert(path.clone(), node);
+        let mut copied = lock(&self.tree).now.clone();
+        for node in copied.values_mut() {
+            if let Node::File(content) = node {
+                let copy = lock(content).copy();
+                *node = Node::File(Arc::new(Mutex::new(copy)));
+            }
         }
-        let mut tree = lock(&copy.tree);
-        tree.durable = tree.now.clone();
-        drop(tree);
-        copy
+        Self { tree: Mutex::new(Tree { durable: copied.clone(), now: copied }), ..Self::default() }
     }
 
     fn files(&self) -> Vec<(PathBuf, Arc<Mutex<Content>>)> {
@@ -601,6 +600,7 @@ impl Disk for MemoryDisk {
 impl Machine {
     /// A sync begins.
     fn sync(&self, what: &str, path: &Path, range: Range<u64>) -> io::Result<()> {
+        self.faults.fsyncs.fetch_add(1, Ordering::SeqCst);
         while self.faults.fsync_stalls.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -729,6 +729,8 @@ impl Segment for MemoryFile {
     }
 
     fn populate(&self, _range: Range<usize>) {}
+
+    fn release(&self) {}
 
     fn write_back(&self, _range: Range<usize>) {
         lock(&self.content).write_back_some(&mut self.machine.state().random);
