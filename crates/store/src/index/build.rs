@@ -84,7 +84,7 @@ impl Position {
 pub(crate) fn index_builder(shared: &Shared) {
     let Some(index) = &shared.index else { return };
     while !shared.stopping() {
-        match index.step(&shared.log) {
+        match step(shared, index) {
             // Far behind, as when all is built again: others need the processor, too.
             Ok(true) => std::thread::sleep(BREATH),
             Ok(false) => index.bell.wait(),
@@ -96,12 +96,23 @@ pub(crate) fn index_builder(shared: &Shared) {
     }
 }
 
-impl Index {
-    /// Indexes the next piece of the log. False if there is no more.
-    pub(crate) fn step(&self, log: &CommitLog) -> Result<bool, IndexError> {
-        lock(&self.builder).step(self, log)
+/// Opens the files, or indexes the next piece of the log. False if there is no more.
+pub(crate) fn step(shared: &Shared, index: &Index) -> Result<bool, IndexError> {
+    let more = lock(&index.builder).step(index, &shared.log)?;
+    if index.durable_again.load(Ordering::Acquire) {
+        // Those that are made in place of removed ones end at the same times: the checkpoint must not take them for
+        // these before they are durable.
+        let mut flusher = lock(&shared.queue_flusher);
+        let flushed =
+            flusher.flush(shared).map_err(|error| IndexError { path: error.path, source: error.source });
+        let written = flushed.map(|()| flusher.checkpoint(shared, false));
+        written?.map_err(|error| failed(&shared.config.checkpoint_file)(io::Error::other(error)))?;
+        index.durable_again.store(false, Ordering::Release);
     }
+    Ok(more)
+}
 
+impl Index {
     /// Adds what is missing, as far as time allows, and makes all of it durable.
     pub(crate) fn close(&self, log: &CommitLog) -> Result<(), IndexError> {
         let deadline = Instant::now() + CLOSE_MAX;
@@ -135,6 +146,7 @@ impl Builder {
         if let Some(opening) = self.opening {
             self.open(index, log, opening)?;
             self.opening = None;
+            return Ok(true);
         }
         let end = log.end();
         if self.position.record < end {
@@ -263,7 +275,9 @@ impl Builder {
             for (number, (name, length)) in found.iter().enumerate() {
                 let length_is_right = *length == index.config.file_length();
                 let file = if length_is_right { open_file(index, &dir.join(name))? } else { None };
-                if file.is_some_and(|file| file.header.end_ms == opening.durable_ms) {
+                let named =
+                    |file: &IndexFile| !file.header.is_empty() && file.header.end_ms == opening.durable_ms;
+                if file.as_ref().is_some_and(named) {
                     durable = number;
                     break;
                 }
@@ -296,6 +310,11 @@ impl Builder {
         let mut rest: Vec<_> = paths.map(|(path, _)| path).collect();
         if let (Some(reason), Some(first)) = (reason, rest.first()) {
             tracing::warn!(file = %first.display(), reason, files = rest.len(), from = position.record, "index is built again");
+        }
+        if !rest.is_empty() {
+            let last = files.last().map_or(0, |last| read(last).header.end_ms);
+            index.durable_ms.store(last, Ordering::Release);
+            index.durable_again.store(true, Ordering::Release);
         }
         // From the end, so that a crash in between leaves a beginning.
         while let Some(path) = rest.pop() {

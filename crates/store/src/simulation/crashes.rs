@@ -21,6 +21,7 @@ use crate::{
         memory::{BadRange, MemoryDisk, Random},
     },
     flush::{flush_log, prepare_segment},
+    index,
     store::DeleteError,
     sync::lock,
     tags_of,
@@ -358,7 +359,7 @@ impl World {
     /// True if all is in the index.
     fn build_index(&self, store: &Store, steps: u32) -> bool {
         let Some(index) = &store.shared.index else { return false };
-        let mut left = (0..steps).map(|_| index.step(&store.shared.log)).take_while(Result::is_ok);
+        let mut left = (0..steps).map(|_| index::step(&store.shared, index)).take_while(Result::is_ok);
         left.any(|more| matches!(more, Ok(false)))
     }
 

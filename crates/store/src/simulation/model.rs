@@ -254,7 +254,8 @@ impl Model {
                     assert_eq!(bytes, None);
                     continue;
                 }
-                let expected = self.log.get(&unit.physical.0);
+                let ghost = || self.ghosts.get(&unit.physical.0).filter(|_| half);
+                let expected = self.log.get(&unit.physical.0).or_else(ghost);
                 let expected =
                     expected.unwrap_or_else(|| panic!("{topic} {} {offset} is invented: {unit:?}", id.0));
                 assert_eq!(bytes.as_deref(), Some(&*expected.bytes), "{topic} {} at {offset}", id.0);
