@@ -365,7 +365,7 @@ fn check(
     }
     let follows = header.is_empty()
         || (header.begin_offset <= log.min() && position.is_start(log))
-        || next_with_keys(log, position) == Some(header.begin_offset);
+        || (next_with_keys(log, position) == Some(header.begin_offset) && goes_on(log, position, &file));
     Ok(if follows { Ok(file) } else { Err("does not follow what is before it") })
 }
 
@@ -390,6 +390,21 @@ fn stored_with(log: &CommitLog, physical: u64, hash: u32) -> Option<i64> {
     let topic = topic_hash(record.topic());
     let mut hashes = keys_of(&record).map(|key| hash_after(topic, &String::from_utf8_lossy(key)));
     hashes.any(|found| found == hash).then(|| record.store_timestamp_ms())
+}
+
+/// True unless `file` begins in the middle of a record, but not with the key that is next: the file before may have lost
+/// its last ones.
+fn goes_on(log: &CommitLog, position: Position, file: &IndexFile) -> bool {
+    let Position { record, keys } = position;
+    if keys == 0 || file.header.begin_offset != record {
+        return true;
+    }
+    let Some(bytes) = log.record_at(record) else { return false };
+    RecordView::parse(&bytes).is_ok_and(|record| {
+        let next = keys_of(&record).nth(keys as usize);
+        let hash = |key: &[u8]| hash_after(topic_hash(record.topic()), &String::from_utf8_lossy(key));
+        next.map(hash) == Some(file.first_hash())
+    })
 }
 
 /// The first record from `position` on that has keys which are not in the index.
