@@ -392,18 +392,16 @@ fn stored_with(log: &CommitLog, physical: u64, hash: u32) -> Option<i64> {
     hashes.any(|found| found == hash).then(|| record.store_timestamp_ms())
 }
 
-/// True unless `file` begins in the middle of a record, but not with the key that is next: the file before may have lost
-/// its last ones.
+/// True if `file` begins with the first key from `position` on of the record that it begins with: the file before may
+/// have lost its last ones, of the same record.
 fn goes_on(log: &CommitLog, position: Position, file: &IndexFile) -> bool {
-    let Position { record, keys } = position;
-    if keys == 0 || file.header.begin_offset != record {
-        return true;
-    }
-    let Some(bytes) = log.record_at(record) else { return false };
+    let begin = file.header.begin_offset;
+    let known = if begin == position.record { position.keys } else { 0 };
+    let Some(bytes) = log.record_at(begin) else { return false };
     RecordView::parse(&bytes).is_ok_and(|record| {
-        let next = keys_of(&record).nth(keys as usize);
-        let hash = |key: &[u8]| hash_after(topic_hash(record.topic()), &String::from_utf8_lossy(key));
-        next.map(hash) == Some(file.first_hash())
+        let topic = topic_hash(record.topic());
+        let mut next = keys_of(&record).skip(known as usize);
+        next.next().is_some_and(|key| hash_after(topic, &String::from_utf8_lossy(key)) == file.first_hash())
     })
 }
 
