@@ -251,7 +251,7 @@ impl Machine {
         );
         hasher.update(line.as_bytes());
         hasher.update(bytes);
-        trace.hash = (trace.hash << 32 | trace.hash >> 32) ^ u64::from(hasher.finalize());
+        trace.hash = trace.hash.rotate_right(32) ^ u64::from(hasher.finalize());
         trace.operations += 1;
         if trace.last.len() == TRACED {
             trace.last.pop_front();
