@@ -357,11 +357,13 @@ impl CommitLog {
     fn has_hole(&self, from: u64, to: u64) -> bool {
         /// In a record of an empty body, from its checksum to its born time 34 bytes may be zero.
         const ZEROS_MIN: usize = 64;
+        const SIZE_ZEROS_MAX: u64 = 3;
         let mut at = from;
         while at < to {
             let end = at + SECTOR - at % self.segment_size % SECTOR;
             let end = end.min((at / self.segment_size + 1) * self.segment_size);
-            if end > to {
+            // The record at `to` may begin with zeros that its sector does not have: those of its size.
+            if end > to + SIZE_ZEROS_MAX {
                 return false;
             }
             let Some(bytes) = self.slice(at, end - at) else { return true };

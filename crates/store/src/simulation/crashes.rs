@@ -21,6 +21,7 @@ use crate::{
         memory::{BadRange, MemoryDisk, Random},
     },
     flush::{flush_log, prepare_segment},
+    index,
     store::DeleteError,
     sync::lock,
     tags_of,
@@ -85,7 +86,7 @@ pub fn run(seed: u64) -> Result<Counts, String> {
     result.map(|()| world.counts.clone()).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
-        let last: Vec<_> = trace.last.iter().rev().take(std::env::var("N").map_or(40, |n| n.parse().unwrap())).rev().cloned().collect();
+        let last: Vec<_> = trace.last.iter().rev().take(40).rev().cloned().collect();
         format!("seed {seed}: {text}\n  story: {}\n  {}", world.story.join(", "), last.join("\n  "))
     })
 }
@@ -358,7 +359,7 @@ impl World {
     /// True if all is in the index.
     fn build_index(&self, store: &Store, steps: u32) -> bool {
         let Some(index) = &store.shared.index else { return false };
-        let mut left = (0..steps).map(|_| index.step(&store.shared.log)).take_while(Result::is_ok);
+        let mut left = (0..steps).map(|_| index::step(&store.shared, index)).take_while(Result::is_ok);
         left.any(|more| matches!(more, Ok(false)))
     }
 

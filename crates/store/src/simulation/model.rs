@@ -137,7 +137,10 @@ impl Model {
             self.half_deleted.clone_from(&self.ever_deleted);
         }
         let gone = |name: &str| name == topic || (!surely && self.ever_deleted.contains(name));
-        self.log.values_mut().filter(|message| gone(&message.topic)).for_each(|message| message.deleted = true);
+        self.log
+            .values_mut()
+            .filter(|message| gone(&message.topic))
+            .for_each(|message| message.deleted = true);
         self.queues.retain(|(name, _), _| !gone(name));
     }
 
@@ -152,7 +155,7 @@ impl Model {
 
         let served = self.served(store);
         let mut found = Found::default();
-        let mut groups: BTreeMap<u64, Vec<bool>> = BTreeMap::new();
+        let mut groups: BTreeMap<u64, Vec<(bool, u64)>> = BTreeMap::new();
         for (&physical, message) in &self.log {
             let message_end = physical + message.bytes.len() as u64;
             let bytes = store.record_at(PhysicalOffset(physical));
@@ -174,11 +177,12 @@ impl Model {
             found.kept += u64::from(here);
             found.lost += u64::from(!here);
             if let Some(group) = message.group.filter(|_| !message.deleted) {
-                groups.entry(group).or_default().push(here);
+                groups.entry(group).or_default().push((here, physical));
             }
         }
         for (group, here) in groups {
-            assert!(here.is_sorted_by(|a, b| a >= b), "of group {group} there is {here:?}");
+            let in_order = here.is_sorted_by(|(a, _), (b, _)| a >= b);
+            assert!(in_order, "of group {group} there is {here:?}, promised {promised}, end {end}");
         }
 
         self.ghosts.retain(|at, _| *at < end);
@@ -250,7 +254,8 @@ impl Model {
                     assert_eq!(bytes, None);
                     continue;
                 }
-                let expected = self.log.get(&unit.physical.0);
+                let ghost = || self.ghosts.get(&unit.physical.0).filter(|_| half);
+                let expected = self.log.get(&unit.physical.0).or_else(ghost);
                 let expected =
                     expected.unwrap_or_else(|| panic!("{topic} {} {offset} is invented: {unit:?}", id.0));
                 assert_eq!(bytes.as_deref(), Some(&*expected.bytes), "{topic} {} at {offset}", id.0);
