@@ -15,6 +15,7 @@ else
   parts=${*:-5.3.3-stop 5.3.3-kill9 4.9.7-stop 4.9.7-kill9 ours-stop ours-kill9 locks rocksdb}
 fi
 ours=$TARGET
+build_java 5.3.3
 
 # Small files, so that all kinds of them are several; levels 3 and 4 outlast a change of brokers. Java 5 notes the end of a transaction
 # transactionOpBatchInterval later, and asks again before, and delivers twice, if transactionTimeOut is shorter.
