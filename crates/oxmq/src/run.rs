@@ -28,6 +28,14 @@ const UNIT_BYTES: usize = 20;
 /// The share of the memory that may hold messages which are not on the disk yet: below that at which Linux stops whoever
 /// writes (`vm.dirty_ratio`, a fifth).
 const UNFLUSHED_SHARE: u64 = 8;
+/// The share of the memory that the end of the log is taken to fill, so that the kernel need not be asked about it. Far
+/// less than it does fill: if the kernel was short of memory, a reader waits for the disk in everybody's way.
+const HOT_SHARE: u64 = 16;
+
+/// The share of the memory for what was read from the disk, and what is enough for it.
+const COLD_BUFFER_SHARE: u64 = 64;
+const COLD_BUFFER_MAX_BYTES: u64 = 64 << 20;
+
 /// So much may wait on the smallest machine.
 const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 
@@ -147,6 +155,8 @@ impl RunningBroker {
         config.commit_log_dir.clone_from(&files.commit_log_dir);
         config.segment_size_bytes = files.segment_bytes;
         config.consume_queue_file_size_bytes = files.consume_queue_file_bytes;
+        config.hot_bytes = memory_bytes() / HOT_SHARE;
+        config.cold_buffer_bytes = (memory_bytes() / COLD_BUFFER_SHARE).min(COLD_BUFFER_MAX_BYTES);
         config.index = files.index.then(|| IndexConfig {
             dir: files.root_dir.join("index"),
             slots: files.index_slots,
@@ -213,6 +223,8 @@ impl RunningBroker {
                     slave_read: pulls.slave_read,
                     messages_max: pulls.max_messages_in_memory as usize,
                     bytes_max: pulls.max_bytes_in_memory as usize,
+                    old_messages_max: pulls.max_messages_on_disk as usize,
+                    old_bytes_max: pulls.max_bytes_on_disk as usize,
                     units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
                 },
                 transactions: TransactionRules {

@@ -291,11 +291,11 @@ impl World for FakeWorld {
         Ok(())
     }
 
-    fn record(&self, unit: &Unit) -> Option<Bytes> {
-        match self.log.borrow().get(unit.physical.0 as usize)? {
-            Entry::Waits { record, .. } => Some(record.clone()),
-            Entry::Delivered { .. } => None,
-        }
+    fn record(&self, unit: &Unit) -> Result<Option<Bytes>, String> {
+        Ok(match self.log.borrow().get(unit.physical.0 as usize) {
+            Some(Entry::Waits { record, .. }) => Some(record.clone()),
+            Some(Entry::Delivered { .. }) | None => None,
+        })
     }
 
     fn put(&self, draft: &Draft<'_>) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@ use crate::{
     topics::{TopicRules, Topics},
 };
 use oxmq_remoting::{Encoding, Header, Language};
-use oxmq_store::{FlushMode, MemoryDisk, StoreConfig, tags_of};
+use oxmq_store::{Access, FlushMode, MemoryDisk, StoreConfig, tags_of};
 use oxmq_types::{QueueId, SCHEDULE_TOPIC, TagsCode};
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ impl World {
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics),
             (offsets.clone(), clients.clone()),
-            self.rules.clone(),
+            (self.rules.clone(), ColdReads::default()),
         )
         .unwrap();
         self.parts = Some(Parts { store, puts, offsets, clients, transactions });
@@ -400,7 +400,8 @@ fn the_producer_of_an_immune_message_ends_it_in_time_or_when_asked() {
             from_check: Some(from_check),
             lifetime: std::marker::PhantomData,
         };
-        world.shared().end(&header, &world.peer, now_ms() + after_ms)
+        let record = world.parts().store.record(PhysicalOffset(told.physical), Access::Disk);
+        world.shared().end((&header, record), &world.peer, now_ms() + after_ms)
     };
     assert_eq!(end(COMMIT, false, 2_000), Err(Refusal::TransactionTooLate));
     assert_eq!(world.bodies("T", 3).len(), 0);

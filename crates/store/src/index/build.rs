@@ -254,6 +254,20 @@ impl Builder {
             .collect();
         found.sort_unstable();
 
+        // What is before the file that the checkpoint names is durable. Its time alone would not do: where the clock was
+        // set back, files that came later are older.
+        let mut durable = usize::MAX;
+        if opening.crashed {
+            durable = 0;
+            for (number, (name, length)) in found.iter().enumerate() {
+                let length_is_right = *length == index.config.file_length();
+                let file = if length_is_right { open_file(index, &dir.join(name))? } else { None };
+                if file.is_some_and(|file| file.header.end_ms == opening.durable_ms) {
+                    durable = number;
+                    break;
+                }
+            }
+        }
         let mut position = Position::start(log);
         let mut files: Vec<SharedFile> = Vec::new();
         let mut paths = found.iter().map(|(name, length)| (dir.join(name), *length)).peekable();
@@ -263,7 +277,7 @@ impl Builder {
         {
             let file = if *length == index.config.file_length() { open_file(index, path)? } else { None };
             let checked = match file {
-                Some(file) => check(index, log, opening, position, file)?,
+                Some(file) => check(index, log, opening, files.len() >= durable, position, file)?,
                 None => Err("is not an index file of the configured size"),
             };
             match checked {
@@ -301,10 +315,10 @@ fn check(
     index: &Index,
     log: &CommitLog,
     opening: Opening,
+    unsure: bool,
     position: Position,
     mut file: IndexFile,
 ) -> Result<Result<IndexFile, &'static str>, IndexError> {
-    let unsure = opening.crashed && file.header.end_ms >= opening.durable_ms;
     if unsure || file.header.end_offset >= opening.log_end {
         let path = file.path.clone();
         let stored = |physical, hash| stored_with(log, physical, hash);

@@ -198,7 +198,8 @@ impl Index {
                 file.path.clone()
             };
             // Gone from the disk first: what stays behind in the list only finds nothing, and is tried again.
-            absent_is_fine(self.disk.remove_file(&path)).map_err(|source| IndexError { path, source })?;
+            let gone = self.disk.remove_file(&path).and_then(|()| self.disk.sync_dir(&self.config.dir));
+            absent_is_fine(gone).map_err(|source| IndexError { path, source })?;
             write(&self.files).remove(0);
             removed += 1;
         }

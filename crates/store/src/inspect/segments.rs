@@ -259,16 +259,16 @@ impl Window {
     }
 
     /// The next place behind `at` where a record stands, or filler begins that ends with the segment; and behind
-    /// the last byte before it that is not zero.
+    /// the last byte before it that is not zero, 0 if all are.
     fn next_place(&mut self, at: u64, stop: u64) -> (Option<u64>, u64) {
         const MAGIC_AT: usize = 4;
-        let mut used = at;
+        let mut used = 0;
         let mut from = at;
         while from < stop {
             let chunk = self.bytes(from, BLANK_SIZE_MIN);
             let chunk = &chunk[..chunk.len().min((stop - from) as usize)];
             let length = chunk.len();
-            let last = chunk.iter().rposition(|&byte| byte != 0);
+            let last = if is_zero(chunk) { None } else { chunk.iter().rposition(|&byte| byte != 0) };
             let places: Vec<usize> = (0..last.unwrap_or(0).min(length.saturating_sub(MAGIC_AT + 3)))
                 .filter(|i| {
                     let magic = chunk[i + MAGIC_AT..].first_chunk().map(|magic| u32::from_be_bytes(*magic));
@@ -288,5 +288,77 @@ impl Window {
             from += (length - (MAGIC_AT + 3)) as u64;
         }
         (None, used)
+    }
+}
+
+/// True if all of `bytes` are zero. In blocks, without a way out of each, because that runs at the speed of the memory: the
+/// room for more at the end of a segment may be a GiB.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// A file of which one block cannot be read.
+    struct Bad {
+        bytes: Vec<u8>,
+        block: u64,
+    }
+
+    impl File for Bad {
+        fn set_length(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn zero_from(&self, _: u64, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            let bad = self.block * BLOCK as u64..(self.block + 1) * BLOCK as u64;
+            if at < bad.end && at + buffer.len() as u64 > bad.start {
+                return Err(io::Error::other("bad sector"));
+            }
+            let rest = self.bytes.get(at as usize..).unwrap_or_default();
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+        fn read_resident(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A disk with a bad sector hides that sector and nothing else.
+    #[test]
+    fn a_block_that_cannot_be_read_is_a_finding_and_reads_as_zeros() {
+        let bytes: Vec<u8> = (0..5 * BLOCK).map(|i| (i % 251) as u8 + 1).collect();
+        let stop = 10_000 + bytes.len() as u64;
+        let file = Box::new(Bad { bytes: bytes.clone(), block: 2 });
+        let mut window = Window {
+            file,
+            path: PathBuf::from("segment"),
+            start: 10_000,
+            stop,
+            from: 10_000,
+            buffer: Vec::new(),
+            step: WINDOW,
+            unreadable: Vec::new(),
+        };
+        let mut expected = bytes;
+        expected[2 * BLOCK..3 * BLOCK].fill(0);
+        // From within a block, as records lie.
+        assert_eq!(window.bytes(10_100, 50_000), &expected[100..]);
+        let found: Vec<_> = window.unreadable.iter().map(|finding| (finding.offset, &finding.what)).collect();
+        let reason = "bad sector".to_owned();
+        assert_eq!(found, [(Some(10_000 + 2 * BLOCK as u64), &What::Unreadable { reason })]);
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Model {
     ghosts: BTreeMap<u64, Message>,
     /// Topics of which nobody knows whether they were deleted.
     pub(super) half_deleted: BTreeSet<String>,
+    /// Topics that were deleted some time.
+    ever_deleted: BTreeSet<String>,
 }
 
 /// What a crash may take away.
@@ -127,15 +129,16 @@ impl Model {
         self.log.insert(physical, message);
     }
 
-    /// `topic` is deleted, or may be if not `surely`.
+    /// `topic` is deleted, or may be if not `surely`. Then those that were deleted before may be there again: if there
+    /// are no queues left, these are taken for lost and all are built again from the log.
     pub(super) fn delete(&mut self, topic: &str, surely: bool) {
-        for message in self.log.values_mut().filter(|message| message.topic == topic) {
-            message.deleted = true;
-        }
-        self.queues.retain(|(name, _), _| name != topic);
+        self.ever_deleted.insert(topic.to_owned());
         if !surely {
-            self.half_deleted.insert(topic.to_owned());
+            self.half_deleted.clone_from(&self.ever_deleted);
         }
+        let gone = |name: &str| name == topic || (!surely && self.ever_deleted.contains(name));
+        self.log.values_mut().filter(|message| gone(&message.topic)).for_each(|message| message.deleted = true);
+        self.queues.retain(|(name, _), _| !gone(name));
     }
 
     /// Compares with a store that was opened after a crash, and forgets what it rightly lost.
@@ -161,16 +164,17 @@ impl Model {
             };
             assert!(
                 here || !required(message_end, message),
-                "lost: {} {} offset {:?} at {physical}..{message_end}, promised {}, intact {intact}",
+                "lost: {} {} offset {:?} at {physical}..{message_end}, promised {}, intact {intact}, queue {:?}",
                 message.topic,
                 message.queue_id,
                 message.queue_offset,
-                self.promised
+                self.promised,
+                units_of(store, &message.topic, message.queue_id),
             );
             found.kept += u64::from(here);
             found.lost += u64::from(!here);
-            if let Some(group) = message.group {
-                groups.entry(group).or_default().push(here || message.deleted);
+            if let Some(group) = message.group.filter(|_| !message.deleted) {
+                groups.entry(group).or_default().push(here);
             }
         }
         for (group, here) in groups {
@@ -290,4 +294,11 @@ impl Model {
             assert_eq!(found, expected, "messages of {topic} with key {key}");
         }
     }
+}
+
+fn units_of(store: &Store, topic: &str, queue_id: u32) -> Vec<(u64, u64, u32)> {
+    let mut units = Vec::new();
+    let Ok(Some(queue)) = store.existing_queue(topic, QueueId(queue_id)) else { return Vec::new() };
+    let _ = queue.read_units(queue.min_offset(), usize::MAX, &mut units);
+    (queue.min_offset().0..).zip(units).map(|(at, unit)| (at, unit.physical.0, unit.size)).collect()
 }
