@@ -90,10 +90,11 @@ locks() {
         env HOME="$refused/home" timeout 30 "$OXMQ_BIN" broker -n "$NAMESRV_ADDR" -c "$refused/conf.properties"
     fi
     load send t kept- 20 >/dev/null
-    check "locks: $kind goes on" load receive t group 20 kept- >/dev/null
+    check "locks: $kind goes on" receives t group 20 kept-
     stop "locked-by-$kind"
   done
 }
+receives() { load receive "$@" >"$WORK/got" 2>&1 || { cat "$WORK/got"; return 1; }; }
 says() { # TEXT COMMAND...
   local text=$1
   shift
@@ -117,7 +118,7 @@ rocksdb() {
   check "rocksdb: nothing was changed" cmp "$WORK/rocks.before" "$WORK/rocks.after"
   restart_broker rocks
   wait_registered rocks
-  check "rocksdb: Java goes on" load receive t group 50 one- >/dev/null
+  check "rocksdb: Java goes on" receives t group 50 one-
 }
 
 end_servers() {
