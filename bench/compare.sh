@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What OxMQ costs beside the Java broker 5.3.3 and beside the floor: a broker that only answers. Prints one table.
-#   compare.sh [--secs 20] [--warm SECS] [--idle 20] [--rounds 1] [--only floor|oxmq|java] [--warm-cache GIB]
+#   compare.sh [--secs 20] [--warm SECS] [--idle 20] [--rounds 1] [--only floor|oxmq|java] [--warm-cache GIB] [--json FILE]
 #
 # Each round starts each server anew, in turn, on free loopback ports with an empty store (name server and broker in two
 # processes, ASYNC_FLUSH, Java with 2 GB of heap), lets it be idle, loads it and ends it. With several rounds the table
@@ -12,16 +12,18 @@
 #   --warm-cache  GiB of page cache to fill before each server is loaded; most of the memory, to be of use. A virtual machine
 #                 gets its memory from its host page by page, at several microseconds for each at its first use, whoever
 #                 uses it. On a machine that has been up for long the cache is full, and pages are used again.
+#   --json        appends each value of each round as a line {"figure", "metric", "server", "value"}
 #
 # Needed: bash 5.1, Rust, a JDK, the peer script (see compat/README.md), and the sources of the load generator beside it
 # (`../shared/bench`, or BENCH_SOURCES). OXMQ_BIN names a binary that is to be measured instead of the one built here.
 set -euo pipefail
 export LC_ALL=C
-usage() { sed -n '4,13p' "$0"; exit 2; }
-secs=20 warm='' idle=20 rounds=1 servers=(floor oxmq java) cache_gib=0
+usage() { sed -n '4,16p' "$0"; exit 2; }
+secs=20 warm='' idle=20 rounds=1 servers=(floor oxmq java) cache_gib=0 json=''
 while [ $# -gt 0 ]; do
   case $1 in
     --only) [[ ${2:-} =~ ^(floor|oxmq|java)$ ]] || usage; servers=("$2") ;;
+    --json) [ -n "${2:-}" ] || usage; json=$(realpath "$2") ;;
     --secs | --warm | --idle | --rounds | --warm-cache)
       [[ ${2:-} =~ ^[0-9]+$ ]] || usage
       case $1 in
@@ -48,7 +50,10 @@ results=$WORK/results
 export PEER_HEAP='-Xms2g -Xmx2g'
 
 # One value of one round: METRIC SERVER VALUE.
-note() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$results"; }
+note() {
+  printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$results"
+  [ -z "$json" ] || printf '{"figure":"table","metric":"%s","server":"%s","value":%s}\n' "$1" "$2" "$3" >>"$json"
+}
 
 # User and system time of a process so far, in ticks.
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }

@@ -105,7 +105,7 @@ launch() { # NAME namesrv|broker BOOT_LINE
   fi
   PID[$name]=$!
   disown # else bash reports every SIGKILL
-  wait_until 60 "$name ($kind $role) boots" booted "$name" "$3" || fail "$name did not boot"
+  wait_until "${BOOT_MAX:-60}" "$name ($kind $role) boots" booted "$name" "$3" || fail "$name did not boot"
   running "$name" || fail "$name ($kind $role) ended while it started"
 }
 

@@ -112,8 +112,11 @@ pub(crate) fn run(
     threads: u32,
     work: impl Fn(u32, &Signals) -> (Seen, Result<()>) + Sync,
 ) -> Result<String> {
-    let signals =
-        Signals { start: Instant::now(), measuring: AtomicBool::new(false), ended: AtomicBool::new(false) };
+    let signals = Signals {
+        start: Instant::now(),
+        measuring: AtomicBool::new(plan.warm.is_zero()),
+        ended: AtomicBool::new(false),
+    };
     let mut seen = Seen::default();
     let mut failure = Ok(());
     let (mut span, mut spent) = (Duration::ZERO, None);
@@ -179,7 +182,7 @@ fn line(seen: &Seen, span: Duration, spent: Option<f64>, memory: Option<f64>) ->
         let codes: Vec<_> = seen.refused.iter().map(|(code, count)| format!("{code}:{count}")).collect();
         let _ = write!(line, " codes={}", codes.join(","));
     }
-    let mut slowest: Vec<_> = seen.slowest.iter().enumerate().collect();
+    let mut slowest: Vec<_> = seen.slowest.iter().enumerate().filter(|(_, took)| !took.is_zero()).collect();
     slowest.sort_by_key(|(_, took)| std::cmp::Reverse(**took));
     let shown =
         slowest.iter().take(SLOWEST_SHOWN).map(|(at, took)| format!("{:.1}ms@{at}s", micros(**took) / 1e3));

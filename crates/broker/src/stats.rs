@@ -15,6 +15,7 @@ pub(crate) struct Stats {
     got_messages: Counter,
     pulls_found: Counter,
     pulls_missed: Counter,
+    removed_unconsumed: Counter,
 }
 
 /// The counters at one time.
@@ -53,6 +54,15 @@ impl Stats {
 
     pub(crate) fn missed(&self) {
         self.pulls_missed.add(1);
+    }
+
+    pub(crate) fn removed(&self, unconsumed: u64) {
+        self.removed_unconsumed.add(unconsumed);
+    }
+
+    /// Messages that were removed before those who waited for them had them.
+    pub(crate) fn removed_unconsumed(&self) -> u64 {
+        self.removed_unconsumed.get()
     }
 
     /// All counters; `committed` comes from where offsets are kept.

@@ -110,7 +110,7 @@ pub(crate) struct Topic {
 pub(crate) struct TopicQueue {
     /// Where its messages are.
     pub(crate) stored: Arc<Queue>,
-    /// Woken by each append.
+    /// Woken by each message that consumers may see.
     pub(crate) arrived: Notify,
     /// Messages sent to it since the start.
     pub(crate) sent: AtomicU64,
@@ -332,6 +332,22 @@ impl Topics {
         self.deleting().remove(name);
         info!(topic = name, "topic deleted");
         deleted.map(|()| ticket)
+    }
+
+    /// Removes the files of queues of a topic that is not known, as [`Self::delete`] does. False if it is.
+    pub(crate) fn delete_unknown(&self, name: &str) -> Result<bool, DeleteError> {
+        {
+            // Nobody makes it from here on.
+            let _version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.get(name).is_some() {
+                return Ok(false);
+            }
+            self.deleting().insert(name.to_owned());
+        }
+        let deleted = self.shared.store.delete_topic(name);
+        self.deleting().remove(name);
+        info!(topic = name, "queues of a topic that is not there deleted");
+        deleted.map(|()| true)
     }
 
     fn deleting(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -122,6 +122,37 @@ pub struct StoreFiles {
     pub check_crc_on_recover: bool,
 }
 
+/// When messages are removed. Java corrects ratios that are out of its range, silently; so are these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// `cleanResourceInterval`: milliseconds between two looks.
+    pub interval_ms: u64,
+    /// `deleteWhen`: hours of the day, local time, in which what is expired is removed.
+    pub delete_hours: Vec<u8>,
+    /// `fileReservedTime`: how long messages are kept, in hours.
+    pub reserved_hours: u64,
+    /// `diskMaxUsedSpaceRatio`, from 10 to 95: above it, what is expired is removed at any hour.
+    pub max_used_percent: u8,
+    /// `diskSpaceCleanForciblyRatio`, from 30 to 85: above it, messages are removed before they expire.
+    pub clean_forcibly_percent: u8,
+    /// `diskSpaceWarningLevelRatio`, from 35 to 90: above it, no messages are taken.
+    pub warning_percent: u8,
+    /// `cleanFileForciblyEnable`: messages may be removed before they expire.
+    pub forcibly: bool,
+    /// `deleteFileBatchMax`: commit log files that one look removes at most.
+    pub files_at_once: usize,
+    /// `deleteCommitLogFilesInterval`: milliseconds between two files of the commit log.
+    pub log_pause_ms: u64,
+    /// `deleteConsumeQueueFilesInterval`: milliseconds between two queues of which files are removed.
+    pub queue_pause_ms: u64,
+    /// `redeleteHangedFileInterval`: milliseconds until a file that could not be removed is tried again.
+    pub retry_ms: u64,
+    /// `replicasPerDiskPartition`: brokers that share a disk.
+    pub replicas: u32,
+    /// `logicalDiskSpaceCleanForciblyThreshold`, in percent: the same as `clean_forcibly_percent` for a part of the disk.
+    pub clean_part_forcibly_percent: u8,
+}
+
 /// What topics and groups come into being, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
@@ -410,6 +441,27 @@ impl BrokerSettings {
             key_query_max: all.number("maxMsgsNumBatch"),
             unique_query_max: all.number("defaultQueryMaxNum"),
             check_crc_on_recover: all.flag("checkCRCOnRecover"),
+        }
+    }
+
+    /// When messages are removed.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        let all = &self.0;
+        Retention {
+            interval_ms: all.number("cleanResourceInterval"),
+            delete_hours: all.text("deleteWhen").split(';').filter_map(|hour| hour.parse().ok()).collect(),
+            reserved_hours: all.number("fileReservedTime"),
+            max_used_percent: all.number::<u8>("diskMaxUsedSpaceRatio").clamp(10, 95),
+            clean_forcibly_percent: all.number::<u8>("diskSpaceCleanForciblyRatio").clamp(30, 85),
+            warning_percent: all.number::<u8>("diskSpaceWarningLevelRatio").clamp(35, 90),
+            forcibly: all.flag("cleanFileForciblyEnable"),
+            files_at_once: all.number("deleteFileBatchMax"),
+            log_pause_ms: all.number("deleteCommitLogFilesInterval"),
+            queue_pause_ms: all.number("deleteConsumeQueueFilesInterval"),
+            retry_ms: all.number("redeleteHangedFileInterval"),
+            replicas: all.number("replicasPerDiskPartition"),
+            clean_part_forcibly_percent: all.percent("logicalDiskSpaceCleanForciblyThreshold"),
         }
     }
 

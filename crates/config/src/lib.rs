@@ -15,8 +15,8 @@ mod namesrv;
 mod settings;
 
 pub use broker::{
-    BrokerRole, BrokerSettings, Consumers, Delays, FlushType, Identity, Pulls, Registration, Sends,
-    StoreFiles, Topics, Transactions,
+    BrokerRole, BrokerSettings, Consumers, Delays, FlushType, Identity, Pulls, Registration, Retention,
+    Sends, StoreFiles, Topics, Transactions,
 };
 pub use keys::{Effect, Key, Kind};
 pub use namesrv::{NamesrvFiles, NamesrvSettings, Routes};

@@ -339,6 +339,12 @@ impl Values {
         T::try_from(number).ok().expect("the key's range lies within the type")
     }
 
+    /// The value of a `Ratio` key, in percent.
+    pub(crate) fn percent(&self, name: &str) -> u8 {
+        let ratio: f64 = self.text(name).parse().expect("it was checked when it was set");
+        (ratio * 100.0).round() as u8
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         PathBuf::from(self.text(name))
     }

@@ -82,7 +82,8 @@ fn the_files_of_javas_distribution_are_understood() {
                  fileReservedTime=48\nbrokerRole={role}\nflushDiskType=ASYNC_FLUSH\n"
             ))
             .unwrap();
-            assert_eq!(notices, [Notice::NotYet(vec!["fileReservedTime"])], "{folder}");
+            assert_eq!(notices, [], "{folder}");
+            assert_eq!(settings.retention().reserved_hours, 48);
             let identity = settings.identity();
             assert_eq!(identity.broker_name, format!("broker-{name}"));
             assert_eq!((identity.broker_id, identity.ha_listen_port), (BrokerId(id), 10912));
@@ -93,6 +94,33 @@ fn the_files_of_javas_distribution_are_understood() {
     let conf = "brokerClusterName = DefaultCluster\nbrokerName = broker-a\nbrokerId = 0 \ndeleteWhen = 04\n\
                 fileReservedTime = 48\nbrokerRole = ASYNC_MASTER \nflushDiskType = ASYNC_FLUSH\n";
     assert_eq!(good(conf).identity().broker_name, "broker-a");
+}
+
+#[test]
+fn ratios_of_the_disk_are_corrected_as_in_java() {
+    for (text, expected) in [
+        ("", (75, 85, 90, 80)),
+        (
+            "diskMaxUsedSpaceRatio=5\ndiskSpaceCleanForciblyRatio=20\ndiskSpaceWarningLevelRatio=30",
+            (10, 30, 35, 80),
+        ),
+        (
+            "diskMaxUsedSpaceRatio=99\ndiskSpaceCleanForciblyRatio=99\ndiskSpaceWarningLevelRatio=99",
+            (95, 85, 90, 80),
+        ),
+        ("logicalDiskSpaceCleanForciblyThreshold=0.075\nreplicasPerDiskPartition=2", (75, 85, 90, 8)),
+    ] {
+        let kept = good(text).retention();
+        let found = (
+            kept.max_used_percent,
+            kept.clean_forcibly_percent,
+            kept.warning_percent,
+            kept.clean_part_forcibly_percent,
+        );
+        assert_eq!(found, expected, "{text}");
+    }
+    assert_eq!(good("deleteWhen=04;16;0").retention().delete_hours, [4, 16, 0]);
+    assert!(broker("deleteWhen=04,16").is_err());
 }
 
 /// The file that most tutorials for a cluster of two masters and two slaves hand around.
@@ -153,8 +181,9 @@ fn a_tutorial_cluster_file_is_understood() {
         "storePathConsumeQueue",
         "storePathIndex",
     ];
-    let not_yet = ["diskMaxUsedSpaceRatio", "fileReservedTime"];
-    assert_eq!(notices, [Notice::Ignored(ignored.to_vec()), Notice::NotYet(not_yet.to_vec())]);
+    assert_eq!(notices, [Notice::Ignored(ignored.to_vec())]);
+    let kept = settings.retention();
+    assert_eq!((kept.reserved_hours, kept.max_used_percent, kept.delete_hours), (120, 88, vec![4]));
 
     let identity = settings.identity();
     assert_eq!(identity.cluster_name, "rocketmq-cluster");

@@ -15,6 +15,7 @@ use clap::{
 
 use crate::{
     shutdown::Role,
+    store_tool::{self, EXIT_NOT_EXAMINED},
     terminal::{EXIT_USAGE, Failure},
 };
 
@@ -29,6 +30,8 @@ pub(crate) enum Invocation {
     Broker { namesrv_addr: Option<String>, config_file: Option<PathBuf>, print: Print },
     /// Run both on loopback.
     Dev { data: PathBuf, namesrv_port: u16, broker_port: u16 },
+    /// Look into the folder of a store.
+    Store(store_tool::Request),
     /// Stop the running servers of a role.
     Shutdown(Role),
 }
@@ -96,7 +99,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocati
                 Ok(Invocation::Help(error.to_string().trim_end().to_owned()))
             }
             _ => {
-                let failure = Failure::new(EXIT_USAGE, message(&error));
+                let code = if subcommand == "store" { EXIT_NOT_EXAMINED } else { EXIT_USAGE };
+                let failure = Failure::new(code, message(&error));
                 Err(match help {
                     Some(usage) => failure.with_output(usage.to_owned()),
                     None => failure,
@@ -161,6 +165,7 @@ fn command() -> Command {
                     .action(ArgAction::SetTrue),
             ),
         )
+        .subcommand(store_tool::command())
         .subcommand(
             Command::new("shutdown")
                 .about("Stops the running broker or name server, as mqshutdown does")
@@ -192,6 +197,7 @@ fn invocation(matches: &ArgMatches) -> Invocation {
                 (false, false) => Print::Nothing,
             },
         },
+        "store" => Invocation::Store(store_tool::Request::new(matches)),
         _ => Invocation::Shutdown(match matches.get_one::<String>("role").map(String::as_str) {
             Some("namesrv") => Role::Namesrv,
             _ => Role::Broker,

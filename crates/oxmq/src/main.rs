@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The one binary. Under the name `mqnamesrv`, `mqbroker` or `mqshutdown` it takes the options of Java's command of that
-//! name; under its own it has them as subcommands, and `oxmq dev`.
+//! name; under its own it has them as subcommands, and `oxmq dev` and `oxmq store`.
 //!
 //! Standard output carries what Java's commands print there and nothing else; the log goes to standard error and to a file.
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@ mod name_server;
 mod run;
 mod settings;
 mod shutdown;
+mod store_tool;
 mod terminal;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 fn execute(invocation: Invocation) -> Result<(), Failure> {
     match invocation {
         Invocation::Help(text) => say(&text),
+        Invocation::Store(request) => store_tool::run(request)?,
         Invocation::Shutdown(role) => shutdown::shut_down(role)?,
         Invocation::Namesrv { config_file, print } => {
             let Loaded { settings, notices, .. } = settings::namesrv(config_file)?;

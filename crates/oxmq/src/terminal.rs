@@ -34,6 +34,11 @@ impl Failure {
         Self { output: Some(output), ..self }
     }
 
+    /// The same with another code, for commands with codes of their own.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     pub(crate) fn report(&self) -> ExitCode {
         // A message never spans lines, whatever a file name or value in it holds.
         complain(&self.message.replace(['\n', '\r'], " "));

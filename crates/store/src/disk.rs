@@ -12,7 +12,7 @@ pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod real;
 
-use std::{io, ops::Range, path::Path};
+use std::{io, ops::Range, path::Path, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -45,6 +45,10 @@ pub(crate) trait Locked: Send + Sync {}
 
 /// Where files live. All paths are the caller's; names in them have been validated.
 pub(crate) trait Disk: Send + Sync + 'static {
+    /// The time. On a simulated disk, that passes by what is done with it.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// The names in `dir`, unordered; none if it does not exist. Names that are not UTF-8 are left out.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
@@ -83,8 +87,24 @@ pub(crate) trait Disk: Send + Sync + 'static {
 /// A file that is read and written at positions.
 pub(crate) trait File: Send + Sync {
     fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Sets everything from `at` to the end of the file, which is at `length`, to zero, and gives its space back where
+    /// the file system can. The file never has another length meanwhile, which a crash would leave.
+    fn zero_from(&self, at: u64, length: u64) -> io::Result<()>;
+    /// Reads into the beginning of `buffer`, perhaps less than there is. 0 at the end of the file.
+    fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Fills `buffer` as far as the file goes; the rest is left alone. Returns the bytes read.
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.read_some_at(at + read as u64, &mut buffer[read..]) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
     /// The same as far as no disk is needed: reads less, or nothing, where the page cache has no more, and everywhere
     /// if the system cannot tell.
     fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
@@ -116,6 +136,8 @@ pub(crate) trait Segment: Send + Sync {
     fn write_back(&self, range: Range<usize>);
     /// Makes what was written to `range` durable.
     fn sync(&self, range: Range<usize>) -> io::Result<()>;
+    /// Lets go of its pages, in small steps, because it will be dropped: doing that at once would keep others from theirs.
+    fn release(&self);
     /// Sets everything from `at` on to zero.
     fn zero_from(&self, at: usize) -> io::Result<()>;
 }

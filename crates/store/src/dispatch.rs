@@ -6,7 +6,7 @@
 //! Java broker, the records themselves tell: one with offset 0 comes after others, and one with offset 1 after that. A
 //! single one that goes back may be a flipped bit, as no checksum covers the offset; unless it is the queue's last.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use oxmq_record::RecordView;
 use oxmq_types::QueueOffset;
@@ -28,16 +28,14 @@ pub(crate) struct Dispatch<'a> {
     /// Queues with units that are not in files yet.
     dirty: Vec<Arc<Queue>>,
     waiting: usize,
-    /// Something was written to files, and nobody was told which.
-    pub(crate) written: bool,
-    /// Records with offset 0 behind others, by their queue's address.
-    again: HashMap<usize, (Arc<Queue>, Unit)>,
+    /// Records with offset 0 behind others, by topic and queue.
+    again: BTreeMap<(Arc<str>, u32), (Arc<Queue>, Unit)>,
 }
 
 impl<'a> Dispatch<'a> {
     pub(crate) fn new(tags_rule: &'a TagsRule, since: u64) -> Self {
         let (dirty, again) = Default::default();
-        Self { tags_rule, since, dirty, waiting: 0, written: false, again }
+        Self { tags_rule, since, dirty, waiting: 0, again }
     }
 
     /// Adds a record to its queue. False if others before it are missing that may be found elsewhere: not if the
@@ -54,9 +52,8 @@ impl<'a> Dispatch<'a> {
             size: record.size(),
             tags_code: (self.tags_rule)(record),
         };
-        let key = Arc::as_ptr(&queue) as usize;
         if !self.again.is_empty()
-            && let Some((queue, first)) = self.again.remove(&key)
+            && let Some((queue, first)) = self.again.remove(&(queue.topic_name(), queue.queue_id().0))
             && offset.0 == 1
         {
             self.begin_again(&queue, first)?;
@@ -65,7 +62,7 @@ impl<'a> Dispatch<'a> {
             Dispatched::Added(added) => self.added(queue, added)?,
             Dispatched::Missing => return Ok(false),
             Dispatched::Back if offset.0 == 0 && unit.physical.0 < self.since => {
-                self.again.insert(key, (queue, unit));
+                self.again.insert((queue.topic_name(), queue.queue_id().0), (queue, unit));
             }
             Dispatched::Back => tracing::error!(
                 topic = queue.topic(),
@@ -106,7 +103,6 @@ impl<'a> Dispatch<'a> {
         self.waiting = 0;
         for queue in self.dirty.drain(..) {
             queue.write_tail()?;
-            self.written = true;
         }
         Ok(())
     }

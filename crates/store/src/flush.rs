@@ -102,7 +102,7 @@ pub(crate) fn log_flusher(shared: &Shared) {
                 }
             }
             let flushed = lock(&shared.flush).flushed;
-            let (end, timestamp_ms) = {
+            {
                 let mut writer = lock(&shared.writer);
                 if writer.end == flushed && !waited_for {
                     // Rung late: it has been flushed already.
@@ -117,32 +117,44 @@ pub(crate) fn log_flusher(shared: &Shared) {
                 {
                     continue;
                 }
-                writer.flush_due = false;
-                (writer.end, writer.last_timestamp_ms)
-            };
-            thorough = Instant::now();
-            if let Err(error) = shared.log.sync(flushed, end) {
-                return shared.poison(&error.to_string());
             }
-            let done = {
-                let mut state = lock(&shared.flush);
-                // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
-                if state.over.is_some() {
-                    return;
-                }
-                state.flushed = end;
-                state.timestamp_ms = timestamp_ms;
-                let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
-                state.waiters = later;
-                done
-            };
-            let done: Vec<(u64, Waiter)> = done;
-            done.into_iter().for_each(|(_, done)| done(Ok(())));
+            thorough = Instant::now();
+            if !flush_log(shared) {
+                return;
+            }
             if lock(&shared.flush).waiters.is_empty() {
                 break;
             }
         }
     }
+}
+
+/// Makes what was appended so far durable and tells those who wait for it. False if nothing will be flushed any more.
+pub(crate) fn flush_log(shared: &Shared) -> bool {
+    let flushed = lock(&shared.flush).flushed;
+    let (end, timestamp_ms) = {
+        let mut writer = lock(&shared.writer);
+        writer.flush_due = false;
+        (writer.end, writer.last_timestamp_ms)
+    };
+    if let Err(error) = shared.log.sync(flushed, end) {
+        shared.poison(&error.to_string());
+        return false;
+    }
+    let done: Vec<(u64, Waiter)> = {
+        let mut state = lock(&shared.flush);
+        // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
+        if state.over.is_some() {
+            return false;
+        }
+        state.flushed = end;
+        state.timestamp_ms = timestamp_ms;
+        let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
+        state.waiters = later;
+        done
+    };
+    done.into_iter().for_each(|(_, done)| done(Ok(())));
+    true
 }
 
 /// Sleeps until `due`, or until the flusher's bell rings, which gives true. Meanwhile the disk goes on from `written`.
@@ -174,24 +186,29 @@ pub(crate) struct QueueFlusher {
     dispatched_timestamp_ms: i64,
     /// Files written since the last checkpoint: queue, byte offset.
     written: Vec<(Arc<Queue>, u64)>,
-    /// Some of them were made since the last checkpoint.
+    /// Some of them were made since the last checkpoint; or recovery has cleared or removed some.
     created: bool,
     /// Queues that got a file since, which the list of queues is to know.
     unlisted: Vec<Arc<Queue>>,
+    /// Why some of them are not durable. The kernel tells of a failed fsync once, so no later one proves that they are:
+    /// the checkpoint stays where it is until the store is opened again.
+    not_durable: Option<String>,
     buffer: Vec<u8>,
 }
 
 impl QueueFlusher {
-    pub(crate) fn new(checkpoint: Checkpoint) -> Self {
+    /// `recovered`: what recovery did to the files is not durable yet.
+    pub(crate) fn new(checkpoint: Checkpoint, recovered: bool) -> Self {
         let nothing = PhysicalOffset(0);
         Self {
             checkpoint,
             pending: Vec::new(),
-            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false },
+            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false, no_queues: false },
             dispatched_timestamp_ms: 0,
             written: Vec::new(),
-            created: false,
+            created: recovered,
             unlisted: Vec::new(),
+            not_durable: None,
             buffer: Vec::new(),
         }
     }
@@ -213,6 +230,7 @@ impl QueueFlusher {
                 dispatched: PhysicalOffset(writer.end),
                 last_record: PhysicalOffset(writer.last_record),
                 clean: false,
+                no_queues: false,
             };
             self.dispatched_timestamp_ms = writer.last_timestamp_ms;
         }
@@ -250,28 +268,27 @@ impl QueueFlusher {
         if !self.pending.is_empty() || shared.registry.holds_checkpoint() {
             return Ok(());
         }
+        if let Some(error) = &self.not_durable {
+            return Err(FlushError::Failed { reason: error.clone() }.into());
+        }
+        // If that fails the checkpoint stays where it is, and recovery meets their records again.
+        shared.registry.note(&Lines::default())?;
         let mut seen = HashSet::new();
         self.written
             .retain(|(queue, start)| !queue.is_deleted() && seen.insert((Arc::as_ptr(queue), *start)));
-        if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
+        let synced = if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
             let dir = &shared.config.consume_queue_dir;
             let synced = shared.disk.sync_file_system(dir);
-            synced.map_err(|source| CloseError::Io { path: dir.clone(), source })?;
+            synced.map_err(|source| QueueFileError { path: dir.clone(), source })
         } else {
-            self.written.iter().try_for_each(|(queue, start)| queue.sync(*start))?;
-        }
+            self.written.iter().try_for_each(|(queue, start)| queue.sync(*start))
+        };
+        synced.inspect_err(|error| {
+            tracing::error!(%error, "cannot sync consume queues; the next start dispatches what follows the checkpoint again");
+            self.not_durable = Some(error.to_string());
+        })?;
         self.written = Vec::new();
         self.created = false;
-        let mut lines = Lines::default();
-        for queue in
-            self.unlisted.drain(..).filter(|queue| !queue.is_deleted() && queue.rebuilding().is_none())
-        {
-            lines.queue(queue.topic(), queue.queue_id().0, queue.listed());
-        }
-        if !lines.is_empty() {
-            shared.registry.note(&lines)?;
-        }
-
         // The log goes first: a checkpoint beyond its durable end would have recovery start after what it must see.
         let end = self.dispatched.dispatched.0;
         let (flushed, timestamp_ms) = {
@@ -284,18 +301,39 @@ impl QueueFlusher {
                 shared.poison(&reason);
                 FlushError::Failed { reason }
             })?;
+            // Another sync of the log failed: this one proves nothing, as in `flush_log`.
+            if let Some(error) = lock(&shared.flush).over.clone() {
+                return Err(error.into());
+            }
         }
         let known = |ms: i64| u64::try_from(ms).unwrap_or(0);
-        self.checkpoint.flushed_timestamp_ms = known(timestamp_ms.max(self.dispatched_timestamp_ms));
-        self.checkpoint.dispatched_timestamp_ms = known(self.dispatched_timestamp_ms);
-        if let Some(index) = &shared.index {
-            self.checkpoint.indexed_timestamp_ms = index.durable_timestamp_ms();
-        }
-        self.checkpoint.mark = Some(Mark { clean, ..self.dispatched });
+        let indexed = shared.index.as_ref().map(|index| index.durable_timestamp_ms());
+        let checkpoint = Checkpoint {
+            flushed_timestamp_ms: known(timestamp_ms.max(self.dispatched_timestamp_ms)),
+            dispatched_timestamp_ms: known(self.dispatched_timestamp_ms),
+            indexed_timestamp_ms: indexed.unwrap_or(self.checkpoint.indexed_timestamp_ms),
+            mark: Some(Mark { clean, no_queues: shared.registry.is_empty(), ..self.dispatched }),
+            ..self.checkpoint
+        };
         let path = &shared.config.checkpoint_file;
-        shared
-            .write_checkpoint(&self.checkpoint)
-            .map_err(|source| CloseError::Io { path: path.clone(), source })
+        let written = shared.write_checkpoint(&checkpoint);
+        written.map_err(|source| CloseError::Io { path: path.clone(), source })?;
+        // Only now: what is below it may be removed.
+        self.checkpoint = checkpoint;
+        // Nor before: of units that the checkpoint does not count, the next recovery may have to make sure again.
+        let mut lines = Lines::default();
+        self.unlisted.retain(|queue| !queue.is_deleted() && queue.rebuilding().is_none());
+        for queue in &self.unlisted {
+            lines.queue(queue.topic(), queue.queue_id().0, queue.listed());
+        }
+        if !lines.is_empty() {
+            match shared.registry.note(&lines) {
+                Ok(()) => self.unlisted.clear(),
+                // As on a full disk; the checkpoint needs no space, and must not wait for it.
+                Err(error) => tracing::warn!(%error, "cannot write the list of queues"),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -360,10 +398,7 @@ pub(crate) fn prepare(shared: &Shared) {
         let ahead = (per_second * POPULATE_TIME.as_secs_f64()) as u64;
         // Half a segment, as there is one spare at most, from the middle of the current one on.
         let to = end + ahead.clamp(POPULATE_MIN, POPULATE_MAX).min(segment_size / 2);
-        if end % segment_size >= segment_size / 2 {
-            // A full disk is no trouble before the current segment is full, and reported when tried.
-            let _ = shared.log.prepare_spares(1);
-        }
+        prepare_segment(shared);
         populated = populated.max(end);
         // In steps, as the end goes on meanwhile and may have passed some of them.
         while populated < to {
@@ -371,5 +406,14 @@ pub(crate) fn prepare(shared: &Shared) {
             shared.log.populate(populated, step);
             populated = (populated + step).max(shared.log.end());
         }
+    }
+}
+
+/// Makes the next segment once the current one is half full.
+pub(crate) fn prepare_segment(shared: &Shared) {
+    let segment_size = shared.config.segment_size_bytes;
+    if shared.log.end() % segment_size >= segment_size / 2 {
+        // A full disk is no trouble before the current segment is full, and reported when tried.
+        let _ = shared.log.prepare_spares(1);
     }
 }

@@ -39,6 +39,8 @@ mod rebuild;
 mod recovery;
 mod registry;
 mod retention;
+#[cfg(any(test, feature = "memory-disk"))]
+pub mod simulation;
 mod store;
 mod sync;
 #[cfg(test)]
@@ -46,7 +48,7 @@ mod tests;
 
 pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
-pub use disk::memory::{Faults, MemoryDisk};
+pub use disk::memory::{BadRange, Faults, MemoryDisk, Trace};
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
 #[cfg(unix)]

@@ -16,7 +16,7 @@
 //! before a checkpoint counts on them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::Write as _,
     io,
     path::{Path, PathBuf},
@@ -46,9 +46,9 @@ pub(crate) struct Listed {
 pub(crate) struct List {
     /// Topics that were deleted when the log ended before this are not known.
     pub(crate) since: Option<u64>,
-    pub(crate) queues: HashMap<Arc<str>, BTreeMap<u32, Listed>>,
+    pub(crate) queues: BTreeMap<Arc<str>, BTreeMap<u32, Listed>>,
     /// Topic -> where the log ended when it was deleted last.
-    pub(crate) deleted: HashMap<Arc<str>, u64>,
+    pub(crate) deleted: BTreeMap<Arc<str>, u64>,
     /// Where the log ended when the store was closed, if nothing follows and every line was read.
     pub(crate) closed: Option<u64>,
     lines: u64,
@@ -167,6 +167,13 @@ impl Lines {
     pub(crate) fn closed(&mut self, end: u64) {
         let count = self.count;
         self.line(format_args!(". {end} {count}"));
+    }
+
+    /// These lines, and `more` behind them.
+    pub(crate) fn then(mut self, more: &Self) -> Self {
+        self.text.push_str(&more.text);
+        self.count += more.count;
+        self
     }
 
     pub(crate) fn is_empty(&self) -> bool {

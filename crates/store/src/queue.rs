@@ -186,6 +186,8 @@ pub(crate) struct State {
     tail: Vec<Unit>,
     /// Physical offset of the last unit, `None` in an empty queue.
     last: Option<PhysicalOffset>,
+    /// The file that starts at this byte was being made when that failed: it may be there without its length.
+    half_made: Option<u64>,
     /// The flusher knows that there is a tail.
     listed: bool,
     deleted: bool,
@@ -437,7 +439,9 @@ impl Queue {
         let mut file = self.place(start).0;
         while file < kept {
             lock(&self.files.handles).open.remove(&(self.key, file));
-            absent_is_fine(self.files.disk.remove_file(&file_at(&self.dir(), file)))
+            // In their order on the disk, too: a crash must not leave a gap.
+            let removed_file = self.files.disk.remove_file(&file_at(&self.dir(), file));
+            absent_is_fine(removed_file.and_then(|()| self.files.disk.sync_dir(&self.dir())))
                 .map_err(|source| self.failed(file, source))?;
             removed += 1;
             file += self.files.file_size;
@@ -466,7 +470,7 @@ impl Queue {
     /// `torn`: the files may have holes or rests beyond the last good unit, as a crash leaves them; they are cleared.
     pub(crate) fn load(&self, limits: Limits, log_min: u64, listed: Listed) -> Result<bool, QueueFileError> {
         let Limits { limit, torn } = limits;
-        let starts = self.file_starts(torn)?;
+        let starts = self.file_starts(torn.then_some(log_min))?;
         let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(listed.max == 0) };
         let start = first / UNIT_SIZE;
         let end = (last + self.files.file_size) / UNIT_SIZE;
@@ -549,16 +553,17 @@ impl Queue {
     pub(crate) fn dispatch(&self, offset: QueueOffset, unit: Unit, whole: bool) -> Dispatched {
         let mut state = lock(&self.state);
         let max = state.max();
+        // Nothing of the queue is left in files; their names may say where it was to go on, had the log not lost that.
+        let fresh = state.last.is_none();
         if state.last.is_some_and(|last| last >= unit.physical) {
             return Dispatched::Known;
         }
-        if offset.0 < max {
+        if !fresh && offset.0 < max {
             return Dispatched::Back;
         }
         // The checksum does not cover the queue offset: a flipped bit in it must not become files full of filler.
-        let fresh = state.last.is_none() && state.flushed == 0;
         let possible = offset.0 <= unit.physical.0 / RECORD_SIZE_MIN as u64;
-        if !possible || (offset.0 - max > GAP_MAX && !fresh) {
+        if !possible || (!fresh && offset.0 - max > GAP_MAX) {
             tracing::error!(
                 topic = %self.topic, queue = self.queue_id.0, queue_offset = offset.0, physical = unit.physical.0,
                 "record with an impossible queue offset, passed over"
@@ -568,19 +573,17 @@ impl Queue {
         if offset.0 > max && !whole {
             return Dispatched::Missing;
         }
-        if offset.0 > max {
-            if fresh {
-                // The first message of the queue that the log still has.
-                state.start = offset.0;
-                state.min = offset.0;
-                state.flushed = offset.0;
-            } else {
-                tracing::warn!(
-                    topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
-                    "messages are missing in the commit log"
-                );
-                state.fill(offset.0 - max, unit.physical);
-            }
+        if fresh {
+            // The first message of the queue that the log still has.
+            state.start = offset.0;
+            state.min = offset.0;
+            state.flushed = offset.0;
+        } else if offset.0 > max {
+            tracing::warn!(
+                topic = %self.topic, queue = self.queue_id.0, from = max, to = offset.0,
+                "messages are missing in the commit log"
+            );
+            state.fill(offset.0 - max, unit.physical);
         }
         Dispatched::Added(state.push(unit))
     }
@@ -735,9 +738,10 @@ impl Queue {
 
     /// Starts of all files, ascending, in bytes; they have been checked to be contiguous and of the right length.
     ///
-    /// `torn`: a crash may have left one short, or have taken one and not those behind it. What is missing then is not
-    /// older than the checkpoint and will be dispatched again.
-    fn file_starts(&self, torn: bool) -> Result<Vec<u64>, QueueFileError> {
+    /// `torn`: a crash may have taken one and not those behind it, or have brought back some
+    /// that were removed, which know nothing that the log has from this offset on. What is missing then is not older
+    /// than the checkpoint and will be dispatched again.
+    fn file_starts(&self, torn: Option<u64>) -> Result<Vec<u64>, QueueFileError> {
         let (dir, size) = (self.dir(), self.files.file_size);
         let mut starts = Vec::new();
         let failed = |path: PathBuf, source| QueueFileError { path, source };
@@ -753,14 +757,7 @@ impl Queue {
                 self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
                 continue;
             }
-            if entry.length < size && torn {
-                let whole_units = entry.length / UNIT_SIZE * UNIT_SIZE;
-                let grown = self.files.disk.open(&path, false).and_then(|file| {
-                    file.set_length(whole_units)?;
-                    file.set_length(size)
-                });
-                grown.map_err(|source| failed(path.clone(), source))?;
-            } else if entry.length != size {
+            if entry.length != size {
                 let found = entry.length;
                 let text = format!("file has {found} bytes, but mappedFileSizeConsumeQueue is {size}");
                 return Err(failed(path, io::Error::new(io::ErrorKind::InvalidData, text)));
@@ -768,13 +765,19 @@ impl Queue {
             starts.push(start);
         }
         starts.sort_unstable();
-        let gap = starts.windows(2).position(|pair| pair[0] + size != pair[1]);
-        if let Some(gap) = gap.filter(|_| torn) {
-            for start in starts.drain(gap + 1..).rev() {
+        let gap_in = |starts: &[u64]| starts.windows(2).position(|pair| pair[0] + size != pair[1]);
+        while let (Some(gap), Some(log_min)) = (gap_in(&starts), torn) {
+            // Where everything before the gap is too old, it was to be removed; else what follows was not durable.
+            let mut pages = Pages { queue: self, file: None, first: 0, bytes: Vec::new() };
+            let old = pages.unit((starts[gap] + size) / UNIT_SIZE - 1)?;
+            let old = old.is_some_and(|unit| unit.physical.0 < log_min);
+            let gone = if old { starts.drain(..=gap) } else { starts.drain(gap + 1..) };
+            for start in gone.rev() {
                 let path = file_at(&dir, start);
                 self.files.disk.remove_file(&path).map_err(|source| failed(path, source))?;
             }
-        } else if let Some(gap) = gap {
+        }
+        if let Some(gap) = gap_in(&starts) {
             let gap = &starts[gap..];
             let source = io::Error::new(io::ErrorKind::NotFound, "consume queue file is missing");
             return Err(failed(file_at(&dir, gap[0] + size), source));
@@ -834,25 +837,24 @@ impl Queue {
             let length = units.len().min((self.files.file_size - within) as usize);
             let (now, later) = units.split_at(length);
             let write = || -> io::Result<bool> {
-                match self.handle(start, false) {
-                    Ok(file) => file.write_at(within, now).map(|()| false),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        self.files.disk.create_dir_all(&self.dir())?;
-                        let file = self.handle(start, true)?;
-                        file.set_length(self.files.file_size)?;
-                        if first == at && within > 0 {
-                            // Java stops reading a file at its first empty unit.
-                            let filler = Unit {
-                                physical: PhysicalOffset(0),
-                                size: FILLER_SIZE,
-                                tags_code: TagsCode(0),
-                            };
-                            file.write_at(0, &filler.encode().repeat((within / UNIT_SIZE) as usize))?;
-                        }
-                        file.write_at(within, now).map(|()| true)
+                if lock(&self.state).half_made != Some(start) {
+                    match self.handle(start, false) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        found => return found?.write_at(within, now).map(|()| false),
                     }
-                    Err(error) => Err(error),
                 }
+                lock(&self.state).half_made = Some(start);
+                self.files.disk.create_dir_all(&self.dir())?;
+                let file = self.handle(start, true)?;
+                file.set_length(self.files.file_size)?;
+                if first == at && within > 0 {
+                    // Java stops reading a file at its first empty unit.
+                    let filler =
+                        Unit { physical: PhysicalOffset(0), size: FILLER_SIZE, tags_code: TagsCode(0) };
+                    file.write_at(0, &filler.encode().repeat((within / UNIT_SIZE) as usize))?;
+                }
+                lock(&self.state).half_made = None;
+                file.write_at(within, now).map(|()| true)
             };
             *created |= write().map_err(|source| self.failed(start, source))?;
             written.push(start);
@@ -869,9 +871,7 @@ impl Queue {
             let clear = || -> io::Result<()> {
                 if start == cut && within > 0 {
                     let file = self.files.disk.open(&file_at(&self.dir(), start), false)?;
-                    // Cutting and growing leaves zeros and gives the space back.
-                    file.set_length(within)?;
-                    return file.set_length(self.files.file_size);
+                    return file.zero_from(within, self.files.file_size);
                 }
                 lock(&self.files.handles).open.remove(&(self.key, start));
                 self.files.disk.remove_file(&file_at(&self.dir(), start))

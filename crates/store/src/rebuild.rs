@@ -54,7 +54,8 @@ pub(crate) fn rebuilder(shared: &Shared) {
     }
 }
 
-fn step(shared: &Shared) -> Result<(), QueueError> {
+/// Builds what is known to be damaged.
+pub(crate) fn step(shared: &Shared) -> Result<(), QueueError> {
     let files = &shared.registry.files;
     let torn = shared.registry.holds_checkpoint();
     if torn || files.has_suspects() {
@@ -86,7 +87,8 @@ pub(crate) fn see_all(shared: &Shared, stop: &AtomicBool) -> Result<(), QueueErr
         tracing::warn!(%error, "cannot write the checkpoint");
         return Ok(());
     }
-    Ok(registry.write_list(None)?)
+    registry.write_list(None);
+    Ok(())
 }
 
 fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> {
@@ -144,7 +146,9 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
         at = next;
         progress.at(at.min(end));
         queues.iter().for_each(|queue| queue.set_rebuilding(progress.percent().min(99)));
-        std::thread::sleep(BREATH);
+        if at < end {
+            std::thread::sleep(BREATH);
+        }
     }
     dispatch.finish()?.iter().try_for_each(|queue| queue.write_tail())?;
 
@@ -156,12 +160,20 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
     let dir = &registry.files.dir;
     let synced = registry.files.disk.sync_file_system(dir);
     synced.map_err(|source| QueueFileError { path: dir.clone(), source })?;
-    let mut lines = Lines::default();
-    for (queue, built) in pairs() {
-        lines.queue(queue.topic(), queue.queue_id().0, built.listed());
-    }
-    registry.note(&lines)?;
     pairs().for_each(|(queue, built)| queue.adopt(built));
+    // The list must not say more than the checkpoint counts.
+    let mut flusher = lock(&shared.queue_flusher);
+    flusher.flush(shared)?;
+    if let Err(error) = flusher.checkpoint(shared, false) {
+        tracing::warn!(%error, "cannot write the checkpoint");
+    } else {
+        let mut lines = Lines::default();
+        for queue in queues.iter().filter(|queue| !queue.is_deleted()) {
+            lines.queue(queue.topic(), queue.queue_id().0, queue.listed());
+        }
+        registry.note(&lines)?;
+    }
+    drop(flusher);
     progress.done();
     tracing::info!(queues = queues.len(), "consume queues are built again");
     Ok(())

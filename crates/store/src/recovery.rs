@@ -64,8 +64,6 @@ pub(crate) struct Recovered {
     pub(crate) clean: bool,
     /// Queues with units that are not in files yet.
     pub(crate) dirty: Vec<Arc<Queue>>,
-    /// Units are in files that are not known to be on the disk.
-    pub(crate) written: bool,
 }
 
 pub(crate) fn recover(
@@ -84,8 +82,8 @@ pub(crate) fn recover(
     let limit = last + log.segment_size;
     let mark = checkpoint.mark.filter(|mark| holds(log, mark, min, limit));
 
-    let empty = registry.is_empty();
-    let is_end = |end: u64| end > last && log.is_end(end) && !empty;
+    let removed = registry.is_empty() && !mark.is_some_and(|mark| mark.no_queues);
+    let is_end = |end: u64| end > last && log.is_end(end) && !removed;
     if let Some(mark) = mark.filter(|mark| mark.clean && !crashed && is_end(mark.dispatched.0)) {
         let end = mark.dispatched.0;
         log.publish(end);
@@ -103,10 +101,11 @@ pub(crate) fn recover(
     }
 
     let began = Instant::now();
-    let (start, durable, known) = if empty {
+    let (start, durable, known) = if removed {
         (min, mark.map_or(min, |mark| mark.dispatched.0), Limits { limit: min, torn: true })
     } else if crashed {
-        let start = mark.map_or(min, |mark| mark.dispatched.0).max(by_timestamps(log, &starts, checkpoint));
+        let marked = mark.map_or(min, |mark| mark.dispatched.0);
+        let start = marked.max(by_timestamps(log, &starts, (checkpoint, mark)));
         (start, start, Limits { limit: start, torn: true })
     } else {
         let known = Limits { limit: u64::MAX, torn: false };
@@ -140,6 +139,7 @@ pub(crate) fn recover(
                 let whole = start == min || log.passed_over() > damaged;
                 if !dispatch.add(Arc::clone(&queue), &record, whole).map_err(file_error)? {
                     queue.condemn(queue.max_offset().0);
+                    registry.remember(&queue, 0);
                     let why = "it ends before the first record that recovery found";
                     registry.files.suspect(record.topic(), record.queue_id(), why);
                 }
@@ -153,7 +153,6 @@ pub(crate) fn recover(
         Ok(())
     })?;
     found.dirty = dispatch.finish().map_err(file_error)?;
-    found.written = dispatch.written;
     let end = found.end;
     found.start = start.min(end);
     let bytes = log.cut(end).map_err(|source| OpenError::Io { path: log.dir.clone(), source })?;
@@ -173,7 +172,7 @@ pub(crate) fn recover(
         *write(&registry.limits) = Limits { limit: end, torn: false };
         registry.unseen.store(false, Ordering::Release);
     }
-    if empty {
+    if removed {
         registry.unseen.store(false, Ordering::Release);
         *write(&registry.limits) = Limits { limit: u64::MAX, torn: false };
     }
@@ -216,7 +215,14 @@ fn holds(log: &CommitLog, mark: &Mark, min: u64, limit: u64) -> bool {
 }
 
 /// The last segment that Java would start from after a crash; 0 if there is none.
-fn by_timestamps(log: &CommitLog, starts: &[u64], checkpoint: &Checkpoint) -> u64 {
+fn by_timestamps(log: &CommitLog, starts: &[u64], (checkpoint, mark): (&Checkpoint, Option<Mark>)) -> u64 {
+    // If the times are those of the mark, no Java broker came after us, and the mark says all. Times must not say
+    // more: if the clock was set back, segments that no checkpoint knows are older than it.
+    let last = mark.and_then(|mark| log.found_at(mark.last_record.0));
+    let of_mark = last.and_then(|record| RecordView::store_timestamp_of(&record));
+    if of_mark.is_some_and(|ms| ms.cast_unsigned() == checkpoint.dispatched_timestamp_ms) {
+        return 0;
+    }
     let known = checkpoint.flushed_timestamp_ms.min(checkpoint.dispatched_timestamp_ms);
     let known = known.saturating_sub(CHECKPOINT_ALLOWANCE_MS);
     let old_enough = |start: &&u64| {

@@ -6,7 +6,7 @@
 //! log by the thread `store-rebuild`; until then whoever asks for it is told so, and it takes nothing.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     io,
     sync::{
@@ -15,13 +15,14 @@ use std::{
     },
 };
 
-use oxmq_types::{QueueId, validate_group};
+use oxmq_types::{QueueId, QueueOffset, validate_group};
 
 use crate::{
     error::{QueueError, QueueFileError},
     list::{Lines, List, ListFile, Listed},
     log::CommitLog,
     queue::{Queue, QueueFiles, Verdict},
+    retention::absent_is_fine,
     sync::{lock, read, write},
 };
 
@@ -50,10 +51,15 @@ pub(crate) struct Registry {
     /// `recovery`.
     pub(crate) unseen: AtomicBool,
     /// Topic -> where the log ended when it was deleted last.
-    deleted: RwLock<HashMap<Arc<str>, u64>>,
+    deleted: RwLock<BTreeMap<Arc<str>, u64>>,
     /// Below this physical offset, topics may have been deleted without our knowing.
     pub(crate) since: AtomicU64,
     list: Mutex<ListFile>,
+    /// What the list is to say of queues that were condemned.
+    ///
+    /// INVARIANT: the checkpoint does not move on before it does. Recovery leaves their records to the rebuild; after
+    /// a crash that comes before it, nothing else would remember that there is something to build.
+    condemned: Mutex<Lines>,
 }
 
 #[derive(Clone, Copy)]
@@ -88,7 +94,7 @@ impl Registry {
             let path = path.to_owned();
             move |source| QueueFileError { path, source }
         };
-        let mut vanished: HashSet<Arc<str>> = topics.keys().cloned().collect();
+        let mut vanished: BTreeSet<Arc<str>> = topics.keys().cloned().collect();
         let mut seen = 0;
         for topic in files.disk.list(&files.dir).map_err(failed(&files.dir))? {
             let dir = files.dir.join(&topic.name);
@@ -129,6 +135,7 @@ impl Registry {
             deleted: RwLock::new(list.deleted),
             since: AtomicU64::new(list.since.unwrap_or(u64::MAX)),
             list: Mutex::new(list_file),
+            condemned: Mutex::default(),
         };
         for (topic, id) in damaged {
             if registry.contains(&topic, id) {
@@ -225,6 +232,7 @@ impl Registry {
         if let Some(problem) = problem {
             queue = self.new_queue(&name, id);
             queue.condemn(listed.max);
+            self.remember(&queue, listed.start);
             self.files.suspect(&name, id, &problem);
         }
         Ok(queue)
@@ -238,6 +246,7 @@ impl Registry {
         });
         let queue = self.new_queue(&Arc::from(topic), id);
         queue.condemn(slot.unwrap_or(0));
+        self.remember(&queue, 0);
         self.insert(&Arc::new(queue), false);
         self.files.suspect(topic, id, why);
     }
@@ -273,7 +282,8 @@ impl Registry {
             }
             Ok(())
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        let threads =
+            std::thread::available_parallelism().map_or(1, usize::from).min(8).min(1 + names.len() / 64);
         let done = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mine = work();
@@ -283,11 +293,6 @@ impl Registry {
             others.into_iter().map(join).fold(mine, Result::and)
         });
         done.map(|()| !stop.load(Ordering::Acquire))
-    }
-
-    /// True if no queue is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        read(&self.topics).is_empty()
     }
 
     /// True if a queue of `topic` is being built again.
@@ -357,6 +362,12 @@ impl Registry {
         Ok(removed)
     }
 
+    /// True if no queue ever had a unit since it was made.
+    pub(crate) fn is_empty(&self) -> bool {
+        let unused = |slot: &Slot| matches!(slot, Slot::Open(queue) if queue.max_offset() == QueueOffset(0));
+        read(&self.topics).values().flat_map(BTreeMap::values).all(unused)
+    }
+
     /// Forgets the queues of `topic`, has `each` that was opened deleted, and removes their files. `end`: of the log,
     /// asked when no queue takes records any more.
     pub(crate) fn delete(
@@ -374,12 +385,10 @@ impl Registry {
         });
         opened.for_each(each);
         let dir = self.files.dir.join(topic);
-        match self.files.disk.remove_dir_all(&dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(QueueFileError { path: dir, source }.into());
-            }
-            _ => {}
-        }
+        let removed = absent_is_fine(self.files.disk.remove_dir_all(&dir));
+        // Or else a power loss brings the old queues back, in place of new ones perhaps.
+        let removed = removed.and_then(|()| self.files.disk.sync_dir(&self.files.dir));
+        removed.map_err(|source| QueueFileError { path: dir, source })?;
         let end = end();
         let mut lines = Lines::default();
         lines.deleted(topic, end);
@@ -387,14 +396,30 @@ impl Registry {
         Ok(self.note(&lines)?)
     }
 
-    /// Adds lines to the list.
-    pub(crate) fn note(&self, lines: &Lines) -> Result<(), QueueFileError> {
-        let mut list = lock(&self.list);
-        list.add(lines).map_err(|source| QueueFileError { path: list.path(), source })
+    /// Has the list say, before the next checkpoint, that a condemned queue is to be built again.
+    pub(crate) fn remember(&self, queue: &Queue, start: u64) {
+        let listed = Listed { start, max: queue.max_offset().0, building: true };
+        lock(&self.condemned).queue(queue.topic(), queue.queue_id().0, listed);
     }
 
-    /// Writes the whole list. `closed`: where the log ends, if nothing will be appended any more.
-    pub(crate) fn write_list(&self, closed: Option<u64>) -> Result<(), QueueFileError> {
+    /// Adds lines to the list, behind those of queues that were condemned.
+    pub(crate) fn note(&self, lines: &Lines) -> Result<(), QueueFileError> {
+        let mut list = lock(&self.list);
+        let mut condemned = lock(&self.condemned);
+        let all = std::mem::take(&mut *condemned).then(lines);
+        if all.is_empty() {
+            return Ok(());
+        }
+        list.add(&all).map_err(|source| {
+            // All of them: one line too many costs a rebuild, one too few a message.
+            *condemned = all;
+            QueueFileError { path: list.path(), source }
+        })
+    }
+
+    /// Writes the whole list. `closed`: where the log ends, if nothing will be appended any more. If that fails, as on a
+    /// full disk, the old one stays, which knows less but nothing that is wrong.
+    pub(crate) fn write_list(&self, closed: Option<u64>) {
         let mut lines = Lines::default();
         {
             let since = self.since.load(Ordering::Relaxed);
@@ -402,14 +427,18 @@ impl Registry {
             let min = self.log.min();
             let deleted = read(&self.deleted);
             deleted.iter().filter(|(_, end)| **end > min).for_each(|(topic, end)| lines.deleted(topic, *end));
-            for (topic, slots) in &*read(&self.topics) {
+            let topics = read(&self.topics);
+            let mut topics: Vec<_> = topics.iter().collect();
+            topics.sort_unstable_by_key(|(topic, _)| *topic);
+            for (topic, slots) in topics {
                 for (id, slot) in slots {
                     let listed = match slot {
                         Slot::Closed(listed) => *listed,
                         Slot::Open(queue) => queue.listed(),
                     };
-                    // One that was asked for and never got a message has no files.
-                    if listed.max > 0 || matches!(slot, Slot::Closed(_)) {
+                    // One that was asked for and never got a message has no files; of one that has to be built again
+                    // nobody knows yet what it had.
+                    if listed.max > 0 || listed.building || matches!(slot, Slot::Closed(_)) {
                         lines.queue(topic, *id, listed);
                     }
                 }
@@ -419,7 +448,9 @@ impl Registry {
             }
         }
         let mut list = lock(&self.list);
-        list.replace(&lines).map_err(|source| QueueFileError { path: list.path(), source })
+        if let Err(error) = list.replace(&lines) {
+            tracing::warn!(file = %list.path().display(), %error, "cannot write the list of queues");
+        }
     }
 }
 

@@ -20,17 +20,17 @@ use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::{
     checkpoint::{self, Checkpoint},
-    config::StoreConfig,
+    config::{FlushMode, StoreConfig},
     disk::{Disk, Locked},
     error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
-    flush::{FlushState, QueueFlusher, log_flusher, prepare, queue_flusher},
+    flush::{FlushState, QueueFlusher, flush_log, log_flusher, prepare, queue_flusher},
     index::{Index, KeyMatches, KeyQuery, Opening, index_builder},
     list::{self, List, ListFile},
     log::{CommitLog, LogSegment},
     preflight,
     queue::{Added, Boundary, Queue, QueueFiles, UNIT_SIZE, Unit},
     read::{Access, LogReader, ReadError, Reader},
-    rebuild::{rebuilder, see_all},
+    rebuild::{rebuilder, see_all, step},
     recovery::{TagsRule, recover},
     registry::Registry,
     retention::{Cleaning, DiskUse, Removal, cleaner, measure},
@@ -45,6 +45,9 @@ const UNITS_WAITING_HARD: usize = 4 * 1024 * 1024;
 pub(crate) const PREPARE_STEP: u64 = 1024 * 1024;
 /// So few queues are all looked at after a crash before the store is open.
 const SEEN_AT_START: usize = 1_000;
+/// After a crash, at most so many bytes at the end of the log are written again. A failed sync ends writing, so what it
+/// left undone is not far from the end.
+const WRITTEN_AGAIN_MAX: u64 = 1024 * 1024 * 1024;
 /// Java keeps lengths of files in 32 bits, signed.
 const FILE_SIZE_MAX: u64 = i32::MAX as u64;
 
@@ -160,13 +163,23 @@ impl Store {
 
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
+        config: StoreConfig,
+        tags_rule: TagsRule,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(disk, config, tags_rule, true)
+    }
+
+    /// Without `threads`, what they do is only done when somebody calls it: waiting for a flush does it on the spot.
+    pub(crate) fn open_with(
+        disk: Arc<dyn Disk>,
         mut config: StoreConfig,
         tags_rule: TagsRule,
+        threads: bool,
     ) -> Result<Arc<Self>, OpenError> {
         check(&mut config)?;
         let (_, held) = preflight::look(&*disk, &config)?;
         for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
-            disk.create_dir_all(dir).map_err(at(dir))?;
+            make_dir(&*disk, dir).map_err(at(dir))?;
         }
         let lock_file = config.root.join("lock");
         let held = match held {
@@ -212,7 +225,13 @@ impl Store {
             }
         })?;
         // What recovery read may be in the page cache only.
-        log.sync(found.start, found.end).map_err(at(&config.commit_log_dir))?;
+        let synced = if crashed {
+            let from = found.start.max(found.end.saturating_sub(WRITTEN_AGAIN_MAX));
+            log.write_again(from, found.end).and_then(|()| log.sync(found.start, from))
+        } else {
+            log.sync(found.start, found.end)
+        };
+        synced.map_err(at(&config.commit_log_dir))?;
         log.begin_writing(config.hot_bytes, config.cold_buffer_bytes);
 
         let writer = Writer {
@@ -234,6 +253,7 @@ impl Store {
             crashed,
             log_end: found.end,
             durable_ms: i64::try_from(checkpoint.indexed_timestamp_ms).unwrap_or(0),
+            threads,
         };
         let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
@@ -241,7 +261,7 @@ impl Store {
             cleaning: Cleaning::default(),
             alive_ms: found.last_timestamp_ms.max(closed_ms),
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
-            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
+            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint, !found.clean)),
             config,
             disk,
             log,
@@ -255,21 +275,23 @@ impl Store {
             _lock: held,
         });
         if !found.clean {
-            let file = |error: QueueFileError| OpenError::Io { path: error.path, source: error.source };
-            lock(&shared.queue_flusher).flush(&shared).map_err(file)?;
-            if found.written {
-                let dir = &shared.config.consume_queue_dir;
-                shared.disk.sync_file_system(dir).map_err(at(dir))?;
+            let flushed = lock(&shared.queue_flusher).flush(&shared);
+            match flushed {
+                Ok(()) => shared.checkpoint(false).map_err(|error| match error {
+                    CloseError::Io { path, source } => OpenError::Io { path, source },
+                    other => OpenError::Io {
+                        path: shared.config.checkpoint_file.clone(),
+                        source: io::Error::other(other),
+                    },
+                })?,
+                // They are served from memory until there is room, which retention may make once the store is open.
+                Err(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+                    tracing::error!(%error, "what was dispatched again cannot be written yet");
+                }
+                Err(error) => return Err(OpenError::Io { path: error.path, source: error.source }),
             }
-            shared.checkpoint(false).map_err(|error| match error {
-                CloseError::Io { path, source } => OpenError::Io { path, source },
-                other => OpenError::Io {
-                    path: shared.config.checkpoint_file.clone(),
-                    source: io::Error::other(other),
-                },
-            })?;
             if !shared.registry.holds_checkpoint() {
-                shared.registry.write_list(None).map_err(file)?;
+                shared.registry.write_list(None);
             }
         }
         if shared.registry.holds_checkpoint() && shared.registry.names().len() <= SEEN_AT_START {
@@ -281,16 +303,14 @@ impl Store {
         if let Some(retention) = &shared.config.retention {
             measure(&shared, retention);
         }
-        let spawn = |name: &str, body: fn(&Shared)| {
-            let shared = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
-            thread.map_err(at(&abort))
-        };
-        let store = Arc::new(Self {
-            shared: Arc::clone(&shared),
-            threads: Mutex::default(),
-            recovered: !found.clean,
-        });
+        let store = Arc::new(Self { shared, threads: Mutex::default(), recovered: !found.clean });
+        if threads {
+            store.start_threads().map_err(at(&store.shared.config.root))?;
+        }
+        Ok(store)
+    }
+
+    fn start_threads(&self) -> io::Result<()> {
         for (name, body) in [
             ("store-flush", log_flusher as fn(&Shared)),
             ("store-queues", queue_flusher),
@@ -299,10 +319,11 @@ impl Store {
             ("store-clean", cleaner),
             ("store-rebuild", rebuilder),
         ] {
-            let thread = spawn(name, body)?;
-            lock(&store.threads).push(thread);
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared))?;
+            lock(&self.threads).push(thread);
         }
-        Ok(store)
+        Ok(())
     }
 
     /// The queue `queue_id` of `topic`; made if there is none. A new queue lives in memory until its first unit is
@@ -311,7 +332,15 @@ impl Store {
     /// # Errors
     /// [`QueueError`]: the name cannot be a folder, or the queue's files cannot be read.
     pub fn queue(&self, topic: &str, queue_id: QueueId) -> Result<Arc<Queue>, QueueError> {
-        self.shared.registry.get(topic, queue_id)
+        let found = self.shared.registry.get(topic, queue_id);
+        if matches!(found, Err(QueueError::Rebuilding { .. }))
+            && lock(&self.threads).is_empty()
+            && !self.shared.stopping()
+        {
+            step(&self.shared)?;
+            return self.shared.registry.get(topic, queue_id);
+        }
+        found
     }
 
     /// The queue `queue_id` of `topic`. `None` if nobody made it.
@@ -392,7 +421,7 @@ impl Store {
             shared.prepare_spares(1)?;
             shared.roll(&mut writer);
         }
-        let appended = shared.write(&mut writer, queue, record, tags_code, now_ms())?;
+        let appended = shared.write(&mut writer, queue, record, tags_code, shared.now_ms())?;
         let bells = shared.bells(&mut writer);
         drop(writer);
         bells.into_iter().flatten().for_each(Bell::ring);
@@ -442,7 +471,7 @@ impl Store {
         if together {
             shared.roll(&mut writer);
         }
-        let now = now_ms();
+        let now = shared.now_ms();
         for entry in entries {
             let record = &mut records[entry.range.clone()];
             if !shared.fits(&writer, record.len()) {
@@ -460,6 +489,19 @@ impl Store {
     #[must_use]
     pub fn flushed_to(&self) -> PhysicalOffset {
         PhysicalOffset(lock(&self.shared.flush).flushed)
+    }
+
+    /// Up to where consumers may see the log: with [`FlushMode::Sync`] as far as it is durable, so that nobody has
+    /// consumed what a power loss takes back. Reading does not look at it; whoever hands out messages does, and waits for
+    /// more by [`Self::wait_flushed`].
+    ///
+    /// Java: `CommitLog#getConfirmOffset`, since 5.0.
+    #[must_use]
+    pub fn readable_to(&self) -> PhysicalOffset {
+        match self.shared.config.flush {
+            FlushMode::Async { .. } => self.max_physical(),
+            FlushMode::Sync => self.flushed_to(),
+        }
     }
 
     /// Has `done` called once the log is durable up to `to`, or when that has failed: at once on this thread if it is
@@ -494,6 +536,9 @@ impl Store {
                 let _ = tell.send(outcome);
             }),
         );
+        if lock(&self.threads).is_empty() {
+            flush_log(&self.shared);
+        }
         told.recv().unwrap_or(Err(FlushError::Closed))
     }
 
@@ -668,7 +713,7 @@ impl Store {
         shared.log.remove_spares().map_err(|source| CloseError::Io { path: dir.clone(), source })?;
         shared.checkpoint(true)?;
         // What it says of queues is on the disk by now.
-        shared.registry.write_list(Some(shared.log.end()))?;
+        shared.registry.write_list(Some(shared.log.end()));
         let abort = shared.config.root.join("abort");
         let removed =
             shared.disk.remove_file(&abort).and_then(|()| shared.disk.sync_dir(&shared.config.root));
@@ -691,6 +736,10 @@ impl Store {
             index.ring();
         }
         for thread in lock(&self.threads).drain(..) {
+            // Who is told of a removal may let go of the store there.
+            if thread.thread().id() == std::thread::current().id() {
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
@@ -834,7 +883,11 @@ impl Shared {
 
     /// Refuses appends for ever.
     pub(crate) fn poison(&self, reason: &str) {
-        tracing::error!(reason, "fsync failed; the store takes no more records until it is opened again");
+        tracing::error!(
+            reason, folder = %self.log.dir.display(),
+            "fsync of the commit log failed: what was not on the disk before may be lost; no more messages are taken, \
+             those before can be consumed; look after the disk, then start the broker again"
+        );
         lock(&self.writer).poisoned = Some(reason.to_owned());
         self.end_flushing(&FlushError::Failed { reason: reason.to_owned() });
     }
@@ -849,6 +902,10 @@ impl Shared {
         waiters.into_iter().for_each(|(_, done)| done(Err(error.clone())));
     }
 
+    pub(crate) fn now_ms(&self) -> i64 {
+        ms_of(self.disk.now())
+    }
+
     pub(crate) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -859,9 +916,15 @@ impl Shared {
     }
 
     pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> io::Result<()> {
-        let file = self.disk.open(&self.config.checkpoint_file, true)?;
+        let path = &self.config.checkpoint_file;
+        let new = !self.disk.exists(path);
+        let file = self.disk.open(path, true)?;
         file.write_at(0, &checkpoint.encode())?;
-        file.sync()
+        file.sync()?;
+        match path.parent() {
+            Some(dir) if new => self.disk.sync_dir(dir),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -921,13 +984,25 @@ fn unavailable(queue: &Queue) -> AppendError {
     }
 }
 
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+/// Milliseconds from 1970 to `time`; 0 if it is before.
+pub(crate) fn ms_of(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { path, source }
+}
+
+/// Makes the folder `dir`, and those above it, if they are not there, so that a power loss does not take it away with
+/// all that will be in it.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().filter(|dir| *dir != Path::new("") && !disk.exists(dir)).collect();
+    disk.create_dir_all(dir)?;
+    let parents = missing.into_iter().rev().filter_map(Path::parent);
+    parents
+        .map(|parent| if parent == Path::new("") { Path::new(".") } else { parent })
+        .try_for_each(|dir| disk.sync_dir(dir))
 }
 
 pub(crate) fn read_checkpoint(disk: &dyn Disk, path: &Path) -> io::Result<Checkpoint> {

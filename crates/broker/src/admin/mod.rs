@@ -4,7 +4,8 @@
 //! - `runtime`: GET_BROKER_RUNTIME_INFO (28), VIEW_BROKER_STATS_DATA (315)
 //! - `configuration`: GET_BROKER_CONFIG (26), UPDATE_BROKER_CONFIG (25)
 //! - `topics` with `attributes`: UPDATE_AND_CREATE_TOPIC (17) and its list (18), DELETE_TOPIC_IN_BROKER (215),
-//!   GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_CONFIG (351), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305)
+//!   GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_CONFIG (351), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305),
+//!   CLEAN_EXPIRED_CONSUMEQUEUE (306), CLEAN_UNUSED_TOPIC (316)
 //! - `groups`: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225), DELETE_SUBSCRIPTIONGROUP (207),
 //!   GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), GET_SUBSCRIPTIONGROUP_CONFIG (352), UPDATE_AND_GET_GROUP_FORBIDDEN (353)
 //! - `progress`: GET_TOPIC_STATS_INFO (202), GET_CONSUME_STATS (208), GET_BROKER_CONSUME_STATS (317),
@@ -15,6 +16,7 @@
 //!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
 //! - `reset`: INVOKE_BROKER_TO_RESET_OFFSET (222), CLONE_GROUP_OFFSET (314), INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223)
 //! - `messages`: QUERY_MESSAGE (12), VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
+//! - here: DELETE_EXPIRED_COMMITLOG (329)
 //!
 //! A request is read where it came in; the work is done aside, on a few threads that may block, because most of it
 //! reads files. Where Java answers a missing field with the text of its exception, the remark names the field; what
@@ -36,6 +38,7 @@ pub use configuration::{Configuration, NoConfiguration, UpdateRefused};
 
 use crate::{
     clients::Clients,
+    cold::ColdReads,
     delay::DelayThread,
     groups::{Groups, now_ms},
     offsets::Offsets,
@@ -108,6 +111,7 @@ struct Parts {
     stats: Arc<Stats>,
     rates: Rates,
     delays: Arc<DelayThread>,
+    cold: ColdReads,
     rules: AdminRules,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
@@ -119,7 +123,7 @@ impl Admin {
     pub(crate) fn new(
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
         (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
-        rules: AdminRules,
+        (rules, cold): (AdminRules, ColdReads),
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
@@ -134,6 +138,7 @@ impl Admin {
             stats,
             rates,
             delays,
+            cold,
             rules,
             changing,
             configured,
@@ -176,6 +181,16 @@ impl Admin {
                 self.parts.check_deletable(&topic)?;
                 let peer = request.peer.remote();
                 Ok(self.aside_until_saved(move |parts| parts.delete_topic(&topic, peer)))
+            }
+            codes::CLEAN_EXPIRED_CONSUMEQUEUE | codes::CLEAN_UNUSED_TOPIC => {
+                let (expired, peer) =
+                    (request.header.code == codes::CLEAN_EXPIRED_CONSUMEQUEUE, request.peer.remote());
+                Ok(self.aside(move |parts| parts.clean_queues(expired, peer)))
+            }
+            codes::DELETE_EXPIRED_COMMITLOG => {
+                tracing::info!(peer = %request.peer.remote(), "a tool has expired commit log files removed");
+                self.parts.store.clean();
+                Ok(Answer::Now(Command::success()))
             }
             codes::GET_ALL_TOPIC_CONFIG => Ok(self.aside(Parts::all_topics)),
             codes::GET_TOPIC_CONFIG => {

@@ -85,10 +85,14 @@ impl Parts {
         put("getTransferedTps", tps(|totals| totals.got_messages));
         put("commitOffsetBackwardIgnored", self.offsets.backward().to_string());
 
+        put("removedUnconsumed", self.stats.removed_unconsumed().to_string());
+        put("commitLogFilesHanged", self.store.hanged_files().to_string());
+
         let (first, end) = (self.store.min_physical(), self.store.max_physical());
         put("commitLogMinOffset", first.0.to_string());
         put("commitLogMaxOffset", end.0.to_string());
         put("earliestMessageTimeStamp", self.store.store_timestamp(first).unwrap_or(-1).to_string());
+        put("damagedRecordsMet", self.store.damage_met().to_string());
         put("remainHowManyDataToFlush", readable(end.0.saturating_sub(self.store.flushed_to().0)));
         put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
         let delays = self.delays.status();

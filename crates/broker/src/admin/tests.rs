@@ -5,7 +5,7 @@
 use super::{Configuration, UpdateRefused};
 use crate::{Settings, fixture};
 use oxmq_remoting::{code::request as codes, fastjson};
-use oxmq_types::Properties;
+use oxmq_types::{Properties, QueueId, TagsCode};
 use serde_json::{Value, json};
 use std::{
     ops::Deref,
@@ -813,6 +813,31 @@ async fn a_group_is_kept_from_a_topic() {
     tools.refused(code, fields, b"", (17, "topic[nix] not exist")).await;
     let (code, fields) = forbid(json!({"group": "nix", "readable": "false"}));
     tools.refused(code, fields, b"", (26, "No group in this broker")).await;
+}
+
+/// Java removes queues whose messages have all expired, of topics that are there, too: their offsets begin at 0 again.
+#[tokio::test]
+async fn queues_of_topics_that_are_gone_are_removed() {
+    let tools = Fixture::new();
+    tools.send("T", 0).await;
+    let queues = || {
+        let mut topics: Vec<_> = tools.store.queues().into_iter().map(|(topic, _)| topic).collect();
+        topics.retain(|topic| !tools.broker.topics.is_system(topic));
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    };
+    // Left by a topic that was deleted: one with a message, one without.
+    let mut record = tools.stored("T", 0)[0].view().bytes().to_vec();
+    let left = tools.store.queue("left", QueueId(0)).unwrap();
+    tools.store.append(&left, &mut record, TagsCode(0)).unwrap();
+    tools.store.queue("empty", QueueId(3)).unwrap();
+    assert_eq!(queues(), ["T", "empty", "left"].map(Arc::from));
+    assert_eq!(tools.ask(codes::CLEAN_EXPIRED_CONSUMEQUEUE, json!({}), b"").await.code, 0);
+    assert_eq!(queues(), ["T", "left"].map(Arc::from));
+    assert_eq!(tools.ask(codes::CLEAN_UNUSED_TOPIC, json!({}), b"").await.code, 0);
+    assert_eq!(queues(), ["T"].map(Arc::from));
+    assert_eq!(tools.stored("T", 0).len(), 1);
 }
 
 /// After a crash the log may end before what was committed. Java starts there, and skips what takes these places.

@@ -10,7 +10,7 @@ use oxmq_remoting::{
 };
 use oxmq_types::{Perm, validate_topic};
 use serde::Deserialize;
-use std::{net::SocketAddr, sync::PoisonError};
+use std::{collections::BTreeMap, net::SocketAddr, sync::PoisonError};
 use tracing::info;
 
 /// All permission bits.
@@ -118,6 +118,34 @@ impl Parts {
         // Old offsets would skip messages of a new topic of this name.
         self.offsets.save().map_err(|error| Refusal::System(format!("consumerOffset.json: {error}")))?;
         Ok(ticket)
+    }
+
+    /// Removes the queues of topics that are not there: all of them, or those `expired` of which the log has no message.
+    ///
+    /// COMPAT(java): expired queues of topics that are there stay; their offsets would begin at 0 again, and groups would
+    /// pass over what is sent then.
+    pub(super) fn clean_queues(&self, expired: bool, peer: SocketAddr) -> Result<Command, Refusal> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        info!(expired, %peer, "a tool has queues removed of topics that are not there");
+        let failed = |error: &dyn std::error::Error| Refusal::System(error.to_string());
+        let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (topic, queue) in self.store.queues() {
+            topics.entry(topic).or_default().push(queue);
+        }
+        for (topic, queues) in topics {
+            if self.topics.get(&topic).is_some() || self.topics.is_system(&topic) {
+                continue;
+            }
+            let mut used = false;
+            for queue in queues.into_iter().filter(|_| expired) {
+                let queue = self.store.existing_queue(&topic, queue).map_err(|error| failed(&error))?;
+                used |= queue.is_some_and(|queue| queue.min_offset() < queue.max_offset());
+            }
+            if !used {
+                self.topics.delete_unknown(&topic).map_err(|error| failed(&error))?;
+            }
+        }
+        Ok(Command::success())
     }
 
     pub(super) fn all_topics(&self) -> Result<Command, Refusal> {

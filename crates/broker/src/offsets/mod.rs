@@ -320,6 +320,19 @@ impl Offsets {
         self.changed();
     }
 
+    /// All offsets: group, topic, and the next message by queue.
+    pub(crate) fn all(&self) -> Vec<(String, String, BTreeMap<u32, u64>)> {
+        self.with(|table| {
+            let topics = table.groups.iter().flat_map(|(group, topics)| {
+                topics.iter().map(move |(topic, progress)| (group, topic, progress))
+            });
+            let next = |progress: &Progress| {
+                progress.positions.iter().map(|(queue, position)| (*queue, position.next())).collect()
+            };
+            topics.map(|(group, topic, progress)| (group.clone(), topic.clone(), next(progress))).collect()
+        })
+    }
+
     /// Messages that all groups consumed since the start.
     pub(crate) fn consumed(&self) -> u64 {
         self.with(|table| table.consumed)

@@ -133,6 +133,13 @@ impl Pending {
         firsts.map(|(offset, half)| (*offset, half.op_offset)).min()
     }
 
+    /// Halves that stand below `physical` in the log.
+    pub(crate) fn below(&self, physical: u64) -> u64 {
+        // In the order of the half queue, which is that of the log.
+        let below = |group: &Group| group.halves.values().take_while(|half| half.physical < physical).count();
+        self.groups.values().map(below).sum::<usize>() as u64
+    }
+
     /// A half of `group` was stored.
     pub(crate) fn seen(&mut self, group: &str, half: Half) {
         let group = match self.groups.get_mut(group) {

@@ -67,6 +67,8 @@ impl Disk for RealDisk {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         let made = reserve(&file, 0, length)
             .and_then(|()| file.set_len(length))
+            // Its length, too, must outlive a power loss: a short file before others would be refused.
+            .and_then(|()| file.sync_all())
             .and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("."))))
             .and_then(|()| MappedSegment::new(file, mappable(length)?));
         match made {
@@ -162,17 +164,23 @@ impl File for RealFile {
         self.0.set_len(length)
     }
 
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut read = 0;
-        while read < buffer.len() {
-            match self.0.read_at(&mut buffer[read..], at + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    fn zero_from(&self, at: u64, length: u64) -> io::Result<()> {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if at < length && fallocate(&self.0, flags, at, length - at).is_ok() {
+                return Ok(());
             }
         }
-        Ok(read)
+        (at..length)
+            .step_by(ZEROS.len())
+            .try_for_each(|from| self.write_at(from, &ZEROS[..ZEROS.len().min((length - from) as usize)]))
+    }
+
+    fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, at)
     }
 
     fn read_resident(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {

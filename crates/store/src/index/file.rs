@@ -125,23 +125,23 @@ pub(super) struct Walk {
 }
 
 /// An index file that is open.
-pub(super) struct IndexFile {
-    pub(super) path: PathBuf,
+pub(crate) struct IndexFile {
+    pub(crate) path: PathBuf,
     shape: Shape,
     table: Box<dyn Table>,
-    pub(super) header: Header,
+    pub(crate) header: Header,
 }
 
 impl IndexFile {
     /// Takes `table`, which has the length of `shape`, for the file at `path`. `None` if its header is damaged.
-    pub(super) fn open(path: PathBuf, shape: Shape, table: Box<dyn Table>) -> Option<Self> {
+    pub(crate) fn open(path: PathBuf, shape: Shape, table: Box<dyn Table>) -> Option<Self> {
         let mut bytes = [0; HEADER_SIZE];
         table.read(0, &mut bytes);
         let header = Header::decode(&bytes, shape)?;
         Some(Self { path, shape, table, header })
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.header.next >= self.shape.entries
     }
 
@@ -150,7 +150,7 @@ impl IndexFile {
     /// # Errors
     /// What the system says if there is no space; the entry is not there then.
     /// Java: `IndexFile#putKey`.
-    pub(super) fn put(&mut self, hash: u32, physical: u64, store_ms: i64) -> io::Result<()> {
+    pub(crate) fn put(&mut self, hash: u32, physical: u64, store_ms: i64) -> io::Result<()> {
         debug_assert!(!self.is_full());
         let ordinal = self.header.next;
         if ordinal == 1 {
@@ -171,11 +171,11 @@ impl IndexFile {
     }
 
     /// Writes the header, without which the entries since the last time do not count at the next start.
-    pub(super) fn write_header(&mut self) -> io::Result<()> {
+    pub(crate) fn write_header(&mut self) -> io::Result<()> {
         self.table.write(0, &self.header.encode())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.table.sync()
     }
 
@@ -259,6 +259,11 @@ impl IndexFile {
             self.header.end_ms = end_ms;
         }
         self.write_header()
+    }
+
+    /// The key hash of the first entry.
+    pub(super) fn first_hash(&self) -> u32 {
+        self.entry(1).hash
     }
 
     /// How many of the last entries are of the record at `physical`.

@@ -90,12 +90,15 @@ pub fn check(
                 }
                 checked.records += 1;
                 checked.record_bytes += u64::from(record.size());
-                if let Some(what) = fault_of(&record) {
+                let fault = fault_of(&record);
+                // A damaged record need be in no queue, and its keys not in the index.
+                let damaged = fault.is_some();
+                if let Some(what) = fault {
                     watch.finding(folder.log_finding(record.physical_offset().0, what));
                 }
-                queues.record(&record, watch);
+                queues.record(&record, damaged, watch);
                 if let Some(index) = &mut index {
-                    index.record(&record, watch);
+                    index.record(&record, damaged, watch);
                 }
             }
             Seen::Finding(Finding { what: What::TornTail { .. }, .. }) if folder.state == Use::Running => {}
@@ -117,7 +120,7 @@ pub fn check(
         watch.finding(Finding { part: Part::Rest, path, offset: None, what });
     }
     checked.units = queues.units;
-    queues.finish(checked.log_end, watch);
+    queues.finish(checked.log_end, mark.unwrap_or(u64::MAX), watch);
     if let Some(index) = index {
         checked.index_entries = index.entries;
         index.finish(checked.log_end, watch);

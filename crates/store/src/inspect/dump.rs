@@ -15,7 +15,7 @@ use super::{
 use crate::{index::keys_of, queue::UNIT_SIZE};
 
 /// Which records are wanted: those for which all that is given holds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Standing at this physical offset or behind it.
     pub offset: Option<u64>,

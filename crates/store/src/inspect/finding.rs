@@ -90,7 +90,7 @@ pub enum What {
     },
     /// A name that does not belong there.
     StrangeName,
-    /// A file has another length than the others.
+    /// A file has another length than the others, or than is configured.
     Length {
         /// Bytes that it should have.
         expected: u64,
@@ -258,6 +258,35 @@ impl Finding {
     }
 }
 
+impl What {
+    /// One word for it, for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable",
+            Self::StrangeName => "strangeName",
+            Self::Length { .. } => "length",
+            Self::FilesMissing { .. } => "filesMissing",
+            Self::Damaged { .. } => "damaged",
+            Self::TornTail { .. } => "tornTail",
+            Self::BodyChecksum { .. } => "bodyChecksum",
+            Self::RecordChecksum { .. } => "recordChecksum",
+            Self::LostSector { .. } => "lostSector",
+            Self::Units { .. } => "units",
+            Self::UnitsBehindHole { .. } => "unitsBehindHole",
+            Self::NotInQueue { .. } => "notInQueue",
+            Self::NotExamined { .. } => "notExamined",
+            Self::IndexHeader => "indexHeader",
+            Self::IndexChain { .. } => "indexChain",
+            Self::IndexEntries { .. } => "indexEntries",
+            Self::KeysMissing { .. } => "keysMissing",
+            Self::IndexBehind { .. } => "indexBehind",
+            Self::NoCheckpoint => "noCheckpoint",
+            Self::CheckpointAhead { .. } => "checkpointAhead",
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
@@ -273,7 +302,7 @@ impl fmt::Display for What {
         match self {
             Self::Unreadable { reason } => write!(f, "cannot be read: {reason}"),
             Self::StrangeName => f.write_str("not a name that belongs here"),
-            Self::Length { expected, found } => write!(f, "has {found} bytes, the others {expected}"),
+            Self::Length { expected, found } => write!(f, "has {found} bytes instead of {expected}"),
             Self::FilesMissing { next } => write!(f, "missing; the next file that is there starts at {next}"),
             Self::Damaged { end, flaw } => write!(f, "damaged up to {end}: {flaw}"),
             Self::TornTail { bytes, flaw } => {
@@ -291,46 +320,44 @@ impl fmt::Display for What {
             Self::Units { queue, how, first, count } => {
                 let how = match how {
                     UnitFault::NoRecord => "point to no record of the queue",
-                    UnitFault::Wrong => "are not those of the records with their numbers",
-                    UnitFault::Size => "have another size than the records",
-                    UnitFault::Tags => "have the code of another tag than the records",
+                    UnitFault::Wrong => "not those of the records with their numbers",
+                    UnitFault::Size => "another size than the records have",
+                    UnitFault::Tags => "the code of another tag than the records have",
                     UnitFault::BeyondEnd => "point to or beyond the end of the log",
                 };
-                write!(f, "{queue}: {count} units from {first} on {how}")
+                write!(f, "{queue}, units from {first} on ({count}): {how}")
             }
             Self::UnitsBehindHole { queue, first } => {
                 write!(f, "{queue}: unit {first} stands behind one that was never written")
             }
             Self::NotInQueue { queue, why, count, first } => {
                 let why = match why {
-                    NotInQueue::NoUnit => "units of these messages were never written",
-                    NotInQueue::Behind => "the queue ends before these messages; the next start adds them",
+                    NotInQueue::NoUnit => "their units were never written",
+                    NotInQueue::Behind => "not in the queue yet; the next start adds them",
                     NotInQueue::Taken => {
-                        "other messages have the numbers of these (a topic that was deleted and made again)"
+                        "other messages have their numbers, as of a topic that was deleted and made again"
                     }
                     NotInQueue::NoFolder => "the topic has no such queue on the disk",
-                    NotInQueue::Deleted => "messages of a topic that was deleted",
+                    NotInQueue::Deleted => "the topic was deleted",
                 };
-                write!(f, "{queue}: {why}: {count} from {first} on")
+                write!(f, "{queue}, messages from {first} on ({count}): {why}")
             }
             Self::NotExamined { why } => write!(f, "not examined: {why}"),
             Self::IndexHeader => f.write_str("the header of the index file cannot be"),
             Self::IndexChain { first: 0, count } => {
-                write!(f, "{count} slots do not name their newest entry")
+                write!(f, "slots ({count}) that do not name their newest entry")
             }
             Self::IndexChain { first, count } => {
-                write!(f, "{count} entries from {first} on that cannot be")
+                write!(f, "entries from {first} on ({count}) that cannot be")
             }
             Self::IndexEntries { first, count } => {
-                write!(f, "{count} entries from {first} on that are not of a record with such a key")
+                write!(f, "entries from {first} on ({count}) that are not of a record with such a key")
             }
-            Self::KeysMissing { count } => {
-                write!(f, "keys of {count} records from here on are not in the index")
-            }
+            Self::KeysMissing { count } => write!(f, "keys of records ({count}) are not in the index"),
             Self::IndexBehind { count } => {
                 write!(
                     f,
-                    "keys of the last {count} records are not in the index yet; the next start adds them"
+                    "keys of the last records ({count}) are not in the index yet; the next start adds them"
                 )
             }
             Self::NoCheckpoint => {

@@ -168,8 +168,8 @@ impl<'a> IndexFollower<'a> {
         }))
     }
 
-    /// The walk met a record.
-    pub(super) fn record(&mut self, record: &RecordView<'_>, watch: &mut dyn Watch) {
+    /// The walk met a record, which may be `damaged`.
+    pub(super) fn record(&mut self, record: &RecordView<'_>, damaged: bool, watch: &mut dyn Watch) {
         let physical = record.physical_offset().0;
         if self.topic != record.topic() {
             record.topic().clone_into(&mut self.topic);
@@ -194,7 +194,7 @@ impl<'a> IndexFollower<'a> {
         if self.hashes.is_empty() {
             return;
         }
-        if self.hashes.iter().all(|(_, found)| *found) {
+        if damaged || self.hashes.iter().all(|(_, found)| *found) {
             self.last = Some(physical);
             self.report_missing(watch);
         } else {
@@ -334,7 +334,7 @@ pub(super) fn candidates(
     let mut filled = readers.iter().filter(|reader| !reader.header.is_empty()).map(|reader| reader.header);
     let Some(first) = filled.next() else { return Ok((places, 0..0)) };
     // The keys of the last record may be there in part.
-    let covered = first.begin_offset..filled.last().map_or(first.end_offset, |last| last.end_offset);
+    let covered = first.begin_offset..filled.next_back().map_or(first.end_offset, |last| last.end_offset);
     for reader in &readers {
         for topic in topics {
             if let Err(error) = reader.chain(hash_after(topic_hash(topic), key), &mut places) {

@@ -20,8 +20,6 @@ mod queues;
 mod repair;
 mod segments;
 mod stat;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +31,7 @@ use std::{
 pub use check::{Checked, check};
 pub use dump::{Found, Wanted, dump};
 pub use finding::{Finding, Flaw, NotInQueue, Part, QueueName, Severity, UnitFault, What};
-// pub use repair::{Plan, RepairError, Step, plan, repair};
+pub use repair::{Plan, RepairError, Step, repair};
 pub use stat::{SegmentStat, Stat, TopicStat, stat};
 
 use crate::{

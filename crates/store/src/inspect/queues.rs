@@ -145,8 +145,8 @@ struct Follower {
 pub(super) struct Queues<'a> {
     folder: &'a Folder,
     by_topic: HashMap<Arc<str>, HashMap<u32, Follower>>,
-    /// Queues without a folder: how many records, and the first.
-    absent: BTreeMap<QueueName, Run<()>>,
+    /// Queues without a folder: where their first record is, which it is, and how many there are.
+    absent: BTreeMap<QueueName, Run<u64>>,
     topic_exists: &'a dyn Fn(&str) -> bool,
     expected_tags: &'a dyn Fn(&RecordView<'_>) -> Option<TagsCode>,
     batches_seen: bool,
@@ -205,8 +205,8 @@ impl<'a> Queues<'a> {
         Ok(queues)
     }
 
-    /// The walk met a record.
-    pub(super) fn record(&mut self, record: &RecordView<'_>, watch: &mut dyn Watch) {
+    /// The walk met a record, which may be `damaged`.
+    pub(super) fn record(&mut self, record: &RecordView<'_>, damaged: bool, watch: &mut dyn Watch) {
         if !sys_flag::enters_consume_queue(record.sys_flag()) {
             return;
         }
@@ -223,28 +223,31 @@ impl<'a> Queues<'a> {
             Some(follower) if follower.failed => {}
             Some(follower) => {
                 let tags = (self.expected_tags)(record);
-                if let Err(error) = follower.record(self.folder, record, tags, &mut self.units, watch) {
+                if let Err(error) =
+                    follower.record(self.folder, record, damaged, tags, &mut self.units, watch)
+                {
                     follower.fail(&error, watch);
                 }
             }
             None => {
                 let name = QueueName { topic: Arc::from(record.topic()), id };
                 let first = record.queue_offset().0;
-                self.absent.entry(name).or_insert(Run { kind: (), first, count: 0 }).count += 1;
+                let kind = record.physical_offset().0;
+                self.absent.entry(name).or_insert(Run { kind, first, count: 0 }).count += 1;
             }
         }
     }
 
-    /// The walk is over; the log ends at `end`.
-    pub(super) fn finish(self, end: u64, watch: &mut dyn Watch) {
-        let running = self.folder.state == Use::Running;
+    /// The walk is over; the log ends at `end`. After a crash a start dispatches what lies behind `dispatched`.
+    pub(super) fn finish(self, end: u64, dispatched: u64, watch: &mut dyn Watch) {
+        let state = self.folder.state;
         for (queue, run) in self.absent {
-            if running && (self.topic_exists)(&queue.topic) {
-                continue;
-            }
             let path = self.folder.queue_dir().join(&*queue.topic).join(queue.id.to_string());
-            let why =
-                if (self.topic_exists)(&queue.topic) { NotInQueue::NoFolder } else { NotInQueue::Deleted };
+            let why = match (self.topic_exists)(&queue.topic) {
+                false => NotInQueue::Deleted,
+                true if state != Use::Closed && run.kind >= dispatched => NotInQueue::Behind,
+                true => NotInQueue::NoFolder,
+            };
             let what = What::NotInQueue { queue, why, count: run.count, first: run.first };
             watch.finding(Finding { part: Part::Queues, path, offset: None, what });
         }
@@ -264,6 +267,7 @@ impl Follower {
         &mut self,
         folder: &Folder,
         record: &RecordView<'_>,
+        damaged: bool,
         tags: Option<TagsCode>,
         good: &mut u64,
         watch: &mut dyn Watch,
@@ -276,7 +280,14 @@ impl Follower {
         loop {
             let unit = self.units.get(at)?;
             match unit {
-                Some(unit) if unit.is_filler() => at += 1,
+                Some(unit) if unit.is_filler() && at != ordinal => at += 1,
+                Some(unit) if unit.is_filler() => {
+                    if !damaged {
+                        self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    }
+                    at += 1;
+                    break;
+                }
                 Some(unit) if unit.physical.0 < physical => {
                     let kind = if at == ordinal { UnitFault::Wrong } else { UnitFault::NoRecord };
                     self.fault(kind, at, watch);
@@ -307,6 +318,7 @@ impl Follower {
                     at += 1;
                     break;
                 }
+                Some(_) if damaged => break,
                 Some(_) => {
                     // A queue that was made again begins at 0; another has lost its first files.
                     let lost = ordinal < self.units.range().start;
@@ -315,7 +327,9 @@ impl Follower {
                     break;
                 }
                 None => {
-                    self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    if !damaged {
+                        self.not_in_queue(NotInQueue::NoUnit, ordinal, watch);
+                    }
                     at = at.max(ordinal.saturating_add(1));
                     break;
                 }
@@ -374,7 +388,8 @@ impl Follower {
         }
         while let Some(unit) = self.units.get(at)? {
             let kind = if unit.physical.0 >= end { UnitFault::BeyondEnd } else { UnitFault::NoRecord };
-            if !unit.is_filler() && !(running && kind == UnitFault::BeyondEnd) {
+            let expected = running && kind == UnitFault::BeyondEnd;
+            if !unit.is_filler() && !expected {
                 self.fault(kind, at, watch);
             }
             at += 1;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What fills the disk. The consume queues tell it, at 20 bytes a message: the log itself is not read.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
 
-use super::{Folder, InspectError, Part, Watch, failed, queues::Units, unreadable};
+use super::{Folder, InspectError, Part, Watch, failed, queues::Units, segments::Seen, unreadable};
 use crate::{log::file_at, queue::UNIT_SIZE};
 
 /// Bytes of units read at once.
@@ -46,7 +46,7 @@ pub struct Stat {
     pub topics: Vec<TopicStat>,
     /// From the oldest on.
     pub segments: Vec<SegmentStat>,
-    /// Bytes of the log, from its beginning to the end of the last record that is in a queue.
+    /// Bytes of the log, from its beginning to the end of its last record.
     pub log_bytes: u64,
     /// Consume queue files.
     pub queue_files: u64,
@@ -58,7 +58,7 @@ pub struct Stat {
     pub index_bytes: u64,
 }
 
-/// Reads all queues. Progress is in bytes of queue files.
+/// Reads all queues, and of the log what lies behind all that they know. Progress is in bytes of queue files, then of the log.
 ///
 /// # Errors
 /// [`InspectError`] if a folder cannot be listed. A file that cannot be read is a finding.
@@ -117,6 +117,19 @@ pub fn stat(folder: &Folder, watch: &mut dyn Watch) -> Result<Stat, InspectError
         done += length;
         watch.progress(done, total);
     }
+    // What is in no queue, behind all that is.
+    let (mut passed, mut told) = (0, 0);
+    let left = folder.log_bytes(end);
+    let end = folder.walk_log(end, &mut |seen| {
+        if let Seen::Passed(bytes) = seen {
+            passed += bytes;
+            if passed - told >= 1 << 20 {
+                told = passed;
+                watch.progress(passed, left);
+            }
+        }
+        ControlFlow::Continue(())
+    });
     stat.log_bytes = end - min;
     stat.topics =
         topics.into_iter().map(|(name, topic)| TopicStat { topic: name.to_string(), ..topic }).collect();

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, atomic::Ordering},
+    time::SystemTime,
 };
 
 use oxmq_record::{Draft, Encoder, RecordView};
@@ -15,6 +16,7 @@ use super::*;
 use crate::{
     AppendError, FlushMode, IndexConfig, KeyQuery, MemoryDisk, Store, StoreConfig,
     disk::{Disk, real::RealDisk},
+    store::ms_of,
     tags_of,
 };
 
@@ -247,7 +249,7 @@ fn settle(store: &Store) {
 }
 
 fn now() -> Moment {
-    Moment { wall_ms: now_ms(), up_ms: 0 }
+    Moment { wall_ms: ms_of(SystemTime::now()), up_ms: 0 }
 }
 
 /// A cleaner that began `hours` ago, and the moment that it is now.
@@ -494,7 +496,7 @@ fn a_jump_of_the_clock_gives_everything_its_time_again() {
     settle(&store);
     let (mut cleaner, _) = after(&store, 0);
     let ahead = |hours: i64, up_hours: u64| Moment {
-        wall_ms: now_ms() + hours * HOUR,
+        wall_ms: ms_of(SystemTime::now()) + hours * HOUR,
         up_ms: up_hours * HOUR as u64,
     };
     for (moment, goes) in [(ahead(9_000, 1), false), (ahead(9_071, 72), false), (ahead(9_074, 75), true)] {
@@ -525,7 +527,7 @@ fn real_files_go_by_the_later_of_their_times_and_leave_what_is_held() {
     let starts = names(&RealDisk, &log);
     // Old by their files' times, as they are young by what is in them: a folder whose times were set back.
     for start in &starts {
-        RealDisk.set_modified_ms(&file_at(&log, *start), now_ms() - 1_000 * HOUR).unwrap();
+        RealDisk.set_modified_ms(&file_at(&log, *start), ms_of(SystemTime::now()) - 1_000 * HOUR).unwrap();
     }
     let (mut cleaner, moment) = after(&store, 0);
     assert_eq!(cleaner.clean(&store.shared, moment, 4, used(10, 10)), 0);
@@ -648,4 +650,35 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn many_queues_are_cleaned_in_several_looks() {
+    let disk = Arc::new(MemoryDisk::default());
+    let mut config = config(Path::new("/store"));
+    let retention = RetentionConfig { interval_ms: 0, queue_pause_ms: 1, ..config.retention.unwrap() };
+    config.retention = Some(retention);
+    let store = open_with(&disk, config);
+    for _ in 0..4 {
+        for topic in ["A", "B", "C"] {
+            append(&store, topic, b"").unwrap();
+        }
+    }
+    for _ in 0..10 {
+        append(&store, "T", &[0; 500]).unwrap();
+    }
+    settle(&store);
+    let (mut cleaner, late) = after(&store, 100);
+    let files = || {
+        let of = |topic: &str| names(&*disk, &Path::new("/store/consumequeue").join(topic).join("0")).len();
+        ["A", "B", "C"].map(of).into_iter().sum::<usize>()
+    };
+    assert_eq!(files(), 6);
+    let mut looks = 0;
+    while files() > 3 {
+        cleaner.clean(&store.shared, late, if looks == 0 { 4 } else { 3 }, used(10, 10));
+        looks += 1;
+        assert!(looks < 20);
+    }
+    assert!(looks > 2, "one queue, and then it is time to look again");
 }
