@@ -20,7 +20,7 @@
 #             from clients that do not wait for each other
 #   --json    appends each value as a line {"figure", "metric", "server", "value"}
 #
-# All stores are under TMPDIR (/tmp), which must be on the disk to be measured and have 45 GB free (4 GB with --quick); they are
+# All stores are under TMPDIR (/tmp), which must be on the disk to be measured and have 40 GB free (8 GB with --quick); they are
 # removed at the end. Counting fsyncs takes `perf`, else `strace`, and the right to look at the servers.
 # Needed: what compare.sh needs. OXMQ_BIN and LOAD_BIN name binaries that are to be used instead of those built here.
 set -euo pipefail
@@ -279,7 +279,7 @@ drop_cache() { # FOLDER
 
 figure_cold() {
   local server line alone
-  need 25
+  [ -n "$big_ready" ] || need 36
   start_big
   for server in "${servers[@]}"; do
     stop big
@@ -315,7 +315,7 @@ figure_cold() {
 
 figure_recovery() {
   local server line many round began killed order=("${servers[@]}") turns=()
-  need 25
+  [ -n "$big_ready" ] || need 36
   start_big
   many=(--topic Many --topics "$many_topics" --queues 100)
   if [ "${KIND[big]}" != oxmq ]; then
@@ -462,6 +462,7 @@ figure_table() {
   [ ${#servers[@]} -gt 1 ] || options+=(--only "${servers[0]}")
   [ -z "$json" ] || options+=(--json "$json")
   away
+  need 30
   echo
   bench/compare.sh "${options[@]}"
 }

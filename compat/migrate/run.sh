@@ -15,6 +15,7 @@ else
   parts=${*:-5.3.3-stop 5.3.3-kill9 4.9.7-stop 4.9.7-kill9 ours-stop ours-kill9 locks rocksdb}
 fi
 ours=$TARGET
+build_java 5.3.3
 
 # Small files, so that all kinds of them are several; levels 3 and 4 outlast a change of brokers. Java 5 notes the end of a transaction
 # transactionOpBatchInterval later, and asks again before, and delivers twice, if transactionTimeOut is shorter.
@@ -89,10 +90,11 @@ locks() {
         env HOME="$refused/home" timeout 30 "$OXMQ_BIN" broker -n "$NAMESRV_ADDR" -c "$refused/conf.properties"
     fi
     load send t kept- 20 >/dev/null
-    check "locks: $kind goes on" load receive t group 20 kept- >/dev/null
+    check "locks: $kind goes on" receives t group 20 kept-
     stop "locked-by-$kind"
   done
 }
+receives() { load receive "$@" >"$WORK/got" 2>&1 || { cat "$WORK/got"; return 1; }; }
 says() { # TEXT COMMAND...
   local text=$1
   shift
@@ -116,7 +118,7 @@ rocksdb() {
   check "rocksdb: nothing was changed" cmp "$WORK/rocks.before" "$WORK/rocks.after"
   restart_broker rocks
   wait_registered rocks
-  check "rocksdb: Java goes on" load receive t group 50 one- >/dev/null
+  check "rocksdb: Java goes on" receives t group 50 one-
 }
 
 end_servers() {

@@ -299,66 +299,38 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{path::Path, sync::Arc};
 
     use super::*;
-
-    /// A file of which one block cannot be read.
-    struct Bad {
-        bytes: Vec<u8>,
-        block: u64,
-    }
-
-    impl File for Bad {
-        fn set_length(&self, _: u64) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-        fn zero_from(&self, _: u64, _: u64) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-        fn read_some_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-            let bad = self.block * BLOCK as u64..(self.block + 1) * BLOCK as u64;
-            if at < bad.end && at + buffer.len() as u64 > bad.start {
-                return Err(io::Error::other("bad sector"));
-            }
-            let rest = self.bytes.get(at as usize..).unwrap_or_default();
-            let count = rest.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&rest[..count]);
-            Ok(count)
-        }
-        fn read_resident(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
-            Ok(0)
-        }
-        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-        fn sync(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::{
+        disk::{
+            Disk,
+            memory::{BadRange, MemoryDisk},
+        },
+        inspect::Layout,
+        sync::lock,
+    };
 
     /// A disk with a bad sector hides that sector and nothing else.
     #[test]
     fn a_block_that_cannot_be_read_is_a_finding_and_reads_as_zeros() {
-        let bytes: Vec<u8> = (0..5 * BLOCK).map(|i| (i % 251) as u8 + 1).collect();
-        let stop = 10_000 + bytes.len() as u64;
-        let file = Box::new(Bad { bytes: bytes.clone(), block: 2 });
-        let mut window = Window {
-            file,
-            path: PathBuf::from("segment"),
-            start: 10_000,
-            stop,
-            from: 10_000,
-            buffer: Vec::new(),
-            step: WINDOW,
-            unreadable: Vec::new(),
-        };
+        let disk = Arc::new(MemoryDisk::default());
+        let (dir, bytes) = (Path::new("/store/commitlog"), vec![7; 5 * BLOCK]);
+        let path = file_at(dir, 0);
+        disk.create_dir_all(dir).unwrap();
+        disk.open(&path, true).unwrap().write_at(0, &bytes).unwrap();
+        let (begin, end) = (2 * BLOCK, 3 * BLOCK);
+        let range = begin as u64 + 10..begin as u64 + 20;
+        lock(&disk.faults().bad).push(BadRange { path: path.clone(), range, read: true, write: false });
+        let layout = Layout { root: "/store".into(), ..Layout::default() };
+        let folder = Folder::open_on(Arc::clone(&disk) as Arc<dyn Disk>, layout).unwrap();
+        let mut window = Window::open(&folder, folder.segments[0], &mut |_| ControlFlow::Break(())).unwrap();
         let mut expected = bytes;
-        expected[2 * BLOCK..3 * BLOCK].fill(0);
+        expected[begin..end].fill(0);
         // From within a block, as records lie.
-        assert_eq!(window.bytes(10_100, 50_000), &expected[100..]);
-        let found: Vec<_> = window.unreadable.iter().map(|finding| (finding.offset, &finding.what)).collect();
-        let reason = "bad sector".to_owned();
-        assert_eq!(found, [(Some(10_000 + 2 * BLOCK as u64), &What::Unreadable { reason })]);
+        assert_eq!(window.bytes(100, 50_000), &expected[100..]);
+        let found: Vec<_> = window.unreadable.iter().map(|finding| (&finding.path, finding.offset)).collect();
+        assert_eq!(found, [(&path, Some(begin as u64))]);
+        assert!(matches!(window.unreadable[0].what, What::Unreadable { .. }));
     }
 }
