@@ -102,8 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn its_digits_are_in_the_order_of_java() {
-        assert_eq!(&digits_of(1_234_567), b"7654321000");
-        assert_eq!(&digits_of(0x7FFF_FFFF), b"7463847412");
+    fn what_java_wrote_is_right() {
+        // By a Java 5.3.3 broker with `enabledAppendPropCRC=true`.
+        let record = include_bytes!("../tests/golden/java-5.3.3-checksum.record");
+        assert_eq!(RecordView::parse(record).unwrap().verify_checksum(), Some(true));
+        let mut filled = record.to_vec();
+        let at = record.len() - SIZE;
+        filled[at..].copy_from_slice(&placeholder());
+        fill(&mut filled);
+        assert_eq!(filled, record);
     }
 }
