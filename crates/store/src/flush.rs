@@ -376,6 +376,8 @@ pub(crate) fn prepare(shared: &Shared) {
         // Half a segment, as there is one spare at most, from the middle of the current one on.
         let to = end + ahead.clamp(POPULATE_MIN, POPULATE_MAX).min(segment_size / 2);
         prepare_segment(shared);
+        // By far not what is being written: each step costs a system call.
+        shared.log.settle(end.saturating_sub(SETTLED_BEHIND) / SETTLED_BEHIND * SETTLED_BEHIND);
         populated = populated.max(end);
         // In steps, as the end goes on meanwhile and may have passed some of them.
         while populated < to {
@@ -385,6 +387,9 @@ pub(crate) fn prepare(shared: &Shared) {
         }
     }
 }
+
+/// The log is settled in steps of so many bytes, and so far behind its end.
+const SETTLED_BEHIND: u64 = 64 * 1024 * 1024;
 
 /// Makes the next segment once the current one is half full.
 pub(crate) fn prepare_segment(shared: &Shared) {

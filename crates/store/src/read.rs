@@ -307,7 +307,7 @@ impl<'a> LogReader<'a> {
                 let from = (at - segment.start) as usize;
                 let to = (log.end() - segment.start).min(log.segment_size) as usize;
                 let to = to.min(from + (PROBED_AT_ONCE.max(size)) as usize);
-                self.resident = at..at + segment.map.resident(from..to) as u64;
+                self.resident = log.cold.untouched(at..at + segment.map.resident(from..to) as u64);
                 if known(&self.resident) {
                     return Ok(slice(&segment));
                 }
