@@ -233,6 +233,20 @@ fn one_fsync_is_for_all_who_wait() {
     assert_eq!(fsyncs() - before, 3);
 }
 
+/// Dropping hung: the flusher took the ring that tells of the end for that of the one who waits.
+#[test]
+fn a_store_that_is_dropped_tells_those_who_wait() {
+    for _ in 0..100 {
+        let disk = Arc::new(MemoryDisk::default());
+        let store = open_quiet(&disk);
+        let (tell, told) = mpsc::channel();
+        let end = append(&store, "T", 0, b"x").unwrap().end;
+        store.wait_flushed(end, Box::new(move |outcome| tell.send(outcome).unwrap()));
+        drop(store);
+        assert!(told.try_recv().unwrap().is_ok());
+    }
+}
+
 #[test]
 fn a_failed_fsync_is_told_to_those_who_wait_and_those_who_come() {
     let disk = Arc::new(MemoryDisk::default());
