@@ -5,6 +5,7 @@
 //! - `topics`, `groups`, `offsets`: what is kept in `config/*.json`, written by `persist`, looked at first by `kept`
 //! - `clients`: who is connected
 //! - `send`, `pull` with `filter`: the way of a message in and out; `puts`: the way in for the broker's own parts, too
+//! - `cold`: what may wait for the disk because it is old
 //! - `delay`, `transaction`: messages that wait before they go to their topic
 //! - `overload`: sends that are refused while the disk is behind
 //! - `retry`: messages that come back, and dead letters
@@ -18,6 +19,7 @@
 
 mod admin;
 mod clients;
+mod cold;
 mod delay;
 mod filter;
 #[cfg(test)]
@@ -57,6 +59,7 @@ pub use transaction::TransactionRules;
 
 use admin::Admin;
 use clients::Clients;
+use cold::ColdReads;
 use delay::{DelayThread, Delays, Recalls};
 use filter::consumer_filter::ConsumerFilters;
 use groups::Groups;
@@ -155,6 +158,7 @@ pub struct Broker {
     delay_thread: Arc<DelayThread>,
     retries: Retries,
     replies: Replies,
+    store: Arc<Store>,
     stats: Arc<Stats>,
 }
 
@@ -191,7 +195,7 @@ impl Broker {
         }
         let clients = Clients::default();
         let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone());
-        let stats = Arc::new(Stats::default());
+        let (stats, cold) = (Arc::new(Stats::default()), ColdReads::default());
         let delays = Delays::new(delays);
         let puts =
             Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
@@ -199,12 +203,12 @@ impl Broker {
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
-            transactions,
+            (transactions, cold.clone()),
         )?;
         // Behind the transactions, which look at the last record of the log: delayed messages that are due are appended.
         let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
         let retries = Retries::new(
-            (store.clone(), puts.clone()),
+            (store.clone(), puts.clone(), cold.clone()),
             (groups.clone(), topics.clone()),
             admission.clone(),
             sends.clone(),
@@ -223,7 +227,7 @@ impl Broker {
             admin: Admin::new(
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
                 (store.clone(), stats.clone(), delay_thread.clone()),
-                admin,
+                (admin, cold.clone()),
             ),
             heartbeats: Heartbeats::new(
                 clients.clone(),
@@ -233,7 +237,7 @@ impl Broker {
             ),
             order_locks: OrderLocks::new(topics.clone(), groups.clone()),
             positions: Positions::new(
-                store.clone(),
+                (store.clone(), cold.clone()),
                 (topics.clone(), groups.clone()),
                 (clients.clone(), offsets.clone()),
                 memory_bytes,
@@ -241,7 +245,7 @@ impl Broker {
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
                 (clients.clone(), offsets.clone(), stats.clone()),
-                pulls,
+                (pulls, cold),
                 memory_bytes,
             ),
             recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
@@ -256,6 +260,7 @@ impl Broker {
             transactions,
             consumer_filters,
             offset_save_period,
+            store: store.clone(),
             stats,
         });
         let weak = Arc::downgrade(&broker);
@@ -266,6 +271,11 @@ impl Broker {
             }
         });
         Ok(broker)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pulls_cold(&self) -> &ColdReads {
+        self.pulls.cold()
     }
 
     /// The topics, for the registration.
@@ -288,6 +298,7 @@ impl Broker {
                 // Java's `ClientHousekeepingService` looks for them as often; one wake-up does for both.
                 broker.clients.close_expired();
                 broker.order_locks.forget_expired();
+                broker.store.forget_cold();
             }
         }));
         spawn(Box::pin(self.transactions.clone().run()));
@@ -338,11 +349,11 @@ impl Broker {
             codes::CHECK_CLIENT_CONFIG => self.heartbeats.check(request).map(now),
             codes::GET_CONSUMER_LIST_BY_GROUP => self.heartbeats.list(request).map(now),
             codes::UPDATE_CONSUMER_OFFSET => self.positions.commit(request).map(now),
-            codes::QUERY_CONSUMER_OFFSET => self.positions.committed(request).map(now),
+            codes::QUERY_CONSUMER_OFFSET => self.positions.committed(request),
             codes::GET_MAX_OFFSET => self.positions.max(request).map(now),
             codes::GET_MIN_OFFSET => self.positions.min(request).map(now),
-            codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request).map(now),
-            codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request).map(now),
+            codes::SEARCH_OFFSET_BY_TIMESTAMP => self.positions.search(request),
+            codes::GET_EARLIEST_MSG_STORETIME => self.positions.earliest(request),
             _ => self.admin.handle(request),
         }
     }

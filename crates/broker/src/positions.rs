@@ -5,18 +5,19 @@
 
 use crate::{
     clients::Clients,
+    cold::ColdReads,
     groups::Groups,
     offsets::{Commit, Committer, Offsets, Verdict},
     refusal::Refusal,
     topics::{TopicQueue, Topics},
 };
-use oxmq_net::Request;
+use oxmq_net::{Answer, Request};
 use oxmq_remoting::{
     Command, RequestHeader,
     code::request::UPDATE_CONSUMER_OFFSET,
     requests::{QueryConsumerOffset, QueueQuery, SearchOffset, UpdateConsumerOffset},
 };
-use oxmq_store::{Boundary, QueueFileError, Store};
+use oxmq_store::{Access, Boundary, QueueFileError, Store, Unit};
 use oxmq_types::{QueueId, QueueOffset};
 use std::{sync::Arc, time::Instant};
 use tracing::{debug, warn};
@@ -25,6 +26,7 @@ use tracing::{debug, warn};
 #[derive(Debug)]
 pub(crate) struct Positions {
     store: Arc<Store>,
+    cold: ColdReads,
     topics: Topics,
     groups: Groups,
     clients: Clients,
@@ -35,12 +37,12 @@ pub(crate) struct Positions {
 
 impl Positions {
     pub(crate) fn new(
-        store: Arc<Store>,
+        (store, cold): (Arc<Store>, ColdReads),
         (topics, groups): (Topics, Groups),
         (clients, offsets): (Clients, Offsets),
         memory_bytes: u64,
     ) -> Self {
-        Self { store, topics, groups, clients, offsets, memory_bytes }
+        Self { store, cold, topics, groups, clients, offsets, memory_bytes }
     }
 
     /// A queue that is there to be looked at; asking must not create one.
@@ -64,38 +66,41 @@ impl Positions {
         Ok(Command::success().with("offset", queue.map_or(0, |queue| queue.stored.min_offset().0)))
     }
 
-    pub(crate) fn search(&self, request: Request<'_>) -> Result<Command, Refusal> {
+    pub(crate) fn search(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = SearchOffset::from_fields(&request.header.fields)?;
         let boundary = match header.boundary.as_deref() {
             Some(name) if name.eq_ignore_ascii_case("upper") => Boundary::Upper,
             _ => Boundary::Lower,
         };
-        let queue = self.queue(&header.topic, header.queue_id);
-        let offset = match queue {
-            Some(queue) => {
-                self.store.offset_by_time(&queue.stored, header.timestamp_ms, boundary).map_err(unreadable)?
-            }
-            None => QueueOffset(0),
+        let Some(queue) = self.queue(&header.topic, header.queue_id) else {
+            return Ok(Answer::Now(Command::success().with("offset", 0)));
         };
-        Ok(Command::success().with("offset", offset.0))
+        // The binary search looks at old records, wherever what it looks for lies.
+        let (store, time_ms) = (self.store.clone(), header.timestamp_ms);
+        Ok(self.cold.answer(request.peer, move || {
+            let found = store.offset_by_time(&queue.stored, time_ms, boundary).map_err(unreadable)?;
+            Ok(Command::success().with("offset", found.0))
+        }))
     }
 
-    pub(crate) fn earliest(&self, request: Request<'_>) -> Result<Command, Refusal> {
+    pub(crate) fn earliest(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = QueueQuery::from_fields(&request.header.fields)?;
-        let queue = self.queue(&header.topic, header.queue_id);
-        let time = match queue {
-            Some(queue) => self.store.earliest_time(&queue.stored).map_err(unreadable)?,
-            None => None,
+        let Some(queue) = self.queue(&header.topic, header.queue_id) else {
+            return Ok(Answer::Now(Command::success().with("timestamp", -1)));
         };
-        Ok(Command::success().with("timestamp", time.unwrap_or(-1)))
+        let store = self.store.clone();
+        Ok(self.cold.answer(request.peer, move || {
+            let time = store.earliest_time(&queue.stored).map_err(unreadable)?;
+            Ok(Command::success().with("timestamp", time.unwrap_or(-1)))
+        }))
     }
 
-    pub(crate) fn committed(&self, request: Request<'_>) -> Result<Command, Refusal> {
+    pub(crate) fn committed(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = QueryConsumerOffset::from_fields(&request.header.fields)?;
         let queue_id = u32::try_from(header.queue_id).map(QueueId);
         let known = queue_id.ok().and_then(|id| self.offsets.get(&header.consumer_group, &header.topic, id));
         if let Some(offset) = known {
-            return Ok(Command::success().with("offset", offset.0));
+            return Ok(Answer::Now(Command::success().with("offset", offset.0)));
         }
         if header.set_zero_if_not_found == Some(false) {
             return Err(Refusal::NotFound(
@@ -104,23 +109,19 @@ impl Positions {
         }
         // A group that is new to a queue that still has its first message starts there, whatever it would rather:
         // else what was sent between the topic's first message and the group's first start would be skipped.
-        let queue = self.queue(&header.topic, header.queue_id);
-        if queue.is_some_and(|queue| queue.stored.min_offset().0 == 0 && self.first_in_memory(&queue)) {
-            return Ok(Command::success().with("offset", 0));
+        let queue =
+            self.queue(&header.topic, header.queue_id).filter(|queue| queue.stored.min_offset().0 == 0);
+        let Some(queue) = queue else { return starts_at_zero(false).map(Answer::Now) };
+        match first_in_memory((&self.store, Access::Memory), &queue, self.memory_bytes) {
+            Some(young) => starts_at_zero(young).map(Answer::Now),
+            None => {
+                let (store, memory_bytes) = (self.store.clone(), self.memory_bytes);
+                Ok(self.cold.answer(request.peer, move || {
+                    let young = first_in_memory((&store, Access::Disk), &queue, memory_bytes);
+                    starts_at_zero(young.unwrap_or(false))
+                }))
+            }
         }
-        Err(Refusal::NotFound("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first".into()))
-    }
-
-    /// Whether the first message of a queue is so young that it is still held in memory, as Java guesses it: by how
-    /// far the log has grown since.
-    fn first_in_memory(&self, queue: &TopicQueue) -> bool {
-        let mut units = Vec::new();
-        if queue.stored.read_units(QueueOffset(0), 1, &mut units).is_err() {
-            return false;
-        }
-        units.first().is_some_and(|unit| {
-            self.store.max_physical().0.saturating_sub(unit.physical.0) <= self.memory_bytes
-        })
     }
 
     pub(crate) fn commit(&self, request: Request<'_>) -> Result<Command, Refusal> {
@@ -147,6 +148,26 @@ impl Positions {
             }
         }
     }
+}
+
+fn starts_at_zero(does: bool) -> Result<Command, Refusal> {
+    if does {
+        return Ok(Command::success().with("offset", 0));
+    }
+    Err(Refusal::NotFound("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first".into()))
+}
+
+/// Whether the first message of a queue is so young that it is still held in memory, as Java guesses it: by how far the
+/// log has grown since. `None` if `access` goes not so far.
+fn first_in_memory((store, access): (&Store, Access), queue: &TopicQueue, memory_bytes: u64) -> Option<bool> {
+    let mut units = Vec::new();
+    match store.reader(&queue.stored, access).units(QueueOffset(0), 1, &mut units) {
+        Ok(true) => return None,
+        Ok(false) => {}
+        Err(_) => return Some(false),
+    }
+    let behind = |unit: &Unit| store.max_physical().0.saturating_sub(unit.physical.0);
+    Some(units.first().is_some_and(|unit| behind(unit) <= memory_bytes))
 }
 
 fn ignored(remark: String) -> Command {

@@ -5,10 +5,13 @@
 //! where they are. A pull that finds nothing is held: its future waits for the queue's next append or for the end of
 //! its time, and lives and dies with its connection.
 //!
+//! What is not in memory is read elsewhere (`cold`), and is not in the way of other connections meanwhile.
+//!
 //! Java: `PullMessageProcessor`, `DefaultMessageStore#getMessage`, `PullRequestHoldService`.
 
 use crate::{
     clients::Clients,
+    cold::{ColdReads, Room},
     filter::{Filter, is_tag_type},
     groups::Groups,
     offsets::Offsets,
@@ -19,7 +22,7 @@ use crate::{
 };
 use oxmq_net::{Answer, Request};
 use oxmq_remoting::{Command, RequestHeader, bodies::SubscriptionGroupConfig, code, requests::PullMessage};
-use oxmq_store::{Store, Unit};
+use oxmq_store::{Access, ReadError, Store, Unit};
 use oxmq_types::{BrokerId, Perm, QueueId, QueueOffset};
 use std::{
     cell::RefCell,
@@ -49,6 +52,10 @@ pub struct PullRules {
     pub messages_max: usize,
     /// Most bytes in one answer, but for a first message that is larger: `maxTransferBytesOnMessageInMemory`.
     pub bytes_max: usize,
+    /// Most messages in one answer if memory is taken to hold them no more: `maxTransferCountOnMessageInDisk`.
+    pub old_messages_max: usize,
+    /// Most bytes of them: `maxTransferBytesOnMessageInDisk`.
+    pub old_bytes_max: usize,
     /// Most units that one pull looks at: `maxFilterMessageSize` / 20.
     pub units_max: usize,
 }
@@ -67,6 +74,8 @@ impl PullRules {
             slave_read: false,
             messages_max: 32,
             bytes_max: 256 << 10,
+            old_messages_max: 8,
+            old_bytes_max: 64 << 10,
             units_max: 800,
         }
     }
@@ -100,6 +109,7 @@ pub(crate) struct Pulls {
     clients: Clients,
     offsets: Offsets,
     stats: Arc<Stats>,
+    cold: ColdReads,
     rules: PullRules,
     /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
     memory_bytes: u64,
@@ -113,10 +123,15 @@ impl Pulls {
     pub(crate) fn new(
         (store, topics, groups): (Arc<Store>, Topics, Groups),
         (clients, offsets, stats): (Clients, Offsets, Arc<Stats>),
-        rules: PullRules,
+        (rules, cold): (PullRules, ColdReads),
         memory_bytes: u64,
     ) -> Self {
-        Self { store, topics, groups, clients, offsets, stats, rules, memory_bytes }
+        Self { store, topics, groups, clients, offsets, stats, cold, rules, memory_bytes }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cold(&self) -> &ColdReads {
+        &self.cold
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
@@ -149,6 +164,7 @@ impl Pulls {
             store: self.store.clone(),
             stats: self.stats.clone(),
             offsets: self.offsets.clone(),
+            cold: self.cold.clone(),
             peer: request.peer.id(),
             topic,
             queue_id,
@@ -158,6 +174,7 @@ impl Pulls {
             bytes_max: header.max_bytes.map_or(self.rules.bytes_max, |bytes| {
                 usize::try_from(bytes).unwrap_or(0).max(100).min(self.rules.bytes_max)
             }),
+            old_max: (self.rules.old_messages_max, self.rules.old_bytes_max),
             units_max: usize::try_from(header.max_messages)
                 .unwrap_or(0)
                 .min(UNITS_ASKED_MAX)
@@ -170,13 +187,18 @@ impl Pulls {
             memory_bytes: self.memory_bytes,
             group,
         };
-        let first = pull.read(header.queue_offset)?;
-        if header.sys_flag & sys_flag::SUSPEND == 0 || first.status.code() != code::PULL_NOT_FOUND {
-            return Ok(Answer::Now(pull.answer(first)));
-        }
-        let wanted = u64::try_from(header.suspend_timeout_ms).map_or(Duration::ZERO, Duration::from_millis);
-        let time = if self.rules.long_polling { wanted } else { self.rules.short_polling };
-        Ok(Answer::later(pull.hold(header.queue_offset, time.min(HOLD_MAX))))
+        let hold = (header.sys_flag & sys_flag::SUSPEND != 0).then(|| {
+            let wanted =
+                u64::try_from(header.suspend_timeout_ms).map_or(Duration::ZERO, Duration::from_millis);
+            let time = if self.rules.long_polling { wanted } else { self.rules.short_polling };
+            time.min(HOLD_MAX)
+        });
+        let from = header.queue_offset;
+        Ok(match (pull.read(from, Access::Memory, None)?, hold) {
+            (None, _) => Answer::later(Arc::new(pull).answer_from_disk(from, hold)),
+            (Some(read), Some(time)) if read.is_to_wait() => Answer::later(Arc::new(pull).hold(from, time)),
+            (Some(read), _) => Answer::Now(pull.answer(read)),
+        })
     }
 
     fn queue(
@@ -306,6 +328,7 @@ struct Pull {
     store: Arc<Store>,
     stats: Arc<Stats>,
     offsets: Offsets,
+    cold: ColdReads,
     /// The connection that pulls.
     peer: u64,
     topic: Arc<Topic>,
@@ -314,6 +337,8 @@ struct Pull {
     filter: Filter,
     messages_max: usize,
     bytes_max: usize,
+    /// Most messages, and bytes of them, that memory is taken to hold no more.
+    old_max: (usize, usize),
     units_max: usize,
     /// The broker to read from next: ordinarily, and when memory no longer holds what it reads.
     broker_ids: (BrokerId, BrokerId),
@@ -333,9 +358,39 @@ struct Read {
     slow: bool,
 }
 
+impl Read {
+    /// True if there may be a message later.
+    fn is_to_wait(&self) -> bool {
+        self.status.code() == code::PULL_NOT_FOUND
+    }
+}
+
 impl Pull {
-    /// Reads from `from` on. Refuses if the queue cannot be read: clients then wait a moment before they try again.
-    fn read(&self, from: i64) -> Result<Read, Refusal> {
+    /// Reads from `from` on, wherever that is.
+    async fn read_anywhere(self: &Arc<Self>, from: i64) -> Result<Read, Refusal> {
+        match self.read(from, Access::Memory, None)? {
+            Some(read) => Ok(read),
+            None => self.read_from_disk(from).await,
+        }
+    }
+
+    async fn read_from_disk(self: &Arc<Self>, from: i64) -> Result<Read, Refusal> {
+        let (this, asked) = (self.clone(), (self.peer, self.bytes_max));
+        let read = self.cold.run(asked, move |room| this.read(from, Access::Disk, Some(room))).await??;
+        read.ok_or_else(|| Refusal::System("the disk was not asked".into()))
+    }
+
+    async fn answer_from_disk(self: Arc<Self>, from: i64, hold: Option<Duration>) -> Command {
+        match (self.read_from_disk(from).await, hold) {
+            (Ok(read), Some(time)) if read.is_to_wait() => self.hold(from, time).await,
+            (Ok(read), _) => self.answer(read),
+            (Err(refusal), _) => refusal.into(),
+        }
+    }
+
+    /// Reads from `from` on, as far as `access` goes; `room` is for what comes from the disk. `None` if it takes the disk.
+    /// Refuses if the queue or the log cannot be read: clients then wait a moment before they try again.
+    fn read(&self, from: i64, access: Access, room: Option<Room>) -> Result<Option<Read>, Refusal> {
         let stored = &self.queue.stored;
         let (min, max) = (stored.min_offset().0, stored.max_offset().0);
         let mut read =
@@ -345,13 +400,13 @@ impl Pull {
         if let Some(to) = self.offsets.redirected(group, self.topic.name(), self.queue_id, pull) {
             read.status = Status::Reset;
             read.next = to;
-            return Ok(read);
+            return Ok(Some(read));
         }
         let Ok(from) = u64::try_from(from) else {
             // A negative offset is beyond the lower end.
             read.status = if max == 0 { Status::EmptyNow } else { Status::TooSmall };
             read.next = min;
-            return Ok(read);
+            return Ok(Some(read));
         };
         read.status = match from {
             0 if max == 0 => Status::Empty,
@@ -363,27 +418,49 @@ impl Pull {
         };
         match read.status {
             Status::TooSmall => read.next = min,
-            Status::NoMatch => self.collect(from, &mut read)?,
+            Status::NoMatch => {
+                let mut units = UNITS.take();
+                units.clear();
+                let all = self.collect(from, (access, room), &mut read, &mut units);
+                if units.capacity() > UNITS_KEPT_MAX {
+                    units = Vec::new();
+                }
+                UNITS.set(units);
+                if !all? {
+                    return Ok(None);
+                }
+            }
             _ => {}
         }
-        Ok(read)
+        Ok(Some(read))
     }
 
-    fn collect(&self, from: u64, read: &mut Read) -> Result<(), Refusal> {
-        let mut units = UNITS.take();
-        units.clear();
+    /// False if there is nothing to give without the disk.
+    fn collect(
+        &self,
+        from: u64,
+        (access, room): (Access, Option<Room>),
+        read: &mut Read,
+        units: &mut Vec<Unit>,
+    ) -> Result<bool, Refusal> {
+        let mut reader = self.store.reader(&self.queue.stored, access);
         let looked_at = if self.filter == Filter::All { self.messages_max } else { self.units_max };
-        if let Err(error) = self.queue.stored.read_units(QueueOffset(from), looked_at.max(1), &mut units) {
-            tracing::error!(%error, "a consume queue cannot be read");
-            if units.is_empty() {
-                return Err(Refusal::System(format!("the consume queue cannot be read: {error}")));
+        match reader.units(QueueOffset(from), looked_at.max(1), units) {
+            Ok(true) => return Ok(false),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%error, "a consume queue cannot be read");
+                if units.is_empty() {
+                    return Err(Refusal::System(format!("the consume queue cannot be read: {error}")));
+                }
             }
         }
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
         let mut search = None;
-        let readable = self.store.readable_to().0;
-        for unit in &units {
+        let (end, readable) = (self.store.max_physical().0, self.store.readable_to().0);
+        let is_old = |unit: &Unit| end.saturating_sub(unit.physical.0) > self.memory_bytes;
+        for unit in units.iter() {
             if !unit.is_filler() && unit.physical.0 + u64::from(unit.size) > readable {
                 // As if it were not there; when it is on the disk, who waits for it is woken.
                 if read.next == from {
@@ -391,44 +468,57 @@ impl Pull {
                 }
                 break;
             }
-            if messages > 0 && (messages >= self.messages_max || bytes + unit.size as usize > self.bytes_max)
-            {
+            let (mut messages_max, mut bytes_max) = (self.messages_max, self.bytes_max);
+            if is_old(unit) {
+                (messages_max, bytes_max) = (messages_max.min(self.old_max.0), bytes_max.min(self.old_max.1));
+            }
+            if messages > 0 && (messages >= messages_max || bytes + unit.size as usize > bytes_max) {
                 break;
             }
             read.next += 1;
             if unit.is_filler() || !self.filter.wants(unit.tags_code) {
                 continue;
             }
-            let record = self.store.read_record(unit.physical, unit.size);
-            if record.as_ref().is_some_and(|record| !self.filter.wants_record(record)) {
-                if search.get_or_insert_with(Instant::now).elapsed() > SEARCH_TIME_MAX {
-                    break;
+            match reader.record(QueueOffset(read.next - 1), unit) {
+                Ok(record) if !self.filter.wants_record(&record) => {
+                    if search.get_or_insert_with(Instant::now).elapsed() > SEARCH_TIME_MAX {
+                        break;
+                    }
                 }
-                continue;
-            }
-            match record {
-                Some(record) => {
+                Ok(record) => {
                     messages += 1;
                     bytes += record.len();
                     read.status = Status::Found;
                     read.body.push(record);
                 }
-                None if messages == 0 => read.status = Status::Removed,
-                None => {}
+                // As a filler: those behind it are given.
+                Err(ReadError::Damaged) => {}
+                Err(ReadError::Gone) if messages == 0 => read.status = Status::Removed,
+                Err(ReadError::Gone) => {}
+                // What was passed over so far need not be looked at again.
+                Err(error) => {
+                    read.next -= 1;
+                    if read.next > from {
+                        break;
+                    }
+                    return match error {
+                        ReadError::Cold => Ok(false),
+                        error => Err(Refusal::System(format!("the commit log cannot be read: {error}"))),
+                    };
+                }
             }
+        }
+        if messages > 0 && reader.gave_buffers() {
+            let Some(room) = room.or_else(|| self.cold.room_now(bytes)) else { return Ok(false) };
+            read.body = room.hold(&read.body);
         }
         // The last unit looked at, as Java has it.
         let last = units.get((read.next - from).saturating_sub(1) as usize);
-        let end = self.store.max_physical().0;
-        read.slow = last.is_some_and(|unit| end.saturating_sub(unit.physical.0) > self.memory_bytes);
-        if units.capacity() > UNITS_KEPT_MAX {
-            units = Vec::new();
-        }
-        UNITS.set(units);
+        read.slow = last.is_some_and(is_old);
         if messages > 0 {
             self.stats.found(messages as u64);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn answer(&self, read: Read) -> Command {
@@ -448,14 +538,14 @@ impl Pull {
     }
 
     /// Waits for a message that is wanted, for `time` at most.
-    async fn hold(self, from: i64, time: Duration) -> Command {
+    async fn hold(self: Arc<Self>, from: i64, time: Duration) -> Command {
         let deadline = tokio::time::Instant::now() + time;
         let mut from = from;
         loop {
             let mut arrived = pin!(self.queue.arrived.notified());
             // From here on no append is missed, so what came before is looked for now.
             arrived.as_mut().enable();
-            let read = match self.read(from) {
+            let read = match self.read_anywhere(from).await {
                 Ok(read) => read,
                 Err(refusal) => return refusal.into(),
             };
@@ -471,7 +561,7 @@ impl Pull {
                 _ => return self.answer(read),
             }
             if tokio::time::timeout_at(deadline, arrived).await.is_err() {
-                return self.read(from).map_or_else(Command::from, |read| self.answer(read));
+                return self.read_anywhere(from).await.map_or_else(Command::from, |read| self.answer(read));
             }
         }
     }

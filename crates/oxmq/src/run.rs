@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the servers are put together from their parts.
 
-use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
+use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::ShutdownSignals, terminal::say};
 use anyhow::Context;
 use oxmq_broker::{
     AdminRules, Broker, DelayRules, Levels, PullRules, Registration, SendRules, Settings, TopicRules,
@@ -28,6 +28,14 @@ const UNIT_BYTES: usize = 20;
 /// The share of the memory that may hold messages which are not on the disk yet: below that at which Linux stops whoever
 /// writes (`vm.dirty_ratio`, a fifth).
 const UNFLUSHED_SHARE: u64 = 8;
+/// The share of the memory that the end of the log is taken to fill, so that the kernel need not be asked about it. Far
+/// less than it does fill: if the kernel was short of memory, a reader waits for the disk in everybody's way.
+const HOT_SHARE: u64 = 16;
+
+/// The share of the memory for what was read from the disk, and what is enough for it.
+const COLD_BUFFER_SHARE: u64 = 64;
+const COLD_BUFFER_MAX_BYTES: u64 = 64 << 20;
+
 /// So much may wait on the smallest machine.
 const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 
@@ -35,8 +43,9 @@ const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
     let workers = workers()?;
     let name_server = RunningNameServer::start(settings, &workers)?;
+    let signals = ShutdownSignals::listen()?;
     announce(&name_server.boot_line);
-    let signal = shutdown_signal().await?;
+    let signal = signals.next().await;
     info!(signal, "stopping");
     name_server.stop();
     workers.shutdown();
@@ -49,8 +58,9 @@ pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()>
 pub(crate) async fn run_broker(settings: BrokerSettings, config_file: Option<PathBuf>) -> anyhow::Result<()> {
     let workers = workers()?;
     let broker = RunningBroker::start(&settings, config_file, &workers)?;
+    let signals = ShutdownSignals::listen()?;
     announce(&broker.boot_line);
-    let signal = shutdown_signal().await?;
+    let signal = signals.next().await;
     info!(signal, "stopping");
     broker.stop().await;
     workers.shutdown();
@@ -65,6 +75,7 @@ pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) ->
     let addresses = broker.namesrv().addresses.join(";");
     let data = broker.store().root_dir;
     let broker = RunningBroker::start(&broker, None, &workers)?;
+    let signals = ShutdownSignals::listen()?;
     announce(&broker.boot_line);
     say(&format!(
         "Data is kept under {}. Topics are made by their first message. Stop with Ctrl-C.",
@@ -73,7 +84,7 @@ pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) ->
     say(&format!(
         "Try next: export NAMESRV_ADDR={addresses} and run any RocketMQ client, or mqadmin clusterList."
     ));
-    let signal = shutdown_signal().await?;
+    let signal = signals.next().await;
     info!(signal, "stopping");
     broker.stop().await;
     name_server.stop();
@@ -147,6 +158,8 @@ impl RunningBroker {
         config.commit_log_dir.clone_from(&files.commit_log_dir);
         config.segment_size_bytes = files.segment_bytes;
         config.consume_queue_file_size_bytes = files.consume_queue_file_bytes;
+        config.hot_bytes = memory_bytes() / HOT_SHARE;
+        config.cold_buffer_bytes = (memory_bytes() / COLD_BUFFER_SHARE).min(COLD_BUFFER_MAX_BYTES);
         config.index = files.index.then(|| IndexConfig {
             dir: files.root_dir.join("index"),
             slots: files.index_slots,
@@ -213,6 +226,8 @@ impl RunningBroker {
                     slave_read: pulls.slave_read,
                     messages_max: pulls.max_messages_in_memory as usize,
                     bytes_max: pulls.max_bytes_in_memory as usize,
+                    old_messages_max: pulls.max_messages_on_disk as usize,
+                    old_bytes_max: pulls.max_bytes_on_disk as usize,
                     units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
                 },
                 transactions: TransactionRules {
@@ -314,10 +329,12 @@ fn look_first(config: &StoreConfig) -> anyhow::Result<()> {
     match &problems[..] {
         [] => Ok(()),
         [one] => Err(anyhow::anyhow!("{one}")),
-        _ => {
-            let lines = problems.join("\n  ");
-            let root = config.root.display();
-            Err(anyhow::anyhow!("store folder {root} is refused, and nothing in it was changed:\n  {lines}"))
+        all => {
+            all.iter().for_each(|problem| error!("{problem}"));
+            let (root, count) = (config.root.display(), all.len());
+            Err(anyhow::anyhow!(
+                "store folder {root} is refused, and nothing in it was changed: the {count} lines above say what is wrong"
+            ))
         }
     }
 }

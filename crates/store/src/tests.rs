@@ -615,3 +615,27 @@ proptest! {
         run(ops);
     }
 }
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_start() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    append(&store, "T", 0, b"first").unwrap();
+    store.close().unwrap();
+    drop(store);
+    // A name more finds its place, and nothing else.
+    disk.faults().space.store(1, Ordering::SeqCst);
+    for crashed in [false, true] {
+        let store = open(&disk).unwrap();
+        assert_eq!(bodies(&store, "T", 0)[0], Some(b"first".to_vec()));
+        if !crashed {
+            // There is room in the segment that exists; the next one cannot be made.
+            let refused = (0..100).find_map(|_| append(&store, "T", 0, &[b'x'; 200]).err());
+            assert!(matches!(refused, Some(AppendError::DiskFull { .. })), "{refused:?}");
+        }
+    }
+    disk.faults().space.store(u64::MAX, Ordering::SeqCst);
+    let store = open(&disk).unwrap();
+    append(&store, "T", 0, b"last").unwrap();
+    assert_eq!(bodies(&store, "T", 0).last().unwrap().as_deref(), Some(&b"last"[..]));
+}

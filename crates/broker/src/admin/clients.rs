@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who is connected, what they subscribe to, and requests that go on to one of them.
 
-use super::{Parts, answer};
+use super::{Parts, answer, messages::not_found};
 use crate::{
     clients::{ConsumerGroup, Member},
     groups::now_ms,
@@ -168,7 +168,7 @@ impl Parts {
     /// Passes a request on to the client that it names.
     pub(super) fn call_consumer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = ConsumerCall::from_fields(&request.header.fields)?;
-        Ok(pass_on(self.member(&header)?, &header, copy(request)))
+        Ok(pass_on(self.member(&header)?, who(&header), copy(request)))
     }
 
     /// Has a client consume one message, and passes its answer back.
@@ -179,16 +179,18 @@ impl Parts {
         let id: MessageId =
             text.parse().map_err(|error| Refusal::Parameter(format!("msgId[{text}]: {error}")))?;
         let at = id.physical_offset;
-        let missing = || Refusal::System(format!("can not find message by the offset, {at}"));
-        let record = self.store.record_at(at).ok_or_else(missing)?;
-        let mut call = copy(request).with("brokerName", self.topics.rules().broker.clone()).with_body(record);
+        let mut call = copy(request).with("brokerName", self.topics.rules().broker.clone());
         if let Some(topic) = header.topic.as_deref().and_then(|name| self.topics.get(name)) {
             call = call.with("topicSysFlag", topic.config().topic_sys_flag);
         }
         if let Some(group) = self.groups.get(&header.consumer_group) {
             call = call.with("groupSysFlag", group.group_sys_flag);
         }
-        Ok(pass_on(peer, &header, call))
+        let who = who(&header);
+        self.cold.with_record((&self.store, at), request.peer, move |record| {
+            let record = record.map_err(|error| not_found(at, &error))?;
+            Ok(pass_on(peer, who, call.with_body(record)))
+        })
     }
 
     fn member(&self, header: &ConsumerCall<'_>) -> Result<Arc<Peer>, Refusal> {
@@ -211,8 +213,11 @@ fn copy(request: Request<'_>) -> Command {
     command
 }
 
-fn pass_on(peer: Arc<Peer>, header: &ConsumerCall<'_>, command: Command) -> Answer {
-    let who = format!("consumer <{}> <{}>", header.consumer_group, header.client_id);
+fn who(header: &ConsumerCall<'_>) -> String {
+    format!("consumer <{}> <{}>", header.consumer_group, header.client_id)
+}
+
+fn pass_on(peer: Arc<Peer>, who: String, command: Command) -> Answer {
     Answer::later(async move {
         match peer.call(command, CALL_TIMEOUT).await {
             Ok(reply) => passed_back(reply),

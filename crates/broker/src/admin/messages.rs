@@ -8,9 +8,10 @@ use oxmq_remoting::{
     admin_requests::{ConsumeQueueQuery, QueryMessage},
     bodies::SubscriptionData,
 };
-use oxmq_store::KeyQuery;
+use oxmq_store::{Access, KeyQuery, ReadError};
 use oxmq_types::{PhysicalOffset, QueueId, QueueOffset};
 use serde::Serialize;
+use std::fmt::Display;
 
 /// Most units in one answer.
 const UNITS_MAX: usize = 4096;
@@ -61,6 +62,14 @@ impl Parts {
     }
 }
 
+/// Why there is no message at `offset`. Java knows but one reason.
+pub(super) fn not_found(offset: impl Display, error: &ReadError) -> Refusal {
+    Refusal::System(match error {
+        ReadError::Gone => format!("can not find message by the offset, {offset}"),
+        error => format!("can not find message by the offset, {offset}: {error}"),
+    })
+}
+
 /// Java: `ConsumeQueueData`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,9 +96,9 @@ struct ConsumeQueueBody {
 impl Parts {
     /// The record at `offset`, as it lies in the commit log.
     pub(super) fn message(&self, offset: i64) -> Result<Command, Refusal> {
-        let record = u64::try_from(offset).ok().and_then(|at| self.store.record_at(PhysicalOffset(at)));
-        let missing = || Refusal::System(format!("can not find message by the offset, {offset}"));
-        Ok(Command::success().with_body(record.ok_or_else(missing)?))
+        let at = PhysicalOffset(u64::try_from(offset).map_err(|_| not_found(offset, &ReadError::Gone))?);
+        let record = self.store.record(at, Access::Disk).map_err(|error| not_found(offset, &error))?;
+        Ok(Command::success().with_body(record))
     }
 
     /// The records of all messages that have a key, oldest first; of too many the newest.

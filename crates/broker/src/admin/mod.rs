@@ -38,6 +38,7 @@ pub use configuration::{Configuration, NoConfiguration, UpdateRefused};
 
 use crate::{
     clients::Clients,
+    cold::ColdReads,
     delay::DelayThread,
     groups::{Groups, now_ms},
     offsets::Offsets,
@@ -110,6 +111,7 @@ struct Parts {
     stats: Arc<Stats>,
     rates: Rates,
     delays: Arc<DelayThread>,
+    cold: ColdReads,
     rules: AdminRules,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
@@ -121,7 +123,7 @@ impl Admin {
     pub(crate) fn new(
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
         (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
-        rules: AdminRules,
+        (rules, cold): (AdminRules, ColdReads),
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
@@ -136,6 +138,7 @@ impl Admin {
             stats,
             rates,
             delays,
+            cold,
             rules,
             changing,
             configured,

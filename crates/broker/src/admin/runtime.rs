@@ -92,6 +92,7 @@ impl Parts {
         put("commitLogMinOffset", first.0.to_string());
         put("commitLogMaxOffset", end.0.to_string());
         put("earliestMessageTimeStamp", self.store.store_timestamp(first).unwrap_or(-1).to_string());
+        put("damagedRecordsMet", self.store.damage_met().to_string());
         put("remainHowManyDataToFlush", readable(end.0.saturating_sub(self.store.flushed_to().0)));
         put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
         let delays = self.delays.status();

@@ -40,8 +40,8 @@ pub(crate) trait World {
     fn range(&self, line: Line) -> (u64, u64);
     /// Appends to `out` up to `max` units from the offset `from` on; before an error, those that could be read.
     fn units(&self, line: Line, from: u64, max: usize, out: &mut Vec<Unit>) -> Result<(), String>;
-    /// A record. `None` if the log has it no more.
-    fn record(&self, unit: &Unit) -> Option<Bytes>;
+    /// A record. `None` if the log has lost it; an error if it cannot be read now.
+    fn record(&self, unit: &Unit) -> Result<Option<Bytes>, String>;
     /// Stores a message whose time has come.
     fn put(&self, draft: &Draft<'_>) -> Result<(), Refusal>;
 }
@@ -261,7 +261,8 @@ impl Engine {
             let shorter = self.rules.levels.delay_ms(level.number).filter(|delay| due_ms > now_ms + delay);
             let Some(delay_ms) = shorter else { return Some((due_ms, Some(at))) };
             // The level was made shorter, or the clock set back; Java takes both for the first, and delivers at once.
-            let stored_ms = world.record(unit).and_then(|record| RecordView::store_timestamp_of(&record));
+            let record = world.record(unit).ok().flatten();
+            let stored_ms = record.and_then(|record| RecordView::store_timestamp_of(&record));
             Some((stored_ms.map_or(now_ms, |stored| due_ms.min(stored.saturating_add(delay_ms))), Some(at)))
         });
         let timer = self.pending.first().filter(|_| with_timer).map(|first| (first.due_ms, None));
@@ -402,7 +403,8 @@ impl Engine {
     /// Takes the message of one unit of the timer's queue.
     fn meet(&mut self, unit: &Unit, world: &impl World) -> io::Result<()> {
         let offset = self.pending.next();
-        let record = if unit.is_filler() { None } else { world.record(unit) };
+        let record = if unit.is_filler() { Ok(None) } else { world.record(unit) };
+        let record = record.map_err(io::Error::other)?;
         let view = record.as_ref().and_then(|record| RecordView::parse(record).ok());
         let Some((view, timed)) = view.and_then(|view| Some((view, rewrite::timed(&self.rules, &view)?)))
         else {
@@ -460,15 +462,16 @@ impl Engine {
         let record = match unit {
             Some(unit) if unit.is_filler() => return Outcome::Done,
             Some(unit) => world.record(&unit),
-            None => match look_up(line, offset, world) {
-                Ok(record) => record,
-                Err(error) => {
-                    self.failed(line, offset, &error);
-                    return Outcome::SetAside;
-                }
-            },
+            None => look_up(line, offset, world),
         };
-        let Some(record) = record else { return self.lost(line, offset, "its record is gone") };
+        let record = match record {
+            Ok(Some(record)) => record,
+            Ok(None) => return self.lost(line, offset, "its record is gone or damaged"),
+            Err(error) => {
+                self.failed(line, offset, &error);
+                return Outcome::SetAside;
+            }
+        };
         let Ok(view) = RecordView::parse(&record) else {
             return self.lost(line, offset, "its record is damaged");
         };
@@ -554,5 +557,5 @@ impl Engine {
 fn look_up(line: Line, offset: u64, world: &impl World) -> Result<Option<Bytes>, String> {
     let mut units = Vec::with_capacity(1);
     world.units(line, offset, 1, &mut units)?;
-    Ok(units.first().filter(|unit| !unit.is_filler()).and_then(|unit| world.record(unit)))
+    units.first().filter(|unit| !unit.is_filler()).map_or(Ok(None), |unit| world.record(unit))
 }

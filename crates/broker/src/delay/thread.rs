@@ -11,7 +11,7 @@ use crate::{groups::now_ms, persist::LoadError, puts::Puts, refusal::Refusal};
 use bytes::Bytes;
 use oxmq_record::Draft;
 use oxmq_remoting::{Command, code};
-use oxmq_store::{Queue, Store, Unit};
+use oxmq_store::{Queue, ReadError, Store, Unit};
 use oxmq_types::{QueueId, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC};
 use std::{
     cell::RefCell,
@@ -399,8 +399,12 @@ impl World for Broker {
         queue.read_units(QueueOffset(from), max, out).map_err(|error| error.to_string())
     }
 
-    fn record(&self, unit: &Unit) -> Option<Bytes> {
-        self.store.read_record(unit.physical, unit.size)
+    fn record(&self, unit: &Unit) -> Result<Option<Bytes>, String> {
+        match self.store.read_unit(unit) {
+            Ok(record) => Ok(Some(record)),
+            Err(ReadError::Gone | ReadError::Damaged) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn put(&self, draft: &Draft<'_>) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@
 use super::{PullRules, Pulls, UNITS_ASKED_MAX};
 use crate::{
     clients::Clients,
+    cold::ColdReads,
     delay::{DelayRules, Delays},
     groups::Groups,
     heartbeat::Heartbeats,
@@ -66,6 +67,7 @@ impl Fixture {
         let groups = Groups::open(folder.path().join("groups.json"), true).unwrap();
         let offsets = Offsets::open(folder.path().join("offsets.json")).unwrap();
         let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
+        let cold = ColdReads::default();
         let sends =
             SendRules { body_max_bytes: 1 << 16, ..SendRules::new("C", ([127, 0, 0, 1], 10911).into()) };
         let pulls = PullRules {
@@ -80,12 +82,12 @@ impl Fixture {
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
-            TransactionRules::new("B".into(), sends.store_host),
+            (TransactionRules::new("B".into(), sends.store_host), cold.clone()),
         )
         .unwrap();
         let admission = Arc::new(Admission::new(store.clone(), sends.unflushed_max_bytes));
         let retries = Retries::new(
-            (store.clone(), puts.clone()),
+            (store.clone(), puts.clone(), cold.clone()),
             (groups.clone(), topics.clone()),
             admission.clone(),
             sends.clone(),
@@ -96,7 +98,7 @@ impl Fixture {
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
                 (clients, offsets.clone(), stats),
-                pulls,
+                (pulls, cold),
                 memory_bytes,
             ),
             offsets,
@@ -430,6 +432,18 @@ async fn a_slow_reader_is_sent_elsewhere() {
     }
 }
 
+/// Who reads what memory no longer holds gets less at once: `maxTransferCountOnMessageInDisk`.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_less() {
+    for (memory_bytes, expected) in [(1 << 30, 21), (0, 8), (2_000, 13)] {
+        let broker = Fixture::with(true, false, memory_bytes);
+        (0..20).for_each(|_| broker.send("A"));
+        let from = if memory_bytes == 2_000 { 8 } else { 0 };
+        let found = tags(&at_once(broker.pull(0, from, "*"))).len();
+        assert_eq!(found, expected, "{memory_bytes}");
+    }
+}
+
 /// What the settings of a group forbid, and what they leave to others.
 #[tokio::test(start_paused = true)]
 async fn settings_of_the_group_count() {
@@ -559,15 +573,15 @@ async fn expressions_that_cannot_be_read_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_cannot_be_read_is_said_and_nobody_spins() {
     let broker = Fixture::new(true);
-    let mut held = held(broker.pull(0, 1, "*"));
+    let held = held(broker.pull(0, 1, "*"));
     broker.send("A");
     // Now all units are in the file, and readers may go on.
     broker.store.close().unwrap();
     let file = broker.folder.path().join("consumequeue/T/0/00000000000000000000");
     std::fs::File::options().write(true).open(file).unwrap().set_len(0).unwrap();
-    let refused = broker.pull_with(&broker.peer, 0, 0, json!({"sysFlag": "6", "subscription": "*"})).err();
-    assert!(matches!(refused, Some(Refusal::System(_))), "{refused:?}");
-    let answer = held.turns().await.expect("it is answered");
+    let refused = crate::fixture::answer(broker.pull(0, 0, "*")).await;
+    assert_eq!(refused.code, code::SYSTEM_ERROR, "{refused:?}");
+    let answer = held.answer.await;
     assert_eq!(answer.code, code::SYSTEM_ERROR, "{answer:?}");
 }
 

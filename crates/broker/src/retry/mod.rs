@@ -31,6 +31,7 @@ mod decide;
 mod tests;
 
 use crate::{
+    cold::ColdReads,
     groups::Groups,
     overload::Admission,
     persist::Ticket,
@@ -77,9 +78,23 @@ struct Shared {
     groups: Groups,
     topics: Topics,
     puts: Puts,
+    cold: ColdReads,
     admission: Arc<Admission>,
     rules: SendRules,
     next_queue: AtomicU32,
+}
+
+/// What a consumer asks for that sends a message back.
+struct Asked {
+    /// Where the message lies, physically.
+    offset: i64,
+    level: i32,
+    failed_max: Option<i32>,
+    unit_mode: Option<bool>,
+}
+
+fn missing(offset: i64) -> Refusal {
+    Refusal::System(format!("look message by offset failed, {offset}"))
 }
 
 /// Where a message goes that was sent to a retry topic.
@@ -93,20 +108,20 @@ pub(crate) struct Resent {
 
 impl Retries {
     pub(crate) fn new(
-        (store, puts): (Arc<Store>, Puts),
+        (store, puts, cold): (Arc<Store>, Puts, ColdReads),
         (groups, topics): (Groups, Topics),
         admission: Arc<Admission>,
         rules: SendRules,
     ) -> Self {
         let next_queue = AtomicU32::new(0);
-        Self { shared: Arc::new(Shared { store, puts, groups, topics, admission, rules, next_queue }) }
+        Self { shared: Arc::new(Shared { store, puts, cold, groups, topics, admission, rules, next_queue }) }
     }
 
     /// CONSUMER_SEND_MSG_BACK.
     pub(crate) fn send_back(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = ConsumerSendBack::from_fields(&request.header.fields)?;
         let group = self.group(&header.group)?;
-        let Shared { store, puts, rules, admission, .. } = &*self.shared;
+        let Shared { store, cold, rules, admission, .. } = &*self.shared;
         if !rules.permission.allows(Perm::WRITE) {
             return Err(Refusal::BrokerNotWritable(rules.store_host.ip().to_string()));
         }
@@ -116,23 +131,38 @@ impl Retries {
         }
         // The consumer keeps the message and tries again.
         admission.admit()?;
-        let missing = || Refusal::System(format!("look message by offset failed, {}", header.offset));
-        let at = u64::try_from(header.offset).map_err(|_| missing())?;
-        let record = store.record_at(PhysicalOffset(at)).ok_or_else(missing)?;
-        let record = RecordView::parse(&record).map_err(|_| missing())?;
+        let at = PhysicalOffset(u64::try_from(header.offset).map_err(|_| missing(header.offset))?);
+        let asked = Asked {
+            offset: header.offset,
+            level: header.delay_level,
+            failed_max: header.max_reconsume_times,
+            unit_mode: header.unit_mode,
+        };
+        let this = self.clone();
+        cold.with_record((store, at), request.peer, move |record| {
+            let record = record.map_err(|_| missing(asked.offset))?;
+            this.send_back_record(&record, &group, &asked)
+        })
+    }
+
+    fn send_back_record(
+        &self,
+        record: &[u8],
+        group: &SubscriptionGroupConfig,
+        asked: &Asked,
+    ) -> Result<Answer, Refusal> {
+        let Shared { puts, rules, .. } = &*self.shared;
+        let missing = || missing(asked.offset);
+        let record = RecordView::parse(record).map_err(|_| missing())?;
         // What waits for the end of its transaction or for its time is in queues that no consumer reads.
         let waits = is_send_forbidden(record.topic());
         if waits || !sys_flag::enters_consume_queue(record.sys_flag()) {
             return Err(missing());
         }
         let reconsume_times = record.reconsume_times().saturating_add(1);
-        let failure = Failure {
-            failed: reconsume_times,
-            level: header.delay_level,
-            failed_max: header.max_reconsume_times,
-        };
-        let fate = decide(failure, &group);
-        let (topic, created) = self.topic_of(fate, &group, header.unit_mode)?;
+        let failure = Failure { failed: reconsume_times, level: asked.level, failed_max: asked.failed_max };
+        let fate = decide(failure, group);
+        let (topic, created) = self.topic_of(fate, group, asked.unit_mode)?;
         let draft = Draft {
             topic: topic.name(),
             queue_id: self.next_queue(&topic)?,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{groups::now_ms, persist::LoadError};
 use oxmq_record::{RecordView, sys_flag};
-use oxmq_store::{Queue, Unit};
+use oxmq_store::{Access, Queue, ReadError, Unit};
 use oxmq_types::{OP_HALF_TOPIC, QueueOffset};
 use std::{collections::HashSet, fmt};
 use tracing::{info, warn};
@@ -79,9 +79,13 @@ impl Shared {
         let torn = last.filter(|last| last.sys_flag() & sys_flag::TRANSACTION_TYPE == sys_flag::COMMIT);
         let mut pending = self.pending();
         for (offset, unit) in found {
-            let Some(record) = self.store.record_at(unit.physical) else {
-                warn!(offset, physical = unit.physical.0, "the log has lost a half message");
-                continue;
+            let record = match self.store.record(unit.physical, Access::Disk) {
+                Ok(record) => record,
+                Err(ReadError::Gone | ReadError::Damaged) => {
+                    warn!(offset, physical = unit.physical.0, "the log has lost a half message");
+                    continue;
+                }
+                Err(error) => return Err(failed(self.halves.topic(), &error)),
             };
             let Ok(half) = RecordView::parse(&record) else { continue };
             let times = (half.born_timestamp_ms(), half.store_timestamp_ms());
@@ -158,13 +162,16 @@ impl Shared {
         from: u64,
         mut visit: impl FnMut(u64, RecordView<'_>),
     ) -> Result<(), LoadError> {
-        self.each_unit(queue, from, |offset, unit| {
-            let record = self.store.read_record(unit.physical, unit.size);
-            if let Some(record) = record
-                && let Ok(view) = RecordView::parse(&record)
-            {
-                visit(offset, view);
+        let mut unreadable = None;
+        self.each_unit(queue, from, |offset, unit| match self.store.read_unit(&unit) {
+            Ok(record) => {
+                if let Ok(view) = RecordView::parse(&record) {
+                    visit(offset, view);
+                }
             }
-        })
+            Err(ReadError::Gone | ReadError::Damaged) => {}
+            Err(error) => unreadable = Some(error),
+        })?;
+        unreadable.map_or(Ok(()), |error| Err(failed(queue.topic(), &error)))
     }
 }

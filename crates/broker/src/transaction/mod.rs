@@ -36,6 +36,7 @@ mod tests;
 
 use crate::{
     clients::Clients,
+    cold::ColdReads,
     delay,
     groups::now_ms,
     offsets::{Commit, Committer, Offsets},
@@ -44,6 +45,7 @@ use crate::{
     refusal::Refusal,
     topics::Topics,
 };
+use bytes::Bytes;
 use oxmq_net::{Answer, Peer, Request};
 use oxmq_record::{
     Draft, Encoder, MessageId, PROPERTIES_LENGTH_MAX, RecordView, properties, stamp, sys_flag,
@@ -54,12 +56,13 @@ use oxmq_remoting::{
     code,
     requests::{EndTransaction, ResumeCheckHalfMessage},
 };
-use oxmq_store::{Appended, Queue, Store};
+use oxmq_store::{Access, Appended, Queue, ReadError, Store};
 use oxmq_types::{CHECK_MAX_TIME_TOPIC, HALF_TOPIC, OP_HALF_TOPIC, Perm, PhysicalOffset, QueueOffset};
 use pending::{Action, Half, Next, Pending, Rules};
 use rewrite::QUEUE;
 use std::{
     borrow::Cow,
+    marker::PhantomData,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -133,6 +136,7 @@ struct Shared {
     topics: Topics,
     offsets: Offsets,
     clients: Clients,
+    cold: ColdReads,
     rules: TransactionRules,
     halves: Arc<Queue>,
     ops: Arc<Queue>,
@@ -155,7 +159,7 @@ impl Transactions {
     pub(crate) fn open(
         (store, puts, topics): (Arc<Store>, Puts, Topics),
         (offsets, clients): (Offsets, Clients),
-        rules: TransactionRules,
+        (rules, cold): (TransactionRules, ColdReads),
     ) -> Result<Self, LoadError> {
         let queue = |topic: &str| store.queue(topic, QUEUE).map_err(|error| load::failed(topic, &error));
         let (halves, ops) = (queue(HALF_TOPIC)?, queue(OP_HALF_TOPIC)?);
@@ -170,6 +174,7 @@ impl Transactions {
             topics,
             offsets,
             clients,
+            cold,
             rules,
             halves,
             ops,
@@ -221,16 +226,45 @@ impl Transactions {
     /// END_TRANSACTION (37).
     pub(crate) fn end(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = EndTransaction::from_fields(&request.header.fields)?;
-        self.shared.end(&header, request.peer, now_ms()).map(|ended| match ended {
-            None => Answer::Nothing,
-            Some(end) => self.answer(end),
+        let header = EndTransaction {
+            producer_group: Cow::from(header.producer_group.into_owned()),
+            half_queue_offset: header.half_queue_offset,
+            half_physical_offset: header.half_physical_offset,
+            outcome: header.outcome,
+            from_check: header.from_check,
+            lifetime: PhantomData,
+        };
+        // What is negative is beyond the end.
+        let at = PhysicalOffset(u64::try_from(header.half_physical_offset).unwrap_or(u64::MAX));
+        let (this, peer) = (self.clone(), request.peer.clone());
+        self.with_record(at, request.peer, move |record| {
+            this.shared.end((&header, record), &peer, now_ms()).map(|ended| match ended {
+                None => Answer::Nothing,
+                Some(end) => this.answer(end),
+            })
         })
+    }
+
+    fn with_record(
+        &self,
+        at: PhysicalOffset,
+        peer: &Peer,
+        then: impl FnOnce(Result<Bytes, ReadError>) -> Result<Answer, Refusal> + Send + 'static,
+    ) -> Result<Answer, Refusal> {
+        self.shared.cold.with_record((&self.shared.store, at), peer, then)
     }
 
     /// RESUME_CHECK_HALF_MESSAGE (323): a half message that was discarded waits again.
     pub(crate) fn resume(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = ResumeCheckHalfMessage::from_fields(&request.header.fields)?;
-        self.shared.resume(&header.message_id).map(|end| self.answer(Some(end)))
+        let id: MessageId = header
+            .message_id
+            .parse()
+            .map_err(|error| Refusal::System(format!("the message cannot wait again: {error}")))?;
+        let this = self.clone();
+        self.with_record(id.physical_offset, request.peer, move |record| {
+            this.shared.resume(record).map(|end| this.answer(Some(end)))
+        })
     }
 
     /// Success, when the log is durable up to `end`; without an end, nothing was changed.
@@ -259,8 +293,11 @@ impl Transactions {
             self.shared.begin_round();
             loop {
                 let answered = self.shared.answered.notified();
-                match self.shared.step(now_ms()) {
-                    Step::Worked => tokio::task::yield_now().await,
+                // Half messages may be days old, and have to be read from the disk.
+                let shared = self.shared.clone();
+                let step = tokio::task::spawn_blocking(move || shared.step(now_ms())).await;
+                match step.unwrap_or(Step::Done) {
+                    Step::Worked => {}
                     Step::Waits => drop(tokio::time::timeout(ANSWER_WAIT, answered).await),
                     Step::Done => break,
                 }
@@ -323,8 +360,8 @@ impl Shared {
     /// the producer does not know.
     fn end(
         &self,
-        header: &EndTransaction<'_>,
-        peer: &Arc<Peer>,
+        (header, record): (&EndTransaction<'_>, Result<Bytes, ReadError>),
+        peer: &Peer,
         now_ms: i64,
     ) -> Result<Option<Option<PhysicalOffset>>, Refusal> {
         let group = header.producer_group.as_ref();
@@ -342,10 +379,7 @@ impl Shared {
             }
             _ => return Err(Refusal::System("commitOrRollback field wrong".into())),
         }
-        let record = u64::try_from(header.half_physical_offset)
-            .ok()
-            .and_then(|at| self.store.record_at(PhysicalOffset(at)))
-            .ok_or(Refusal::NoHalf("Find prepared transaction message failed"))?;
+        let record = record.map_err(|_| Refusal::NoHalf("Find prepared transaction message failed"))?;
         let half = RecordView::parse(&record).map_err(|error| Refusal::System(error.to_string()))?;
         if half.topic() != HALF_TOPIC {
             return Err(Refusal::NoHalf("what is stored there is not a half message"));
@@ -374,12 +408,8 @@ impl Shared {
         Ok(Some(Some(end)))
     }
 
-    fn resume(&self, message_id: &str) -> Result<PhysicalOffset, Refusal> {
-        let id: MessageId = message_id
-            .parse()
-            .map_err(|error| Refusal::System(format!("the message cannot wait again: {error}")))?;
-        let record = self.store.record_at(id.physical_offset);
-        let record = record.ok_or(Refusal::NoHalf("Find prepared transaction message failed"))?;
+    fn resume(&self, record: Result<Bytes, ReadError>) -> Result<PhysicalOffset, Refusal> {
+        let record = record.map_err(|_| Refusal::NoHalf("Find prepared transaction message failed"))?;
         let discarded = RecordView::parse(&record).map_err(|error| Refusal::System(error.to_string()))?;
         if discarded.topic() != CHECK_MAX_TIME_TOPIC {
             return Err(Refusal::NoHalf("what is stored there is not a half message that was discarded"));
@@ -434,14 +464,19 @@ impl Shared {
         }
     }
 
-    /// The record of a half that waits, unless the log lost it.
-    fn record(&self, group: &str, half: &Half) -> Option<bytes::Bytes> {
-        let record = self.store.record_at(PhysicalOffset(half.physical));
-        if record.is_none() {
-            error!(group, offset = half.offset, physical = half.physical, "the log has lost a half message");
-            self.pending().ended(group, half);
+    /// The record of a half that waits, unless the log lost it. May wait for the disk.
+    fn record(&self, group: &str, half: &Half) -> Option<Bytes> {
+        let (offset, physical) = (half.offset, half.physical);
+        match self.store.record(PhysicalOffset(physical), Access::Disk) {
+            Ok(record) => return Some(record),
+            Err(ReadError::Gone | ReadError::Damaged) => {
+                error!(group, offset, physical, "the log has lost a half message");
+                self.pending().ended(group, half);
+            }
+            // The next round tries again.
+            Err(error) => error!(group, offset, physical, %error, "a half message cannot be read"),
         }
-        record
+        None
     }
 
     /// Asks a producer of the group what became of the transaction.

@@ -251,7 +251,7 @@ impl Machine {
         );
         hasher.update(line.as_bytes());
         hasher.update(bytes);
-        trace.hash = (trace.hash << 32 | trace.hash >> 32) ^ u64::from(hasher.finalize());
+        trace.hash = trace.hash.rotate_right(32) ^ u64::from(hasher.finalize());
         trace.operations += 1;
         if trace.last.len() == TRACED {
             trace.last.pop_front();
@@ -373,6 +373,7 @@ impl MemoryDisk {
     pub fn zero(&self, path: &Path, range: Range<usize>) {
         if let Some(Node::File(content)) = lock(&self.tree).now.get(path) {
             let mut content = lock(content);
+            assert!(range.end <= content.now.len(), "zeros beyond the file");
             content.write(range.start, &vec![0; range.len()]);
             content.sync(range);
         }
@@ -728,6 +729,8 @@ impl Segment for MemoryFile {
     }
 
     fn populate(&self, _range: Range<usize>) {}
+
+    fn release(&self) {}
 
     fn write_back(&self, _range: Range<usize>) {
         lock(&self.content).write_back_some(&mut self.machine.state().random);
