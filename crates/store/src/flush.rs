@@ -81,7 +81,10 @@ pub(crate) fn log_flusher(shared: &Shared) {
     // Up to here the disk has begun.
     let mut written = shared.log.end();
     loop {
-        shared.flush_bell.wait();
+        // The ring that tells of the end may have been heard as one for those who waited.
+        if !shared.stopping() {
+            shared.flush_bell.wait();
+        }
         // From here on there is something to flush; it sleeps again when there is not.
         loop {
             if shared.stopping() && lock(&shared.flush).waiters.is_empty() {
