@@ -20,7 +20,7 @@
 #             from clients that do not wait for each other
 #   --json    appends each value as a line {"figure", "metric", "server", "value"}
 #
-# All stores are under TMPDIR (/tmp), which must be on the disk to be measured and have 45 GB free (4 GB with --quick); they are
+# All stores are under TMPDIR (/tmp), which must be on the disk to be measured and have 40 GB free (8 GB with --quick); they are
 # removed at the end. Counting fsyncs takes `perf`, else `strace`, and the right to look at the servers.
 # Needed: what compare.sh needs. OXMQ_BIN and LOAD_BIN name binaries that are to be used instead of those built here.
 set -euo pipefail
@@ -55,7 +55,7 @@ export OXMQ_BIN
 # Starts and ends servers, finds free ports, and at the end of this script ends what it started and removes WORK.
 . compat/lib.sh
 export PEER_HEAP='-Xms2g -Xmx2g'
-BOOT_MAX=600
+BOOT_MAX=900
 case $(stat -f -c %T "$WORK") in
   tmpfs | ramfs) fail "$WORK is in memory: set TMPDIR to a folder of the disk that is to be measured" ;;
 esac
@@ -68,7 +68,7 @@ latency_secs=300 floor_secs=60
 alone_secs=60 backlog_messages=8500000 many_messages=8500000 many_topics=100 starts=2
 wide_topics=100 java_wide_topics=30 wide_queues=1000
 depths=(10000 1000000 10000000 100000000) java_depths=(10000 1000000 10000000) depth_rounds=3 depth_secs=4
-table_options=(--secs 10 --warm 10 --idle 10)
+table_options=(--secs 10 --idle 10 --warm-cache "$(awk '/^MemTotal/ { print int($2 / 1048576 * 0.8) }' /proc/meminfo)")
 if [ -n "$quick" ]; then
   java_warm=5 warm=1 secs=4
   latency_secs=10 floor_secs=4
@@ -279,7 +279,7 @@ drop_cache() { # FOLDER
 
 figure_cold() {
   local server line alone
-  need 25
+  [ -n "$big_ready" ] || need 36
   start_big
   for server in "${servers[@]}"; do
     stop big
@@ -315,7 +315,7 @@ figure_cold() {
 
 figure_recovery() {
   local server line many round began killed order=("${servers[@]}") turns=()
-  need 25
+  [ -n "$big_ready" ] || need 36
   start_big
   many=(--topic Many --topics "$many_topics" --queues 100)
   if [ "${KIND[big]}" != oxmq ]; then
@@ -462,6 +462,7 @@ figure_table() {
   [ ${#servers[@]} -gt 1 ] || options+=(--only "${servers[0]}")
   [ -z "$json" ] || options+=(--json "$json")
   away
+  need 30
   echo
   bench/compare.sh "${options[@]}"
 }

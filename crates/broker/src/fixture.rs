@@ -3,12 +3,12 @@
 
 use crate::{Broker, Settings};
 use oxmq_net::{Answer, Peer, Request, Service};
-use oxmq_record::RecordView;
+use oxmq_record::{Draft, Encoder, RecordView, properties, stamp};
 use oxmq_remoting::{Command, Encoding, Header, code::request as codes};
 use oxmq_store::{MemoryDisk, Store, StoreConfig, tags_of};
 use oxmq_types::{QueueId, QueueOffset};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) struct Fixture {
     pub(crate) broker: Arc<Broker>,
@@ -148,4 +148,62 @@ pub(crate) async fn answer(answer: Answer) -> Command {
         Answer::Later(future) => future.await,
         Answer::Nothing => panic!("no answer"),
     }
+}
+
+/// What a Java broker wrote: `tests/golden/java-VERSION/`. The configuration files as they were after a clean stop, and
+/// in `records.bin` some records of its commit log, one behind the other: a message on each of its ways.
+pub(crate) struct Golden {
+    pub(crate) version: &'static str,
+    pub(crate) config: [(&'static str, &'static str); 4],
+    records: &'static [u8],
+}
+
+macro_rules! golden {
+    ($version:literal) => {
+        Golden {
+            version: $version,
+            config: [
+                ("topics.json", golden!($version, "topics.json")),
+                ("subscriptionGroup.json", golden!($version, "subscriptionGroup.json")),
+                ("consumerOffset.json", golden!($version, "consumerOffset.json")),
+                ("delayOffset.json", golden!($version, "delayOffset.json")),
+            ],
+            records: include_bytes!(concat!("../tests/golden/java-", $version, "/records.bin")),
+        }
+    };
+    ($version:literal, $name:literal) => {
+        include_str!(concat!("../tests/golden/java-", $version, "/", $name))
+    };
+}
+
+pub(crate) const GOLDEN: [Golden; 2] = [golden!("4.9.7"), golden!("5.3.3")];
+
+impl Golden {
+    /// The records of `topic` with this body, in the order of the log.
+    pub(crate) fn records(&self, topic: &str, body: &str) -> Vec<RecordView<'static>> {
+        let mut rest = self.records;
+        let mut found = Vec::new();
+        while !rest.is_empty() {
+            let record = RecordView::parse(rest).unwrap();
+            rest = &rest[record.size() as usize..];
+            if (record.topic(), record.body()) == (topic, body.as_bytes()) {
+                found.push(record);
+            }
+        }
+        found
+    }
+}
+
+/// Java keeps them in no order.
+pub(crate) fn by_name(all: &[u8]) -> BTreeMap<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    properties::iter(all).map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// The bytes of `draft` in the place that `record` has in its log.
+pub(crate) fn encoded_as(draft: &Draft<'_>, record: &RecordView<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let range = Encoder::new(1 << 20).encode(draft, &mut out).unwrap();
+    stamp(&mut out[range], record.queue_offset(), record.physical_offset(), record.store_timestamp_ms());
+    out
 }

@@ -93,6 +93,10 @@ impl Kept for Mappings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::GOLDEN;
+    use oxmq_remoting::fastjson;
+    use serde::Serialize;
+    use serde_json::Value;
     use std::fs;
 
     const NEW: Folder = Folder { has_records: false, settled: true };
@@ -209,5 +213,50 @@ mod tests {
         assert!(found.len() == 1 && found[0].contains("static topics (s)"), "{found:?}");
         fs::write(&file, r#"{"dataVersion":{},"topicQueueMappingInfoMap":null}"#).unwrap();
         assert_eq!(problems(&root, &SETTLED), [""; 0]);
+    }
+
+    /// What Java wrote is read, and written again with all that was in it.
+    #[test]
+    fn files_of_java_come_through() {
+        fn again<T: Kept + Serialize>(path: &Path) -> Value {
+            serde_json::to_value(load::<T>(path).unwrap().unwrap()).unwrap()
+        }
+        for java in &GOLDEN {
+            let root = tempfile::tempdir().unwrap();
+            let config = root.path().join("config");
+            fs::create_dir(&config).unwrap();
+            for (name, text) in java.config {
+                fs::write(config.join(name), text).unwrap();
+            }
+            assert_eq!(problems(&root, &SETTLED), [""; 0]);
+            for (name, text) in java.config {
+                let path = config.join(name);
+                let written = match name {
+                    "topics.json" => again::<TopicConfigSerializeWrapper>(&path),
+                    "subscriptionGroup.json" => again::<groups::File>(&path),
+                    "consumerOffset.json" => again::<offsets::File>(&path),
+                    _ => again::<DelayOffsets>(&path),
+                };
+                let mut read: Value = fastjson::from_slice(text.as_bytes()).unwrap();
+                // Java derives it from the other table.
+                read.as_object_mut().unwrap().remove("groupTopicMap");
+                lost(&format!("{} {name}", java.version), &read, &written);
+                if java.version == "5.3.3" {
+                    assert_eq!(read, written, "{name}");
+                }
+            }
+        }
+    }
+
+    /// Fails if something of `read` is not in `written`, which may have what later versions added.
+    fn lost(at: &str, read: &Value, written: &Value) {
+        match (read, written) {
+            (Value::Object(read), Value::Object(written)) => {
+                for (name, value) in read {
+                    lost(&format!("{at} {name}"), value, &written[name]);
+                }
+            }
+            _ => assert_eq!(read, written, "{at}"),
+        }
     }
 }

@@ -458,9 +458,16 @@ impl Pull {
         read.next = from;
         let (mut messages, mut bytes) = (0, 0);
         let mut search = None;
-        let end = self.store.max_physical().0;
+        let (end, readable) = (self.store.max_physical().0, self.store.readable_to().0);
         let is_old = |unit: &Unit| end.saturating_sub(unit.physical.0) > self.memory_bytes;
         for unit in units.iter() {
+            if !unit.is_filler() && unit.physical.0 + u64::from(unit.size) > readable {
+                // As if it were not there; when it is on the disk, who waits for it is woken.
+                if read.next == from {
+                    read.status = Status::EndOfQueue;
+                }
+                break;
+            }
             let (mut messages_max, mut bytes_max) = (self.messages_max, self.bytes_max);
             if is_old(unit) {
                 (messages_max, bytes_max) = (messages_max.min(self.old_max.0), bytes_max.min(self.old_max.1));

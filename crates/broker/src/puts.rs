@@ -146,8 +146,8 @@ impl Puts {
         let mut appended = Vec::with_capacity(2);
         let result = self.shared.store.append_all(&mut records, &[entry(0), entry(1)], &mut appended);
         result.map_err(|error| self.failed(error))?;
-        for (queue, range) in queues.iter().zip(&ranges) {
-            self.stored(queue, 1, range.len());
+        for (at, queue) in queues.iter().enumerate() {
+            self.stored(queue, appended[at].end, 1, ranges[at].len());
         }
         Ok([appended[0], appended[1]])
     }
@@ -207,21 +207,21 @@ impl Puts {
     /// Appends one encoded message and wakes those who wait for it.
     pub(crate) fn append(
         &self,
-        queue: &TopicQueue,
+        queue: &Arc<TopicQueue>,
         record: &mut [u8],
         tags_code: TagsCode,
     ) -> Result<Appended, Refusal> {
         let size = record.len();
         let appended = self.shared.store.append(&queue.stored, record, tags_code);
         let appended = appended.map_err(|error| self.failed(error))?;
-        self.stored(queue, 1, size);
+        self.stored(queue, appended.end, 1, size);
         Ok(appended)
     }
 
     /// Appends encoded messages of one queue, all or none, and wakes those who wait for them.
     pub(crate) fn append_all(
         &self,
-        queue: &TopicQueue,
+        queue: &Arc<TopicQueue>,
         records: &mut [u8],
         entries: &[Entry<'_>],
     ) -> Result<Vec<Appended>, Refusal> {
@@ -229,7 +229,9 @@ impl Puts {
         let size = records.len();
         let result = self.shared.store.append_all(records, entries, &mut appended);
         result.map_err(|error| self.failed(error))?;
-        self.stored(queue, appended.len() as u64, size);
+        if let Some(last) = appended.last() {
+            self.stored(queue, last.end, appended.len() as u64, size);
+        }
         Ok(appended)
     }
 
@@ -249,8 +251,14 @@ impl Puts {
         }
     }
 
-    fn stored(&self, queue: &TopicQueue, messages: u64, bytes: usize) {
-        queue.arrived.notify_waiters();
+    fn stored(&self, queue: &Arc<TopicQueue>, end: PhysicalOffset, messages: u64, bytes: usize) {
+        let store = &self.shared.store;
+        if store.readable_to() >= end {
+            queue.arrived.notify_waiters();
+        } else {
+            let queue = queue.clone();
+            store.wait_flushed(end, Box::new(move |_| queue.arrived.notify_waiters()));
+        }
         queue.sent.fetch_add(messages, Ordering::Relaxed);
         self.shared.stats.put(messages, bytes as u64);
     }

@@ -98,7 +98,7 @@ pub(crate) fn announce(
 #[cfg(test)]
 mod tests {
     use crate::fixture::Fixture;
-    use oxmq_remoting::code::request as codes;
+    use oxmq_remoting::code::{self, request as codes};
     use oxmq_store::{MemoryDisk, RetentionConfig, Store, StoreConfig, tags_of};
     use oxmq_types::{QueueId, QueueOffset};
     use serde_json::{Value, json};
@@ -168,6 +168,12 @@ mod tests {
         assert_eq!(status(&fixture, "removedUnconsumed").await, (min - 3 + min + 2).to_string());
         assert_eq!(status(&fixture, "commitLogFilesHanged").await, "0");
         assert_ne!(status(&fixture, "commitLogMinOffset").await, "0");
+        // Who asks for what is gone is sent to what is there.
+        let pull = json!({"consumerGroup": "new", "topic": "T", "queueId": 0, "queueOffset": 3, "maxMsgNums": 1,
+            "sysFlag": 4, "commitOffset": 0, "suspendTimeoutMillis": 0, "subVersion": 0, "subscription": "*"});
+        let answer = fixture.ask(codes::PULL_MESSAGE, pull, b"").await;
+        assert_eq!(answer.code, code::PULL_OFFSET_MOVED);
+        assert_eq!(answer.field("nextBeginOffset").unwrap(), min.to_string());
     }
 
     #[tokio::test]
@@ -178,6 +184,15 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(fixture.send("T", &[], json!({})).await.code, 0);
         }
+        let half = [("TRAN_MSG", "true"), ("PGROUP", "G"), ("UNIQ_KEY", "half")];
+        assert_eq!(fixture.send("H", &half, json!({"f": 4})).await.code, 0);
+        let halves = fixture.store.existing_queue("RMQ_SYS_TRANS_HALF_TOPIC", QueueId(0)).unwrap().unwrap();
+        let mut units = Vec::new();
+        halves.read_units(QueueOffset(0), 1, &mut units).unwrap();
+        let end = json!({"producerGroup": "G", "tranStateTableOffset": 0, "commitLogOffset": units[0].physical.0,
+            "commitOrRollback": 8, "fromTransactionCheck": false, "msgId": "half", "transactionId": "half"});
+        assert_eq!(fixture.send("D", &[("DELAY", "1")], json!({})).await.code, 0);
+
         let space = disk.faults().space.swap(1, Ordering::SeqCst);
         // Has the thread look at the disk.
         fixture.store.clean();
@@ -190,9 +205,18 @@ mod tests {
              the broker's disk is full [CL:  1.00 CQ:  1.00 INDEX: -1.00], messages are put to the slave, \
              message store has been shut down, etc."
         );
+        // What waits goes on to wait.
+        assert_eq!(fixture.ask(codes::END_TRANSACTION, end.clone(), b"").await.code, 14);
+        until("not tried", async || status(&fixture, "delayedFailed").await != "0").await;
+        assert_eq!((fixture.stored("D", 0).len(), fixture.stored("H", 0).len()), (0, 0));
+
         disk.faults().space.store(space, Ordering::SeqCst);
         fixture.store.clean();
         until("still refused", async || fixture.store.refuses().is_none()).await;
         assert_eq!(fixture.send("T", &[], json!({})).await.code, 0);
+        assert_eq!(fixture.ask(codes::END_TRANSACTION, end, b"").await.code, 0);
+        until("not delivered", async || fixture.stored("D", 0).len() == 1).await;
+        assert_eq!(fixture.stored("H", 0).len(), 1);
+        assert_eq!(status(&fixture, "delayedLost").await, "0");
     }
 }

@@ -265,7 +265,7 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        (queue, queue_id): (&TopicQueue, QueueId),
+        (queue, queue_id): (&Arc<TopicQueue>, QueueId),
         resent: Option<Fate>,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {
@@ -325,7 +325,7 @@ impl Sends {
         &self,
         header: &SendMessage<'_>,
         request: Request<'_>,
-        queue: &TopicQueue,
+        queue: &Arc<TopicQueue>,
         queue_id: QueueId,
         scratch: &mut Scratch,
     ) -> Result<Sent, Refusal> {

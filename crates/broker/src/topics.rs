@@ -110,7 +110,7 @@ pub(crate) struct Topic {
 pub(crate) struct TopicQueue {
     /// Where its messages are.
     pub(crate) stored: Arc<Queue>,
-    /// Woken by each append.
+    /// Woken by each message that consumers may see.
     pub(crate) arrived: Notify,
     /// Messages sent to it since the start.
     pub(crate) sent: AtomicU64,

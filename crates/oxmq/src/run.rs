@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the servers are put together from their parts.
 
-use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::shutdown_signal, terminal::say};
+use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::ShutdownSignals, terminal::say};
 use anyhow::Context;
 use oxmq_broker::{
     AdminRules, Broker, DelayRules, Levels, PullRules, Registration, SendRules, Settings, TopicRules,
@@ -43,8 +43,9 @@ const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
     let workers = workers()?;
     let name_server = RunningNameServer::start(settings, &workers)?;
+    let signals = ShutdownSignals::listen()?;
     announce(&name_server.boot_line);
-    let signal = shutdown_signal().await?;
+    let signal = signals.next().await;
     info!(signal, "stopping");
     name_server.stop();
     workers.shutdown();
@@ -57,8 +58,9 @@ pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()>
 pub(crate) async fn run_broker(settings: BrokerSettings, config_file: Option<PathBuf>) -> anyhow::Result<()> {
     let workers = workers()?;
     let broker = RunningBroker::start(&settings, config_file, &workers)?;
+    let signals = ShutdownSignals::listen()?;
     announce(&broker.boot_line);
-    let signal = shutdown_signal().await?;
+    let signal = signals.next().await;
     info!(signal, "stopping");
     broker.stop().await;
     workers.shutdown();
@@ -73,6 +75,7 @@ pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) ->
     let addresses = broker.namesrv().addresses.join(";");
     let data = broker.store().root_dir;
     let broker = RunningBroker::start(&broker, None, &workers)?;
+    let signals = ShutdownSignals::listen()?;
     announce(&broker.boot_line);
     say(&format!(
         "Data is kept under {}. Topics are made by their first message. Stop with Ctrl-C.",
@@ -81,7 +84,7 @@ pub(crate) async fn run_dev(namesrv: NamesrvSettings, broker: BrokerSettings) ->
     say(&format!(
         "Try next: export NAMESRV_ADDR={addresses} and run any RocketMQ client, or mqadmin clusterList."
     ));
-    let signal = shutdown_signal().await?;
+    let signal = signals.next().await;
     info!(signal, "stopping");
     broker.stop().await;
     name_server.stop();
@@ -326,10 +329,12 @@ fn look_first(config: &StoreConfig) -> anyhow::Result<()> {
     match &problems[..] {
         [] => Ok(()),
         [one] => Err(anyhow::anyhow!("{one}")),
-        _ => {
-            let lines = problems.join("\n  ");
-            let root = config.root.display();
-            Err(anyhow::anyhow!("store folder {root} is refused, and nothing in it was changed:\n  {lines}"))
+        all => {
+            all.iter().for_each(|problem| error!("{problem}"));
+            let (root, count) = (config.root.display(), all.len());
+            Err(anyhow::anyhow!(
+                "store folder {root} is refused, and nothing in it was changed: the {count} lines above say what is wrong"
+            ))
         }
     }
 }

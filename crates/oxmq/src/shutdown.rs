@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, geteuid, getpid, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::terminal::{EXIT_FAILURE, EXIT_NOT_RUNNING, Failure, say};
 
@@ -54,17 +54,26 @@ impl Role {
     }
 }
 
-/// Waits for SIGTERM or SIGINT and returns the name of what came.
-///
-/// # Errors
-/// The operating system refuses the handlers.
-pub(crate) async fn shutdown_signal() -> io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// SIGTERM and SIGINT, from now on. Until then they end the process at once, which is right during a long recovery.
+pub(crate) struct ShutdownSignals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl ShutdownSignals {
+    /// # Errors
+    /// The operating system refuses the handlers.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one and returns its name.
+    pub(crate) async fn next(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Sends SIGTERM to every server of this role that this user runs, and does not wait for its end, as in Java.

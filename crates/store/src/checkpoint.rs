@@ -12,7 +12,8 @@
 //! 2056  dispatched offset 8    all units of records below it are in the consume queue files, and they and the log
 //!                              below it are on the disk
 //! 2064  last record 8          physical offset of the record that ends there; dispatched offset itself if none
-//! 2072  clean 4                1 if the store was closed with its log ending at the dispatched offset
+//! 2072  flags 4                1: the store was closed with its log ending at the dispatched offset
+//!                              2: no queue had a unit of a record below the dispatched offset
 //! 2076  CRC-32 of 2048..2076
 //! ```
 //! Java 4.9.7 and 5.3.3 rewrite the first 24 and 40 bytes in place and leave the rest alone, so our part survives a
@@ -44,6 +45,8 @@ pub(crate) struct Mark {
     pub(crate) dispatched: PhysicalOffset,
     pub(crate) last_record: PhysicalOffset,
     pub(crate) clean: bool,
+    /// All topics had been deleted: that there are no consume queues does not mean that somebody removed them.
+    pub(crate) no_queues: bool,
 }
 
 impl Checkpoint {
@@ -66,7 +69,8 @@ impl Checkpoint {
             mark: mark.map(|ours| Mark {
                 dispatched: PhysicalOffset(number(OURS + 8)),
                 last_record: PhysicalOffset(number(OURS + 16)),
-                clean: ours[27] == 1,
+                clean: ours[27] & 1 != 0,
+                no_queues: ours[27] & 2 != 0,
             }),
         }
     }
@@ -88,7 +92,8 @@ impl Checkpoint {
             ours[..8].copy_from_slice(&MAGIC);
             ours[8..16].copy_from_slice(&mark.dispatched.0.to_be_bytes());
             ours[16..24].copy_from_slice(&mark.last_record.0.to_be_bytes());
-            ours[24..28].copy_from_slice(&u32::from(mark.clean).to_be_bytes());
+            let flags = u32::from(mark.clean) | u32::from(mark.no_queues) << 1;
+            ours[24..28].copy_from_slice(&flags.to_be_bytes());
             let crc = crc32fast::hash(&ours[..28]);
             ours[28..].copy_from_slice(&crc.to_be_bytes());
         }
@@ -112,6 +117,7 @@ mod tests {
                 dispatched: PhysicalOffset(600),
                 last_record: PhysicalOffset(500),
                 clean: true,
+                no_queues: true,
             }),
         };
         let bytes = checkpoint.encode();

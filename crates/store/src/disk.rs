@@ -138,6 +138,8 @@ pub(crate) trait Segment: Send + Sync {
     fn write_back(&self, range: Range<usize>);
     /// Makes what was written to `range` durable.
     fn sync(&self, range: Range<usize>) -> io::Result<()>;
+    /// Lets go of its pages, in small steps, because it will be dropped: doing that at once would keep others from theirs.
+    fn release(&self);
     /// Sets everything from `at` on to zero.
     fn zero_from(&self, at: usize) -> io::Result<()>;
 }

@@ -185,21 +185,26 @@ pub(crate) struct QueueFlusher {
     dispatched_timestamp_ms: i64,
     /// Files written since the last checkpoint: queue, byte offset.
     written: Vec<(Arc<Queue>, u64)>,
-    /// Some of them were made since the last checkpoint.
+    /// Some of them were made since the last checkpoint; or recovery has cleared or removed some.
     created: bool,
+    /// Why some of them are not durable. The kernel tells of a failed fsync once, so no later one proves that they are:
+    /// the checkpoint stays where it is until the store is opened again.
+    not_durable: Option<String>,
     buffer: Vec<u8>,
 }
 
 impl QueueFlusher {
-    pub(crate) fn new(checkpoint: Checkpoint) -> Self {
+    /// `recovered`: what recovery did to the files is not durable yet.
+    pub(crate) fn new(checkpoint: Checkpoint, recovered: bool) -> Self {
         let nothing = PhysicalOffset(0);
         Self {
             checkpoint,
             pending: Vec::new(),
-            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false },
+            dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false, no_queues: false },
             dispatched_timestamp_ms: 0,
             written: Vec::new(),
-            created: false,
+            created: recovered,
+            not_durable: None,
             buffer: Vec::new(),
         }
     }
@@ -221,6 +226,7 @@ impl QueueFlusher {
                 dispatched: PhysicalOffset(writer.end),
                 last_record: PhysicalOffset(writer.last_record),
                 clean: false,
+                no_queues: false,
             };
             self.dispatched_timestamp_ms = writer.last_timestamp_ms;
         }
@@ -253,16 +259,23 @@ impl QueueFlusher {
         if !self.pending.is_empty() {
             return Ok(());
         }
+        if let Some(error) = &self.not_durable {
+            return Err(FlushError::Failed { reason: error.clone() }.into());
+        }
         let mut seen = HashSet::new();
         self.written
             .retain(|(queue, start)| !queue.is_deleted() && seen.insert((Arc::as_ptr(queue), *start)));
-        if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
+        let synced = if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
             let dir = &shared.config.consume_queue_dir;
             let synced = shared.disk.sync_file_system(dir);
-            synced.map_err(|source| CloseError::Io { path: dir.clone(), source })?;
+            synced.map_err(|source| QueueFileError { path: dir.clone(), source })
         } else {
-            self.written.iter().try_for_each(|(queue, start)| queue.sync(*start))?;
-        }
+            self.written.iter().try_for_each(|(queue, start)| queue.sync(*start))
+        };
+        synced.inspect_err(|error| {
+            tracing::error!(%error, "cannot sync consume queues; the next start dispatches what follows the checkpoint again");
+            self.not_durable = Some(error.to_string());
+        })?;
         self.written = Vec::new();
         self.created = false;
 
@@ -278,18 +291,26 @@ impl QueueFlusher {
                 shared.poison(&reason);
                 FlushError::Failed { reason }
             })?;
+            // Another sync of the log failed: this one proves nothing, as in `flush_log`.
+            if let Some(error) = lock(&shared.flush).over.clone() {
+                return Err(error.into());
+            }
         }
         let known = |ms: i64| u64::try_from(ms).unwrap_or(0);
-        self.checkpoint.flushed_timestamp_ms = known(timestamp_ms.max(self.dispatched_timestamp_ms));
-        self.checkpoint.dispatched_timestamp_ms = known(self.dispatched_timestamp_ms);
-        if let Some(index) = &shared.index {
-            self.checkpoint.indexed_timestamp_ms = index.durable_timestamp_ms();
-        }
-        self.checkpoint.mark = Some(Mark { clean, ..self.dispatched });
+        let indexed = shared.index.as_ref().map(|index| index.durable_timestamp_ms());
+        let checkpoint = Checkpoint {
+            flushed_timestamp_ms: known(timestamp_ms.max(self.dispatched_timestamp_ms)),
+            dispatched_timestamp_ms: known(self.dispatched_timestamp_ms),
+            indexed_timestamp_ms: indexed.unwrap_or(self.checkpoint.indexed_timestamp_ms),
+            mark: Some(Mark { clean, no_queues: shared.registry.is_empty(), ..self.dispatched }),
+            ..self.checkpoint
+        };
         let path = &shared.config.checkpoint_file;
-        shared
-            .write_checkpoint(&self.checkpoint)
-            .map_err(|source| CloseError::Io { path: path.clone(), source })
+        let written = shared.write_checkpoint(&checkpoint);
+        written.map_err(|source| CloseError::Io { path: path.clone(), source })?;
+        // Only now: what is below it may be removed.
+        self.checkpoint = checkpoint;
+        Ok(())
     }
 }
 

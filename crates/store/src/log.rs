@@ -396,11 +396,13 @@ impl CommitLog {
     fn has_hole(&self, from: u64, to: u64) -> bool {
         /// In a record of an empty body, from its checksum to its born time 34 bytes may be zero.
         const ZEROS_MIN: usize = 64;
+        const SIZE_ZEROS_MAX: u64 = 3;
         let mut at = from;
         while at < to {
             let end = at + SECTOR - at % self.segment_size % SECTOR;
             let end = end.min((at / self.segment_size + 1) * self.segment_size);
-            if end > to {
+            // The record at `to` may begin with zeros that its sector does not have: those of its size.
+            if end > to + SIZE_ZEROS_MAX {
                 return false;
             }
             let Some(bytes) = self.slice(at, end - at) else { return true };
@@ -488,6 +490,8 @@ impl CommitLog {
                 cut = cut.max(last.start + self.segment_size - end);
             }
             self.disk.remove_file(&file_at(&self.dir, last.start))?;
+            // One by one from the end: a power loss must not bring the last one back without those before it.
+            self.disk.sync_dir(&self.dir)?;
         }
         if let Some(last) = segments.last() {
             let (mut at, size) = (end - last.start, self.segment_size);
@@ -510,6 +514,20 @@ impl CommitLog {
     /// Makes the bytes in `from..to` durable.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
         self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
+    }
+
+    /// The same for bytes that are read for the first time after a crash. An earlier sync of them may have failed: the
+    /// system then shows them and takes them for written, though the disk does not have them, until they are written
+    /// to again. Only before anybody reads.
+    pub(crate) fn write_again(&self, from: u64, to: u64) -> io::Result<()> {
+        const STEP: usize = 64 * 1024;
+        for (segment, range) in self.parts(from, to) {
+            for at in range.clone().step_by(STEP) {
+                let bytes = segment.map.slice(at..range.end.min(at + STEP)).to_vec();
+                segment.map.write(at, &bytes);
+            }
+        }
+        self.sync(from, to)
     }
 
     /// Has the disk begin with the bytes in `from..to`.
@@ -583,16 +601,17 @@ impl CommitLog {
     pub(crate) fn remove_front(&self, count: usize) {
         // Unmapped when the lock is free again: it is a system call, and a long one.
         let removed: Vec<_> = write(&self.segments).drain(..count).collect();
-        drop(removed);
+        removed.iter().for_each(|segment| segment.map.release());
     }
 
     /// Removes segments that were made ahead and hold nothing.
     pub(crate) fn remove_spares(&self) -> io::Result<()> {
         let ready = std::mem::take(&mut lock(&self.spares).ready);
-        for spare in ready {
+        ready.into_iter().rev().try_for_each(|spare| {
             self.disk.remove_file(&file_at(&self.dir, spare.start))?;
-        }
-        Ok(())
+            // As in `cut`.
+            self.disk.sync_dir(&self.dir)
+        })
     }
 
     fn slice(&self, at: u64, size: u64) -> Option<Bytes> {

@@ -139,6 +139,8 @@ pub(crate) struct State {
     tail: Vec<Unit>,
     /// Physical offset of the last unit, `None` in an empty queue.
     last: Option<PhysicalOffset>,
+    /// The file that starts at this byte was being made when that failed: it may be there without its length.
+    half_made: Option<u64>,
     /// The flusher knows that there is a tail.
     listed: bool,
     deleted: bool,
@@ -324,7 +326,9 @@ impl Queue {
         let mut file = self.place(start).0;
         while file < kept {
             lock(&self.files.handles).open.remove(&(self.key, file));
-            absent_is_fine(self.files.disk.remove_file(&file_at(&self.dir(), file)))
+            // In their order on the disk, too: a crash must not leave a gap.
+            let removed_file = self.files.disk.remove_file(&file_at(&self.dir(), file));
+            absent_is_fine(removed_file.and_then(|()| self.files.disk.sync_dir(&self.dir())))
                 .map_err(|source| self.failed(file, source))?;
             removed += 1;
             file += self.files.file_size;
@@ -601,25 +605,24 @@ impl Queue {
             let length = units.len().min((self.files.file_size - within) as usize);
             let (now, later) = units.split_at(length);
             let write = || -> io::Result<bool> {
-                match self.handle(start, false) {
-                    Ok(file) => file.write_at(within, now).map(|()| false),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        self.files.disk.create_dir_all(&self.dir())?;
-                        let file = self.handle(start, true)?;
-                        file.set_length(self.files.file_size)?;
-                        if first == at && within > 0 {
-                            // Java stops reading a file at its first empty unit.
-                            let filler = Unit {
-                                physical: PhysicalOffset(0),
-                                size: FILLER_SIZE,
-                                tags_code: TagsCode(0),
-                            };
-                            file.write_at(0, &filler.encode().repeat((within / UNIT_SIZE) as usize))?;
-                        }
-                        file.write_at(within, now).map(|()| true)
+                if lock(&self.state).half_made != Some(start) {
+                    match self.handle(start, false) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        found => return found?.write_at(within, now).map(|()| false),
                     }
-                    Err(error) => Err(error),
                 }
+                lock(&self.state).half_made = Some(start);
+                self.files.disk.create_dir_all(&self.dir())?;
+                let file = self.handle(start, true)?;
+                file.set_length(self.files.file_size)?;
+                if first == at && within > 0 {
+                    // Java stops reading a file at its first empty unit.
+                    let filler =
+                        Unit { physical: PhysicalOffset(0), size: FILLER_SIZE, tags_code: TagsCode(0) };
+                    file.write_at(0, &filler.encode().repeat((within / UNIT_SIZE) as usize))?;
+                }
+                lock(&self.state).half_made = None;
+                file.write_at(within, now).map(|()| true)
             };
             *created |= write().map_err(|source| self.failed(start, source))?;
             written.push(start);

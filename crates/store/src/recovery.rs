@@ -81,7 +81,8 @@ pub(crate) fn recover(
     let mark = checkpoint.mark.filter(|mark| holds(log, mark, min, limit));
 
     let names = registry.names();
-    let is_end = |end: u64| end > last && log.is_end(end) && !names.is_empty();
+    let removed = names.is_empty() && !mark.is_some_and(|mark| mark.no_queues);
+    let is_end = |end: u64| end > last && log.is_end(end) && !removed;
     if let Some(mark) = mark.filter(|mark| mark.clean && !crashed && is_end(mark.dispatched.0)) {
         let end = mark.dispatched.0;
         log.publish(end);
@@ -99,7 +100,7 @@ pub(crate) fn recover(
     }
 
     let began = Instant::now();
-    let (start, durable) = if names.is_empty() {
+    let (start, durable) = if removed {
         (min, mark.map_or(min, |mark| mark.dispatched.0))
     } else if crashed {
         let marked = mark.map_or(min, |mark| mark.dispatched.0);

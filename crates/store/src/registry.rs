@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use oxmq_types::{QueueId, validate_group};
+use oxmq_types::{QueueId, QueueOffset, validate_group};
 
 use crate::{
     error::{QueueError, QueueFileError},
@@ -122,6 +122,13 @@ impl Registry {
                 if files < 2 { Ok(0) } else { Ok(self.get(topic, id)?.drop_below(log_min)?) }
             }
         }
+    }
+
+    /// True if no queue ever had a unit since it was made.
+    pub(crate) fn is_empty(&self) -> bool {
+        let unused = |queue: &Arc<Queue>| queue.max_offset() == QueueOffset(0);
+        let topics = read(&self.topics);
+        topics.values().flat_map(BTreeMap::values).all(|queue| queue.as_ref().is_some_and(unused))
     }
 
     /// Forgets the queues of `topic`, has `each` that was opened deleted, and removes their files.

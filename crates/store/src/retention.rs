@@ -35,7 +35,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -377,11 +377,26 @@ pub(crate) struct Cleaner {
     touch_due: bool,
     /// Files that the log has given up, oldest first.
     condemned: VecDeque<PathBuf>,
-    /// Queue units and index files are gone up to here.
-    swept: u64,
-    /// When what failed is tried again, in ms of [`Moment::up_ms`].
+    /// When they are tried again, in ms of [`Moment::up_ms`].
     retry_at: u64,
+    /// Queue units and index files below are gone.
+    swept: u64,
+    /// What goes on.
+    sweep: Option<Sweep>,
+    /// When the next one may begin, in ms of [`Moment::up_ms`].
     sweep_at: u64,
+    /// It has been said that there is nothing to remove.
+    helpless: bool,
+}
+
+/// The removal of queue files that follows when the log has become shorter. With very many queues it takes more than one
+/// look: the disk must be watched meanwhile.
+struct Sweep {
+    /// Where the log began then.
+    min: u64,
+    left: Vec<(Arc<str>, QueueId)>,
+    removed: usize,
+    failed: Option<String>,
 }
 
 impl Cleaner {
@@ -390,9 +405,11 @@ impl Cleaner {
             watch: Watch::new(now, shared.alive_ms, config.reserved_ms),
             touch_due: false,
             condemned: VecDeque::new(),
-            swept: shared.log.min(),
             retry_at: 0,
+            swept: shared.log.min(),
+            sweep: None,
             sweep_at: 0,
+            helpless: false,
         }
     }
 
@@ -441,12 +458,16 @@ impl Cleaner {
             });
             if count > 0 {
                 self.give_up(shared, reason, &starts[..count]);
-            } else if reason == RemovalReason::Space {
-                tracing::warn!(%used, "the disk is too full, and there is nothing to remove");
             }
         }
-        self.unlink(shared, config, now);
-        self.sweep(shared, config, now);
+        let helpless = due == Some(RemovalReason::Space) && count == 0;
+        if helpless && !self.helpless {
+            tracing::warn!(%used, "the disk is too full, and there is nothing to remove");
+        }
+        self.helpless = helpless;
+        let until = Instant::now() + Duration::from_millis(config.interval_ms);
+        self.unlink(shared, config, now, until);
+        self.sweep(shared, config, now, until);
         count
     }
 
@@ -462,7 +483,7 @@ impl Cleaner {
     }
 
     /// Removes the files that the log has given up.
-    fn unlink(&mut self, shared: &Shared, config: &RetentionConfig, now: Moment) {
+    fn unlink(&mut self, shared: &Shared, config: &RetentionConfig, now: Moment, until: Instant) {
         if now.up_ms < self.retry_at {
             return;
         }
@@ -479,7 +500,7 @@ impl Cleaner {
                 break;
             }
             self.condemned.pop_front();
-            if !self.condemned.is_empty() && pause(shared, config.log_pause_ms) {
+            if !self.condemned.is_empty() && pause(shared, config.log_pause_ms, until) {
                 break;
             }
         }
@@ -487,36 +508,36 @@ impl Cleaner {
     }
 
     /// Removes the files of queues and index that hold nothing of what the log has.
-    fn sweep(&mut self, shared: &Shared, config: &RetentionConfig, now: Moment) {
+    fn sweep(&mut self, shared: &Shared, config: &RetentionConfig, now: Moment, until: Instant) {
         let min = shared.log.min();
-        if min <= self.swept || now.up_ms < self.sweep_at {
-            return;
+        if self.sweep.is_none() && min > self.swept && now.up_ms >= self.sweep_at {
+            write(&shared.registry.limits).log_min = min;
+            self.sweep = Some(Sweep { min, left: shared.registry.names(), removed: 0, failed: None });
         }
-        write(&shared.registry.limits).log_min = min;
-        let (mut removed, mut failed) = (0, None);
-        for (topic, id) in shared.registry.names() {
-            match shared.registry.drop_below(&topic, id, min) {
+        let Some(Sweep { min, left, removed, failed }) = &mut self.sweep else { return };
+        while let Some((topic, id)) = left.pop() {
+            match shared.registry.drop_below(&topic, id, *min) {
                 Ok(0) => {}
                 Ok(files) => {
-                    removed += files;
-                    if pause(shared, config.queue_pause_ms) {
+                    *removed += files;
+                    if pause(shared, config.queue_pause_ms, until) {
                         return;
                     }
                 }
-                Err(error) => failed = Some(error.to_string()),
+                Err(error) => *failed = Some(error.to_string()),
             }
         }
         if let Some(index) = &shared.index {
-            match index.drop_below(min) {
-                Ok(files) => removed += files,
-                Err(error) => failed = Some(error.to_string()),
+            match index.drop_below(*min) {
+                Ok(files) => *removed += files,
+                Err(error) => *failed = Some(error.to_string()),
             }
         }
-        if removed > 0 {
+        if *removed > 0 {
             tracing::info!(files = removed, below = min, "removed files of consume queues and index");
         }
         match failed {
-            None => self.swept = min,
+            None => self.swept = *min,
             Some(error) => {
                 tracing::error!(
                     error,
@@ -525,15 +546,16 @@ impl Cleaner {
                 self.sweep_at = now.up_ms + config.retry_ms;
             }
         }
+        self.sweep = None;
     }
 }
 
-/// Waits between two files. True if the store stops.
-fn pause(shared: &Shared, ms: u64) -> bool {
+/// Waits between two files. True if it is time for something else.
+fn pause(shared: &Shared, ms: u64, until: Instant) -> bool {
     if ms > 0 && !shared.stopping() {
         shared.cleaning.bell.wait_at_most(Duration::from_millis(ms));
     }
-    shared.stopping()
+    shared.stopping() || Instant::now() >= until
 }
 
 /// How long ago the segment that starts at `start` was used last; `None` if nothing says it.

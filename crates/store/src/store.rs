@@ -20,7 +20,7 @@ use oxmq_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::{
     checkpoint::{self, Checkpoint},
-    config::StoreConfig,
+    config::{FlushMode, StoreConfig},
     disk::{Disk, Locked},
     error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError},
     flush::{FlushState, QueueFlusher, flush_log, log_flusher, prepare, queue_flusher},
@@ -41,6 +41,9 @@ const UNITS_WAITING_SOFT: usize = 256 * 1024;
 const UNITS_WAITING_HARD: usize = 4 * 1024 * 1024;
 /// After so many bytes, the thread that prepares pages and segments is woken.
 pub(crate) const PREPARE_STEP: u64 = 1024 * 1024;
+/// After a crash, at most so many bytes at the end of the log are written again. A failed sync ends writing, so what it
+/// left undone is not far from the end.
+const WRITTEN_AGAIN_MAX: u64 = 1024 * 1024 * 1024;
 /// Java keeps lengths of files in 32 bits, signed.
 const FILE_SIZE_MAX: u64 = i32::MAX as u64;
 
@@ -204,7 +207,13 @@ impl Store {
             }
         })?;
         // What recovery read may be in the page cache only.
-        log.sync(found.start, found.end).map_err(at(&config.commit_log_dir))?;
+        let synced = if crashed {
+            let from = found.start.max(found.end.saturating_sub(WRITTEN_AGAIN_MAX));
+            log.write_again(from, found.end).and_then(|()| log.sync(found.start, from))
+        } else {
+            log.sync(found.start, found.end)
+        };
+        synced.map_err(at(&config.commit_log_dir))?;
         log.begin_writing(config.hot_bytes, config.cold_buffer_bytes);
 
         let writer = Writer {
@@ -234,7 +243,7 @@ impl Store {
             cleaning: Cleaning::default(),
             alive_ms: found.last_timestamp_ms.max(closed_ms),
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
-            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint)),
+            queue_flusher: Mutex::new(QueueFlusher::new(checkpoint, !found.clean)),
             config,
             disk,
             log,
@@ -248,14 +257,20 @@ impl Store {
         });
         if !found.clean {
             let flushed = lock(&shared.queue_flusher).flush(&shared);
-            flushed.map_err(|error| OpenError::Io { path: error.path, source: error.source })?;
-            shared.checkpoint(false).map_err(|error| match error {
-                CloseError::Io { path, source } => OpenError::Io { path, source },
-                other => OpenError::Io {
-                    path: shared.config.checkpoint_file.clone(),
-                    source: io::Error::other(other),
-                },
-            })?;
+            match flushed {
+                Ok(()) => shared.checkpoint(false).map_err(|error| match error {
+                    CloseError::Io { path, source } => OpenError::Io { path, source },
+                    other => OpenError::Io {
+                        path: shared.config.checkpoint_file.clone(),
+                        source: io::Error::other(other),
+                    },
+                })?,
+                // They are served from memory until there is room, which retention may make once the store is open.
+                Err(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+                    tracing::error!(%error, "what was dispatched again cannot be written yet");
+                }
+                Err(error) => return Err(OpenError::Io { path: error.path, source: error.source }),
+            }
         }
         if let Some(retention) = &shared.config.retention {
             measure(&shared, retention);
@@ -421,6 +436,19 @@ impl Store {
     #[must_use]
     pub fn flushed_to(&self) -> PhysicalOffset {
         PhysicalOffset(lock(&self.shared.flush).flushed)
+    }
+
+    /// Up to where consumers may see the log: with [`FlushMode::Sync`] as far as it is durable, so that nobody has
+    /// consumed what a power loss takes back. Reading does not look at it; whoever hands out messages does, and waits for
+    /// more by [`Self::wait_flushed`].
+    ///
+    /// Java: `CommitLog#getConfirmOffset`, since 5.0.
+    #[must_use]
+    pub fn readable_to(&self) -> PhysicalOffset {
+        match self.shared.config.flush {
+            FlushMode::Async { .. } => self.max_physical(),
+            FlushMode::Sync => self.flushed_to(),
+        }
     }
 
     /// Has `done` called once the log is durable up to `to`, or when that has failed: at once on this thread if it is
@@ -787,7 +815,11 @@ impl Shared {
 
     /// Refuses appends for ever.
     pub(crate) fn poison(&self, reason: &str) {
-        tracing::error!(reason, "fsync failed; the store takes no more records until it is opened again");
+        tracing::error!(
+            reason, folder = %self.log.dir.display(),
+            "fsync of the commit log failed: what was not on the disk before may be lost; no more messages are taken, \
+             those before can be consumed; look after the disk, then start the broker again"
+        );
         lock(&self.writer).poisoned = Some(reason.to_owned());
         self.end_flushing(&FlushError::Failed { reason: reason.to_owned() });
     }
@@ -816,9 +848,15 @@ impl Shared {
     }
 
     pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> io::Result<()> {
-        let file = self.disk.open(&self.config.checkpoint_file, true)?;
+        let path = &self.config.checkpoint_file;
+        let new = !self.disk.exists(path);
+        let file = self.disk.open(path, true)?;
         file.write_at(0, &checkpoint.encode())?;
-        file.sync()
+        file.sync()?;
+        match path.parent() {
+            Some(dir) if new => self.disk.sync_dir(dir),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering, mpsc},
+    time::{Duration, Instant},
 };
 
 use oxmq_record::{Draft, Encoder, RecordView, sys_flag};
@@ -179,6 +180,91 @@ fn a_failed_fsync_ends_writing() {
     drop(store);
     let store = open(&disk).unwrap();
     append(&store, "T", 0, b"again").unwrap();
+}
+
+/// A store whose only fsyncs are those of the log.
+fn open_quiet(disk: &Arc<MemoryDisk>) -> Arc<Store> {
+    let config = StoreConfig {
+        segment_size_bytes: 1 << 20,
+        queue_flush_interval_ms: 3_600_000,
+        checkpoint_interval_ms: 3_600_000,
+        ..config()
+    };
+    Store::open_in_memory(disk, config, Box::new(tags_of)).unwrap()
+}
+
+fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !happened() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn one_fsync_is_for_all_who_wait() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open_quiet(&disk);
+    let fsyncs = || disk.faults().fsyncs.load(Ordering::SeqCst);
+    let durable = append(&store, "T", 0, b"x").unwrap().end;
+    store.flush().unwrap();
+    let before = fsyncs();
+    disk.faults().fsync_stalls.store(true, Ordering::SeqCst);
+    let (tell, told) = mpsc::channel();
+    let wait = |message: u64| {
+        let end = append(&store, "T", 0, b"x").unwrap().end;
+        let tell = tell.clone();
+        store.wait_flushed(end, Box::new(move |outcome| tell.send((message, outcome.is_ok())).unwrap()));
+        end
+    };
+    let first = wait(0);
+    wait_for("the first is being flushed", || fsyncs() == before + 1);
+    let last = (1..500).map(wait).last().unwrap();
+    assert_eq!((store.readable_to(), told.try_recv().is_err()), (durable, true));
+    assert!(first < last);
+    disk.faults().fsync_stalls.store(false, Ordering::SeqCst);
+    // In their order, too.
+    let outcomes: Vec<_> = (0..500).map(|_| told.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+    assert_eq!(outcomes, (0..500).map(|message| (message, true)).collect::<Vec<_>>());
+    assert_eq!((fsyncs() - before, store.readable_to()), (2, last));
+    // What nobody waits for becomes durable as well.
+    let end = append(&store, "T", 0, b"x").unwrap().end;
+    wait_for("flushed", || store.readable_to() == end);
+    assert_eq!(fsyncs() - before, 3);
+}
+
+#[test]
+fn a_failed_fsync_is_told_to_those_who_wait_and_those_who_come() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open_quiet(&disk);
+    let kept = append(&store, "T", 0, b"kept").unwrap().end;
+    store.flush().unwrap();
+    let before = disk.faults().fsyncs.load(Ordering::SeqCst);
+    disk.faults().fsync_stalls.store(true, Ordering::SeqCst);
+    let (tell, told) = mpsc::channel();
+    let wait = |to: PhysicalOffset| {
+        let tell = tell.clone();
+        store.wait_flushed(to, Box::new(move |outcome| tell.send(outcome).unwrap()));
+    };
+    wait(append(&store, "T", 0, b"unsure").unwrap().end);
+    wait_for("it is being flushed", || disk.faults().fsyncs.load(Ordering::SeqCst) > before);
+    // This one waits for the next fsync, which never comes.
+    wait(append(&store, "T", 0, b"unsure").unwrap().end);
+    disk.faults().fsync_fails.store(true, Ordering::SeqCst);
+    disk.faults().fsync_stalls.store(false, Ordering::SeqCst);
+    for _ in 0..2 {
+        let outcome = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(matches!(outcome, Err(FlushError::Failed { .. })), "{outcome:?}");
+    }
+    // The disk says that all is well again. Nobody believes it.
+    disk.faults().fsync_fails.store(false, Ordering::SeqCst);
+    wait(store.max_physical());
+    assert!(matches!(told.try_recv().unwrap(), Err(FlushError::Failed { .. })));
+    assert!(matches!(append(&store, "T", 0, b"no"), Err(AppendError::Poisoned { .. })));
+    wait(kept);
+    assert!(told.try_recv().unwrap().is_ok());
+    assert_eq!(store.readable_to(), kept);
+    assert_eq!(bodies(&store, "T", 0)[0].as_deref(), Some(&b"kept"[..]));
 }
 
 #[test]
@@ -514,4 +600,28 @@ proptest! {
     fn behaves_like_a_map_through_crashes(ops in vec(op(), 1..60)) {
         run(ops);
     }
+}
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_start() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    append(&store, "T", 0, b"first").unwrap();
+    store.close().unwrap();
+    drop(store);
+    // A name more finds its place, and nothing else.
+    disk.faults().space.store(1, Ordering::SeqCst);
+    for crashed in [false, true] {
+        let store = open(&disk).unwrap();
+        assert_eq!(bodies(&store, "T", 0)[0], Some(b"first".to_vec()));
+        if !crashed {
+            // There is room in the segment that exists; the next one cannot be made.
+            let refused = (0..100).find_map(|_| append(&store, "T", 0, &[b'x'; 200]).err());
+            assert!(matches!(refused, Some(AppendError::DiskFull { .. })), "{refused:?}");
+        }
+    }
+    disk.faults().space.store(u64::MAX, Ordering::SeqCst);
+    let store = open(&disk).unwrap();
+    append(&store, "T", 0, b"last").unwrap();
+    assert_eq!(bodies(&store, "T", 0).last().unwrap().as_deref(), Some(&b"last"[..]));
 }

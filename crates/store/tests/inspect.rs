@@ -408,6 +408,57 @@ fn a_damaged_index_is_found() {
     assert_eq!(ground.check().0, []);
 }
 
+/// Every byte that a folder holds may be anything: what is examined is then damaged or not, but nothing panics, and a
+/// damaged record is never taken for a good one.
+#[test]
+fn whatever_a_file_holds_it_is_examined() {
+    let ground = Ground::filled();
+    let files = |dir: &str| -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(ground.path(dir))
+            .unwrap()
+            .map(|entry| format!("{dir}/{}", entry.unwrap().file_name().to_str().unwrap()))
+            .collect();
+        names.sort();
+        names
+    };
+    let mut names = files("commitlog");
+    names.extend(files("consumequeue/A/0"));
+    names.extend(files("index"));
+    names.push("checkpoint".into());
+    let (mut runs, mut unseen) = (0, 0);
+    for name in &names {
+        let whole = ground.read(name);
+        for at in (0..whole.len()).step_by(whole.len().div_ceil(60)) {
+            let flipped = [&whole[..at], &[whole[at] ^ 0x10], &whole[at + 1..]].concat();
+            let zeroed = [&whole[..at], &vec![0; whole.len() - at]].concat();
+            for (how, bytes) in [("flip", flipped), ("zero", zeroed), ("cut", whole[..at].to_vec())] {
+                let same = bytes == whole;
+                fs::write(ground.path(name), bytes).unwrap();
+                let (found, checked) = match Folder::open(ground.layout()) {
+                    Ok(_) => ground.check(),
+                    Err(error) => panic!("{how} {name} at {at}: {error}"),
+                };
+                runs += 1;
+                assert!(checked.records <= 60, "{how} {name} at {at}");
+                assert!(!same || found.is_empty(), "{how} {name} at {at}: {found:?}");
+                // Not all bytes have a meaning: hosts, born times, the rest of filler.
+                if !same && found.is_empty() {
+                    unseen += 1;
+                    assert!(how != "cut" && !name.starts_with("consumequeue"), "{how} {name} at {at}");
+                }
+                let folder = ground.open();
+                inspect::stat(&folder, &mut Findings::default()).unwrap();
+                let key = Wanted { key: Some("key-33".into()), ..Wanted::default() };
+                ground.records(&key);
+            }
+        }
+        fs::write(ground.path(name), &whole).unwrap();
+    }
+    assert_eq!(ground.check().0, []);
+    println!("{runs} damages, {unseen} of them where nothing looks");
+    assert!(runs > 1000 && unseen * 5 < runs, "{unseen} of {runs}");
+}
+
 fn plan(ground: &Ground) -> (Plan, Vec<Finding>) {
     let (found, folder) = (ground.check().0, ground.open());
     let mut plan = Plan::default();
@@ -515,6 +566,40 @@ fn a_folder_in_use_is_examined_but_not_repaired() {
     let _store = ground.store();
     let refused = inspect::repair(&folder, &Plan::default(), &rule, &mut Findings::default());
     assert!(matches!(refused, Err(RepairError::Running { .. })), "{refused:?}");
+}
+
+/// What a crash leaves is not taken for damage: the next start puts it right.
+#[test]
+fn what_a_crash_leaves_is_only_noted() {
+    let ground = Ground::filled();
+    let store = ground.store();
+    append(&store, "A", 0, "late", "its unit is in a file");
+    append(&store, "C", 0, "late", "its queue, too");
+    store.close().unwrap();
+    drop(store);
+    fs::write(ground.path("abort"), "").unwrap();
+    // As if the units had been in memory only. The checkpoint is that of a store that was closed before.
+    let whole = ground.read("consumequeue/A/0/00000000000000000400");
+    ground.write_at("consumequeue/A/0/00000000000000000400", 0, &vec![0; whole.len()]);
+    fs::remove_dir_all(ground.path("consumequeue/C")).unwrap();
+    let why = |ground: &Ground| -> Vec<_> {
+        let found = ground.check().0.into_iter();
+        found
+            .filter_map(|finding| match finding.what {
+                What::NotInQueue { queue, why, .. } => Some((queue.topic.to_string(), why)),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(why(&ground), [("C".into(), NotInQueue::NoFolder), ("A".into(), NotInQueue::Behind)]);
+    let mark = ground.records(&Wanted { key: Some("late".into()), ..Wanted::default() })[0].0;
+    let mut ours = ground.read("checkpoint")[2048..2080].to_vec();
+    ours[8..16].copy_from_slice(&mark.to_be_bytes());
+    let crc = crc32fast::hash(&ours[..28]);
+    ours[28..].copy_from_slice(&crc.to_be_bytes());
+    ground.write_at("checkpoint", 2048, &ours);
+    assert_eq!(why(&ground), [("C".into(), NotInQueue::Behind), ("A".into(), NotInQueue::Behind)]);
+    assert!(severities(&ground.check().0).iter().all(|severity| *severity == Severity::Note));
 }
 
 #[test]

@@ -117,6 +117,39 @@ fn check(name: &str, segment: u64, queue_file: u64, end: u64, expected: &[(&str,
     assert_eq!(all[..expected.len()], all[expected.len()..], "rebuilt queues are the same");
 }
 
+/// Nothing is wrong with what Java writes, and its files say how long they are.
+#[test]
+fn folders_of_java_are_examined_without_their_configuration() {
+    use oxmq_store::inspect::{self, Finding, Folder, Layout, Severity, Watch};
+    struct Problems(Vec<Finding>);
+    impl Watch for Problems {
+        fn finding(&mut self, finding: Finding) {
+            if finding.severity() > Severity::Note {
+                self.0.push(finding);
+            }
+        }
+        fn progress(&mut self, _: u64, _: u64) {}
+    }
+    for (name, segment, queue_file, shape, expected) in [
+        ("java-5.3.3-closed", 2048, 2000, None, [16, 16, 0]),
+        ("java-4.9.7-closed", 2048, 2000, None, [14, 14, 0]),
+        ("java-5.3.3-killed", 4096, 6_000_000, None, [11, 11, 0]),
+        ("java-5.3.3-index", 1 << 20, 6_000_000, Some((8, 24)), [15, 0, 30]),
+        ("java-4.9.7-index", 1 << 20, 6_000_000, Some((8, 24)), [15, 0, 30]),
+    ] {
+        let ground = folder(name, segment, queue_file);
+        let layout = Layout { root: ground.config.root.clone(), index_shape: shape, ..Layout::default() };
+        let folder = Folder::open(layout).unwrap();
+        assert_eq!(folder.segment_size_bytes(), segment, "{name}");
+        let mut problems = Problems(Vec::new());
+        let schedule =
+            |record: &RecordView<'_>| (record.topic() != "SCHEDULE_TOPIC_XXXX").then(|| tags_of(record));
+        let checked = inspect::check(&folder, &|_| false, &schedule, &mut problems).unwrap();
+        assert_eq!(problems.0, [], "{name}");
+        assert_eq!([checked.records, checked.units, checked.index_entries], expected, "{name}");
+    }
+}
+
 #[test]
 fn closed_by_java_5_3_3() {
     let retry = format!("%RETRY%{}", "g".repeat(130));

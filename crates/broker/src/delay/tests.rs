@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Broker,
-    fixture::{Fixture, Stored},
+    fixture::{Fixture, GOLDEN, Stored, by_name},
     refusal::Refusal,
 };
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    str::FromStr,
     time::{Duration, Instant},
 };
 
@@ -910,4 +911,48 @@ async fn a_lowered_limit_keeps_nothing_that_waits() {
     let next = Broker::open(settings, fixture.store.clone()).unwrap();
     arrived(&fixture, "T", 2).await;
     next.stop();
+}
+
+/// Messages that wait, as Java brokers stored them.
+#[test]
+fn writes_what_java_writes() {
+    let mut checked = 0;
+    for java in &GOLDEN {
+        for (topic, body) in
+            [(SCHEDULE_TOPIC, "g-soon"), (SCHEDULE_TOPIC, "g-level-0"), (TIMER_TOPIC, "g-timed-0")]
+        {
+            for record in java.records(topic, body) {
+                let mut sent = record.properties().to_vec();
+                let target =
+                    u32::from_str(str::from_utf8(record.property("REAL_QID").unwrap()).unwrap()).unwrap();
+                for name in ["REAL_TOPIC", "REAL_QID", "TIMER_OUT_MS"] {
+                    properties::remove(&mut sent, name);
+                }
+                let now_ms = record.born_timestamp_ms();
+                let waits =
+                    rewrite::redirect(&DelayRules::default(), ("later", QueueId(target)), &mut sent, now_ms);
+                let waits = waits.unwrap().unwrap();
+                assert_eq!((waits.topic, waits.queue_id), (record.topic(), record.queue_id()));
+                assert_eq!(by_name(&sent), by_name(record.properties()), "{} {body}", java.version);
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 5);
+}
+
+/// What a Java 5.3.3 broker wrote when it stopped, byte for byte but for the end of its own log.
+#[test]
+fn the_check_file_of_the_timer_is_javas() {
+    let java = include_bytes!("../../tests/golden/java-5.3.3/timercheck");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("timercheck");
+    std::fs::write(&path, java).unwrap();
+    let mut ours = super::progress::TimerCheck::read(&path).unwrap().unwrap().encode();
+    ours[8..16].copy_from_slice(&java[8..16]);
+    assert_eq!(ours, *java);
+    for damaged in [&java[..0], &java[..40]] {
+        std::fs::write(&path, damaged).unwrap();
+        assert_eq!(super::progress::TimerCheck::read(&path).unwrap(), None);
+    }
 }

@@ -2,9 +2,10 @@
 //! Messages that come back, over a store in a temporary folder. What is expected was seen on Java 5.3.3, unless a
 //! comment says otherwise.
 
+use super::{copy, decide::Fate};
 use crate::{
     delay::Levels,
-    fixture::{Fixture, Stored, answer},
+    fixture::{Fixture, GOLDEN, Stored, answer, by_name},
     groups::now_ms,
 };
 use oxmq_remoting::{Command, code::request as codes};
@@ -309,4 +310,21 @@ async fn a_message_that_is_sent_back_as_an_ordinary_one_waits_as_well() {
     let again = only(&broker, "%RETRY%g").await;
     assert_eq!((again.view().reconsume_times(), again.view().sys_flag()), (1, 0));
     assert_eq!(again.property("UNIQ_KEY").as_deref(), Some(KEY));
+}
+
+/// Copies of messages that were sent back, as Java brokers stored them.
+#[test]
+fn copies_have_the_properties_of_javas() {
+    for java in &GOLDEN {
+        let copy = |topic, body, fate| by_name(&copy::properties(&java.records(topic, body)[0], fate));
+        let mut again = copy("retries", "g-retry-0", Fate::Retried { level: 3 });
+        let waits = &java.records("SCHEDULE_TOPIC_XXXX", "g-retry-0")[0];
+        again.insert("REAL_TOPIC".into(), "%RETRY%again".into());
+        again.insert("REAL_QID".into(), "0".into());
+        assert_eq!(again, by_name(waits.properties()), "{}", java.version);
+        assert_eq!((waits.queue_id().0, waits.reconsume_times()), (2, 1));
+        let dead = &java.records("%DLQ%never", "g-dead-0")[0];
+        assert_eq!(copy("dead", "g-dead-0", Fate::Dead), by_name(dead.properties()), "{}", java.version);
+        assert_eq!(dead.reconsume_times(), 1);
+    }
 }

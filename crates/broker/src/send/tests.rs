@@ -4,8 +4,12 @@
 use crate::fixture::Fixture;
 use oxmq_record::{BatchMessage, encode_batch_message};
 use oxmq_remoting::{Command, code::request as codes};
+use oxmq_store::{FlushMode, MemoryDisk, Store, StoreConfig, tags_of};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 fn batch(messages: &[(&[u8], &str)]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -120,4 +124,72 @@ async fn a_batch_does_not_become_many_times_its_size() {
     // What fits is taken.
     let sent = send_batch(&broker, json!({"i": long}), &many[..100 * 23]).await;
     assert_eq!((sent.code, broker.stored("T", 0).len()), (0, 100), "{sent:?}");
+}
+
+/// A broker with `SYNC_FLUSH` on a disk in memory.
+fn sync_flush(disk: &Arc<MemoryDisk>, timeout: Duration) -> Fixture {
+    Fixture::over(
+        |config| {
+            let config = StoreConfig { flush: FlushMode::Sync, ..config };
+            Store::open_in_memory(disk, config, Box::new(tags_of)).unwrap()
+        },
+        |settings| settings.sends.sync_flush_timeout = Some(timeout),
+    )
+}
+
+async fn pull(broker: &Fixture, offset: u64, hold_ms: u64) -> Command {
+    let fields = json!({"consumerGroup": "g", "topic": "T", "queueId": 0, "queueOffset": offset, "maxMsgNums": 32,
+        "sysFlag": if hold_ms > 0 { 6 } else { 4 }, "commitOffset": 0, "suspendTimeoutMillis": hold_ms,
+        "subscription": "*", "subVersion": 0});
+    broker.ask(codes::PULL_MESSAGE, fields, b"").await
+}
+
+const PULL_NOT_FOUND: i32 = 19;
+
+#[tokio::test]
+async fn with_sync_flush_a_send_waits_for_the_disk_but_not_for_ever() {
+    let disk = Arc::new(MemoryDisk::default());
+    let broker = sync_flush(&disk, Duration::from_millis(50));
+    assert_eq!(broker.send("T", &[], json!({})).await.code, 0);
+    assert_eq!(pull(&broker, 0, 0).await.code, 0);
+    disk.faults().fsync_stalls.store(true, Ordering::SeqCst);
+    let late = broker.send("T", &[], json!({})).await;
+    // It is stored, and the producer is told where; it decides whether to send again.
+    assert_eq!((late.code, late.field("queueOffset").as_deref()), (10, Some("1")));
+    assert!(late.field("msgId").is_some() && late.remark.is_none());
+    // Who does not want to wait does not.
+    let quick = broker.send("T", &[("WAIT", "false")], json!({})).await;
+    assert_eq!((quick.code, quick.field("queueOffset").as_deref()), (0, Some("2")));
+    // As in Java 5, nobody consumes what may still be lost.
+    let answer = pull(&broker, 1, 0).await;
+    assert_eq!((answer.code, answer.field("nextBeginOffset").as_deref()), (PULL_NOT_FOUND, Some("1")));
+    let answer = pull(&broker, 0, 0).await;
+    assert_eq!((answer.code, answer.field("nextBeginOffset").as_deref()), (0, Some("1")));
+    // Who holds a pull gets it when it is on the disk.
+    let goes_on = async {
+        tokio::task::yield_now().await;
+        disk.faults().fsync_stalls.store(false, Ordering::SeqCst);
+    };
+    let (answer, ()) = tokio::join!(pull(&broker, 1, 60_000), goes_on);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert_eq!(broker.send("T", &[], json!({})).await.code, 0);
+    let answer = pull(&broker, 3, 0).await;
+    assert_eq!((answer.code, answer.field("nextBeginOffset").as_deref()), (0, Some("4")));
+}
+
+#[tokio::test]
+async fn after_a_failed_fsync_sends_are_refused_and_what_is_on_the_disk_is_consumed() {
+    let disk = Arc::new(MemoryDisk::default());
+    let broker = sync_flush(&disk, Duration::from_secs(60));
+    assert_eq!(broker.send("T", &[], json!({})).await.code, 0);
+    disk.faults().fsync_fails.store(true, Ordering::SeqCst);
+    // FLUSH_DISK_TIMEOUT at once: clients have no other word for stored, but perhaps not on the disk.
+    assert_eq!(broker.send("T", &[], json!({})).await.code, 10);
+    disk.faults().fsync_fails.store(false, Ordering::SeqCst);
+    let refused = broker.send("T", &[], json!({})).await;
+    let remark = "service not available now: store refuses writes after a failed fsync: simulated";
+    Fixture::check_refused(&refused, (14, remark));
+    let answer = pull(&broker, 0, 0).await;
+    assert_eq!((answer.code, answer.field("nextBeginOffset").as_deref()), (0, Some("1")));
+    assert_eq!(pull(&broker, 1, 0).await.code, PULL_NOT_FOUND);
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     clients::Sender,
     delay::{DelayRules, Delays},
-    fixture::Fixture,
+    fixture::{Fixture, GOLDEN, by_name, encoded_as},
     stats::Stats,
     topics::{TopicRules, Topics},
 };
@@ -838,4 +838,47 @@ fn checks_are_paced_by_answers() {
         assert_eq!(sent(2), count);
     }
     assert_eq!(peer.queued(), 1_200);
+}
+
+/// Half, copy after a check, op and committed message, as Java brokers stored them.
+#[test]
+fn writes_what_java_writes() {
+    for java in &GOLDEN {
+        let half = &java.records(HALF_TOPIC, "g-deal-0")[0];
+        let committed = &java.records("deals", "g-deal-0")[0];
+        let mut sent = half.properties().to_vec();
+        for name in ["REAL_TOPIC", "REAL_QID", "__transactionId__"] {
+            properties::remove(&mut sent, name);
+        }
+        let draft =
+            Draft { topic: "deals", queue_id: committed.queue_id(), properties: &sent, ..moved(half) };
+        let (made, group) = rewrite::half_properties(&draft, "other".into()).unwrap();
+        assert_eq!(group, "deal_producer");
+        let mut made = by_name(&made);
+        if java.version == "4.9.7" {
+            // What 5.x notes besides.
+            assert!(made.remove("__transactionId__").is_some());
+        }
+        assert_eq!(made, by_name(half.properties()));
+        // With Java's order of properties to the byte.
+        assert_eq!(encoded_as(&rewrite::half(&draft, half.properties()), half), half.bytes());
+        let let_go = rewrite::committed(half, half.physical_offset()).unwrap();
+        assert_eq!(encoded_as(&let_go, committed), committed.bytes());
+        assert!(rewrite::is_committed_of(committed, half));
+
+        let [first, checked] = &java.records(HALF_TOPIC, "g-deal-2")[..] else { panic!("two halves") };
+        assert_eq!(by_name(&rewrite::counted_properties(first, 1)), by_name(checked.properties()));
+        let (body, ended): (_, &[u64]) =
+            if java.version == "4.9.7" { ("0", &[0]) } else { ("0,1,", &[0, 1]) };
+        let op = &java.records("RMQ_SYS_TRANS_OP_HALF_TOPIC", body)[0];
+        assert_eq!(rewrite::offsets_of_op(op).collect::<Vec<_>>(), ended);
+        let draft = rewrite::op(body, op.store_host(), op.born_timestamp_ms());
+        let properties = op.properties();
+        let draft = Draft { properties, born_host: op.born_host(), ..draft };
+        assert_eq!(encoded_as(&draft, op), op.bytes());
+    }
+}
+
+fn moved<'a>(record: &RecordView<'a>) -> Draft<'a> {
+    rewrite::moved(record, record.topic(), record.properties())
 }

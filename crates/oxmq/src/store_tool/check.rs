@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     EXIT_PROBLEMS, Opened, Target, not_examined, open,
     progress::Progress,
-    short, state,
+    short, state, state_word,
     table::{bytes, count, grouped},
 };
 use crate::terminal::{Failure, say};
@@ -110,7 +110,7 @@ impl<'a> Report<'a> {
         if self.json {
             let summary = json!({
                 "root": folder.root().to_string_lossy(),
-                "state": format!("{:?}", folder.state()),
+                "state": state_word(folder),
                 "logMin": checked.log_min,
                 "logEnd": checked.log_end,
                 "segments": checked.segments,
@@ -176,7 +176,7 @@ impl Watch for Report<'_> {
             if self.json {
                 let line = json!({
                     "severity": name,
-                    "part": format!("{:?}", finding.part),
+                    "part": format!("{:?}", finding.part).to_lowercase(),
                     "kind": finding.what.kind(),
                     "file": file.to_string(),
                     "offset": finding.offset,

@@ -90,6 +90,15 @@ fn state(folder: &Folder) -> &'static str {
     }
 }
 
+/// Who has the folder, for programs.
+fn state_word(folder: &Folder) -> &'static str {
+    match folder.state() {
+        Use::Running => "running",
+        Use::NotClosed => "notClosed",
+        Use::Closed => "closed",
+    }
+}
+
 /// `path` as seen from `root`, if it lies there.
 fn short<'a>(path: &'a Path, root: &Path) -> std::path::Display<'a> {
     path.strip_prefix(root).unwrap_or(path).display()

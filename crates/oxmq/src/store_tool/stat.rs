@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     EXIT_PROBLEMS, Opened, Target, not_examined, open,
     progress::Progress,
-    short, state,
+    short, state, state_word,
     table::{bytes, grouped, lines, percent},
     time::{iso, span},
 };
@@ -165,7 +165,7 @@ fn print_json(folder: &inspect::Folder, stat: &Stat, top: usize, expired: usize)
         .collect();
     let all = json!({
         "root": folder.root().to_string_lossy(),
-        "state": format!("{:?}", folder.state()),
+        "state": state_word(folder),
         "logBytes": stat.log_bytes,
         "topicCount": stat.topics.len(),
         "topics": topics,

@@ -88,6 +88,10 @@ impl MappedSegment {
     }
 }
 
+/// So many bytes are taken out of the page table by one call.
+#[cfg(target_os = "linux")]
+const RELEASED_AT_ONCE: usize = 4 * 1024 * 1024;
+
 impl Segment for MappedSegment {
     fn write(&self, at: usize, bytes: &[u8]) {
         self.copy_in(at, bytes);
@@ -133,6 +137,17 @@ impl Segment for MappedSegment {
         let _ = self.map.advise_range(memmap2::Advice::PopulateWrite, range.start, range.len());
         #[cfg(not(target_os = "linux"))]
         let _ = range;
+    }
+
+    fn release(&self) {
+        #[cfg(target_os = "linux")]
+        for at in (0..self.map.len()).step_by(RELEASED_AT_ONCE) {
+            let length = RELEASED_AT_ONCE.min(self.map.len() - at);
+            // SAFETY: the mapping is shared and backed by a file, so its pages are in the page cache, written or not: who
+            // still holds a slice finds the same bytes there again. `DontNeed` only takes them out of the page table.
+            let _ =
+                unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, length) };
+        }
     }
 
     fn write_back(&self, range: Range<usize>) {

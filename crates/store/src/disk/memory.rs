@@ -94,6 +94,8 @@ pub struct Faults {
     pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Fsyncs that were asked for so far.
+    pub fsyncs: AtomicU64,
     /// Nothing is in memory: all that is read from files comes from the disk.
     pub cold: AtomicBool,
     /// Every read from the disk waits until this is false again.
@@ -128,6 +130,7 @@ impl Default for Faults {
             fsync_stalls: AtomicBool::new(false),
             remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            fsyncs: AtomicU64::new(0),
             cold: AtomicBool::new(false),
             reads_stall: AtomicBool::new(false),
             reads_fail: AtomicBool::new(false),
@@ -248,7 +251,7 @@ impl Machine {
         );
         hasher.update(line.as_bytes());
         hasher.update(bytes);
-        trace.hash = (trace.hash << 32 | trace.hash >> 32) ^ u64::from(hasher.finalize());
+        trace.hash = trace.hash.rotate_right(32) ^ u64::from(hasher.finalize());
         trace.operations += 1;
         if trace.last.len() == TRACED {
             trace.last.pop_front();
@@ -370,6 +373,7 @@ impl MemoryDisk {
     pub fn zero(&self, path: &Path, range: Range<usize>) {
         if let Some(Node::File(content)) = lock(&self.tree).now.get(path) {
             let mut content = lock(content);
+            assert!(range.end <= content.now.len(), "zeros beyond the file");
             content.write(range.start, &vec![0; range.len()]);
             content.sync(range);
         }
@@ -596,6 +600,7 @@ impl Disk for MemoryDisk {
 impl Machine {
     /// A sync begins.
     fn sync(&self, what: &str, path: &Path, range: Range<u64>) -> io::Result<()> {
+        self.faults.fsyncs.fetch_add(1, Ordering::SeqCst);
         while self.faults.fsync_stalls.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -728,6 +733,8 @@ impl Segment for MemoryFile {
     fn read_ahead(&self, _range: Range<usize>) {}
 
     fn populate(&self, _range: Range<usize>) {}
+
+    fn release(&self) {}
 
     fn write_back(&self, _range: Range<usize>) {
         lock(&self.content).write_back_some(&mut self.machine.state().random);

@@ -18,6 +18,7 @@ use oxmq_record::RecordView;
 
 use super::{Index, IndexError, IndexFile, SharedFile, hash_after, keys_of, topic_hash};
 use crate::{
+    disk::File,
     log::CommitLog,
     store::Shared,
     sync::{lock, read, write},
@@ -83,7 +84,7 @@ impl Position {
 pub(crate) fn index_builder(shared: &Shared) {
     let Some(index) = &shared.index else { return };
     while !shared.stopping() {
-        match index.step(&shared.log) {
+        match step(shared, index) {
             // Far behind, as when all is built again: others need the processor, too.
             Ok(true) => std::thread::sleep(BREATH),
             Ok(false) => index.bell.wait(),
@@ -95,12 +96,23 @@ pub(crate) fn index_builder(shared: &Shared) {
     }
 }
 
-impl Index {
-    /// Indexes the next piece of the log. False if there is no more.
-    pub(crate) fn step(&self, log: &CommitLog) -> Result<bool, IndexError> {
-        lock(&self.builder).step(self, log)
+/// Opens the files, or indexes the next piece of the log. False if there is no more.
+pub(crate) fn step(shared: &Shared, index: &Index) -> Result<bool, IndexError> {
+    let more = lock(&index.builder).step(index, &shared.log)?;
+    if index.durable_again.load(Ordering::Acquire) {
+        // Those that are made in place of removed ones end at the same times: the checkpoint must not take them for
+        // these before they are durable.
+        let mut flusher = lock(&shared.queue_flusher);
+        let flushed =
+            flusher.flush(shared).map_err(|error| IndexError { path: error.path, source: error.source });
+        let written = flushed.map(|()| flusher.checkpoint(shared, false));
+        written?.map_err(|error| failed(&shared.config.checkpoint_file)(io::Error::other(error)))?;
+        index.durable_again.store(false, Ordering::Release);
     }
+    Ok(more)
+}
 
+impl Index {
     /// Adds what is missing, as far as time allows, and makes all of it durable.
     pub(crate) fn close(&self, log: &CommitLog) -> Result<(), IndexError> {
         let deadline = Instant::now() + CLOSE_MAX;
@@ -134,6 +146,7 @@ impl Builder {
         if let Some(opening) = self.opening {
             self.open(index, log, opening)?;
             self.opening = None;
+            return Ok(true);
         }
         let end = log.end();
         if self.position.record < end {
@@ -254,6 +267,22 @@ impl Builder {
             .collect();
         found.sort_unstable();
 
+        // What is before the file that the checkpoint names is durable. Its time alone would not do: where the clock was
+        // set back, files that came later are older.
+        let mut durable = usize::MAX;
+        if opening.crashed {
+            durable = 0;
+            for (number, (name, length)) in found.iter().enumerate() {
+                let length_is_right = *length == index.config.file_length();
+                let file = if length_is_right { open_file(index, &dir.join(name))? } else { None };
+                let named =
+                    |file: &IndexFile| !file.header.is_empty() && file.header.end_ms == opening.durable_ms;
+                if file.as_ref().is_some_and(named) {
+                    durable = number;
+                    break;
+                }
+            }
+        }
         let mut position = Position::start(log);
         let mut files: Vec<SharedFile> = Vec::new();
         let mut paths = found.iter().map(|(name, length)| (dir.join(name), *length)).peekable();
@@ -263,7 +292,7 @@ impl Builder {
         {
             let file = if *length == index.config.file_length() { open_file(index, path)? } else { None };
             let checked = match file {
-                Some(file) => check(index, log, opening, position, file)?,
+                Some(file) => check(index, log, opening, files.len() >= durable, position, file)?,
                 None => Err("is not an index file of the configured size"),
             };
             match checked {
@@ -281,6 +310,11 @@ impl Builder {
         let mut rest: Vec<_> = paths.map(|(path, _)| path).collect();
         if let (Some(reason), Some(first)) = (reason, rest.first()) {
             tracing::warn!(file = %first.display(), reason, files = rest.len(), from = position.record, "index is built again");
+        }
+        if !rest.is_empty() {
+            let last = files.last().map_or(0, |last| read(last).header.end_ms);
+            index.durable_ms.store(last, Ordering::Release);
+            index.durable_again.store(true, Ordering::Release);
         }
         // From the end, so that a crash in between leaves a beginning.
         while let Some(path) = rest.pop() {
@@ -301,10 +335,10 @@ fn check(
     index: &Index,
     log: &CommitLog,
     opening: Opening,
+    unsure: bool,
     position: Position,
     mut file: IndexFile,
 ) -> Result<Result<IndexFile, &'static str>, IndexError> {
-    let unsure = opening.crashed && file.header.end_ms >= opening.durable_ms;
     if unsure || file.header.end_offset >= opening.log_end {
         let path = file.path.clone();
         let stored = |physical, hash| stored_with(log, physical, hash);
@@ -313,7 +347,8 @@ fn check(
         drop(file);
         let raw = index.disk.open(&path, false).map_err(failed(&path))?;
         let cleared = raw.zero_from(used, index.config.file_length());
-        cleared.and_then(|()| raw.sync()).map_err(failed(&path))?;
+        let written = cleared.and_then(|()| write_again(&*raw, used));
+        written.and_then(|()| raw.sync()).map_err(failed(&path))?;
         match open_file(index, &path)? {
             Some(repaired) if !repaired.header.is_empty() => file = repaired,
             _ => return Ok(Err("has nothing that is sure")),
@@ -330,8 +365,22 @@ fn check(
     }
     let follows = header.is_empty()
         || (header.begin_offset <= log.min() && position.is_start(log))
-        || next_with_keys(log, position) == Some(header.begin_offset);
+        || (next_with_keys(log, position) == Some(header.begin_offset) && goes_on(log, position, &file));
     Ok(if follows { Ok(file) } else { Err("does not follow what is before it") })
+}
+
+/// Writes the first `length` bytes of a file once more, except where they are zero. As with the commit log, an earlier
+/// sync of them may have failed, after which the system would not write them.
+fn write_again(file: &dyn File, length: u64) -> io::Result<()> {
+    const STEP: u64 = 64 * 1024;
+    let mut buffer = vec![0; STEP as usize];
+    for at in (0..length).step_by(STEP as usize) {
+        let read = file.read_at(at, &mut buffer[..STEP.min(length - at) as usize])?;
+        if buffer[..read].iter().any(|&byte| byte != 0) {
+            file.write_at(at, &buffer[..read])?;
+        }
+    }
+    Ok(())
 }
 
 /// The store time of the record at `physical`. `None` unless it has a key of `hash`.
@@ -341,6 +390,19 @@ fn stored_with(log: &CommitLog, physical: u64, hash: u32) -> Option<i64> {
     let topic = topic_hash(record.topic());
     let mut hashes = keys_of(&record).map(|key| hash_after(topic, &String::from_utf8_lossy(key)));
     hashes.any(|found| found == hash).then(|| record.store_timestamp_ms())
+}
+
+/// True if `file` begins with the first key from `position` on of the record that it begins with: the file before may
+/// have lost its last ones, of the same record.
+fn goes_on(log: &CommitLog, position: Position, file: &IndexFile) -> bool {
+    let begin = file.header.begin_offset;
+    let known = if begin == position.record { position.keys } else { 0 };
+    let Some(bytes) = log.record_at(begin) else { return false };
+    RecordView::parse(&bytes).is_ok_and(|record| {
+        let topic = topic_hash(record.topic());
+        let mut next = keys_of(&record).skip(known as usize);
+        next.next().is_some_and(|key| hash_after(topic, &String::from_utf8_lossy(key)) == file.first_hash())
+    })
 }
 
 /// The first record from `position` on that has keys which are not in the index.

@@ -261,6 +261,11 @@ impl IndexFile {
         self.write_header()
     }
 
+    /// The key hash of the first entry.
+    pub(super) fn first_hash(&self) -> u32 {
+        self.entry(1).hash
+    }
+
     /// How many of the last entries are of the record at `physical`.
     pub(super) fn last_entries_of(&self, physical: u64) -> u32 {
         let mut ordinals = (1..self.header.next).rev();

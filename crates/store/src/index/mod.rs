@@ -27,7 +27,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ use crate::{
     sync::{Bell, lock, read, write},
 };
 use build::Builder;
+#[cfg(any(test, feature = "memory-disk"))]
+pub(crate) use build::step;
 pub(crate) use build::{Opening, index_builder, name_after};
 use file::{IndexFile, Shape, Walk};
 
@@ -98,6 +100,8 @@ pub(crate) struct Index {
     progressed: Condvar,
     /// See [`Self::durable_timestamp_ms`].
     durable_ms: Arc<AtomicI64>,
+    /// It went back, which the checkpoint does not say yet.
+    durable_again: AtomicBool,
 }
 
 impl Index {
@@ -107,6 +111,7 @@ impl Index {
             disk,
             files: RwLock::default(),
             durable_ms: Arc::new(AtomicI64::new(opening.durable_ms)),
+            durable_again: AtomicBool::new(false),
             builder: Mutex::new(Builder::new(opening)),
             bell: Bell::default(),
             progress: Mutex::new(0),
@@ -198,7 +203,8 @@ impl Index {
                 file.path.clone()
             };
             // Gone from the disk first: what stays behind in the list only finds nothing, and is tried again.
-            absent_is_fine(self.disk.remove_file(&path)).map_err(|source| IndexError { path, source })?;
+            let gone = self.disk.remove_file(&path).and_then(|()| self.disk.sync_dir(&self.config.dir));
+            absent_is_fine(gone).map_err(|source| IndexError { path, source })?;
             write(&self.files).remove(0);
             removed += 1;
         }

@@ -120,7 +120,7 @@ pub fn check(
         watch.finding(Finding { part: Part::Rest, path, offset: None, what });
     }
     checked.units = queues.units;
-    queues.finish(checked.log_end, watch);
+    queues.finish(checked.log_end, mark.unwrap_or(u64::MAX), watch);
     if let Some(index) = index {
         checked.index_entries = index.entries;
         index.finish(checked.log_end, watch);

@@ -145,8 +145,8 @@ struct Follower {
 pub(super) struct Queues<'a> {
     folder: &'a Folder,
     by_topic: HashMap<Arc<str>, HashMap<u32, Follower>>,
-    /// Queues without a folder: how many records, and the first.
-    absent: BTreeMap<QueueName, Run<()>>,
+    /// Queues without a folder: where their first record is, which it is, and how many there are.
+    absent: BTreeMap<QueueName, Run<u64>>,
     topic_exists: &'a dyn Fn(&str) -> bool,
     expected_tags: &'a dyn Fn(&RecordView<'_>) -> Option<TagsCode>,
     batches_seen: bool,
@@ -232,21 +232,22 @@ impl<'a> Queues<'a> {
             None => {
                 let name = QueueName { topic: Arc::from(record.topic()), id };
                 let first = record.queue_offset().0;
-                self.absent.entry(name).or_insert(Run { kind: (), first, count: 0 }).count += 1;
+                let kind = record.physical_offset().0;
+                self.absent.entry(name).or_insert(Run { kind, first, count: 0 }).count += 1;
             }
         }
     }
 
-    /// The walk is over; the log ends at `end`.
-    pub(super) fn finish(self, end: u64, watch: &mut dyn Watch) {
-        let running = self.folder.state == Use::Running;
+    /// The walk is over; the log ends at `end`. After a crash a start dispatches what lies behind `dispatched`.
+    pub(super) fn finish(self, end: u64, dispatched: u64, watch: &mut dyn Watch) {
+        let state = self.folder.state;
         for (queue, run) in self.absent {
-            if running && (self.topic_exists)(&queue.topic) {
-                continue;
-            }
             let path = self.folder.queue_dir().join(&*queue.topic).join(queue.id.to_string());
-            let why =
-                if (self.topic_exists)(&queue.topic) { NotInQueue::NoFolder } else { NotInQueue::Deleted };
+            let why = match (self.topic_exists)(&queue.topic) {
+                false => NotInQueue::Deleted,
+                true if state != Use::Closed && run.kind >= dispatched => NotInQueue::Behind,
+                true => NotInQueue::NoFolder,
+            };
             let what = What::NotInQueue { queue, why, count: run.count, first: run.first };
             watch.finding(Finding { part: Part::Queues, path, offset: None, what });
         }

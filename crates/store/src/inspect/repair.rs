@@ -16,7 +16,7 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use oxmq_record::{RecordView, sys_flag};
@@ -147,7 +147,7 @@ pub fn repair(
         return Err(running());
     }
     let _held = disk.lock(&lock_file).map_err(at(&lock_file))?.ok_or_else(running)?;
-    let aside = root.join(format!("repair-{}", name_after(0, SystemTime::now())));
+    let aside = root.join(format!("repair-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ")));
     disk.create_dir_all(&aside).map_err(at(&aside))?;
     let steps = plan.steps();
     for step in &steps {
@@ -390,7 +390,7 @@ impl NewIndex {
     }
 
     fn next(&mut self, folder: &Folder, store_ms: i64) -> Result<IndexFile, RepairError> {
-        let now = UNIX_EPOCH + std::time::Duration::from_millis(u64::try_from(store_ms).unwrap_or(0));
+        let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(store_ms).unwrap_or(0));
         let name = name_after(self.last_name, now);
         self.last_name = name.parse().unwrap_or(self.last_name);
         let path = self.dir.join(name);

@@ -259,16 +259,16 @@ impl Window {
     }
 
     /// The next place behind `at` where a record stands, or filler begins that ends with the segment; and behind
-    /// the last byte before it that is not zero.
+    /// the last byte before it that is not zero, 0 if all are.
     fn next_place(&mut self, at: u64, stop: u64) -> (Option<u64>, u64) {
         const MAGIC_AT: usize = 4;
-        let mut used = at;
+        let mut used = 0;
         let mut from = at;
         while from < stop {
             let chunk = self.bytes(from, BLANK_SIZE_MIN);
             let chunk = &chunk[..chunk.len().min((stop - from) as usize)];
             let length = chunk.len();
-            let last = chunk.iter().rposition(|&byte| byte != 0);
+            let last = if is_zero(chunk) { None } else { chunk.iter().rposition(|&byte| byte != 0) };
             let places: Vec<usize> = (0..last.unwrap_or(0).min(length.saturating_sub(MAGIC_AT + 3)))
                 .filter(|i| {
                     let magic = chunk[i + MAGIC_AT..].first_chunk().map(|magic| u32::from_be_bytes(*magic));
@@ -288,5 +288,49 @@ impl Window {
             from += (length - (MAGIC_AT + 3)) as u64;
         }
         (None, used)
+    }
+}
+
+/// True if all of `bytes` are zero. In blocks, without a way out of each, because that runs at the speed of the memory: the
+/// room for more at the end of a segment may be a GiB.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        disk::{
+            Disk,
+            memory::{BadRange, MemoryDisk},
+        },
+        inspect::Layout,
+        sync::lock,
+    };
+
+    /// A disk with a bad sector hides that sector and nothing else.
+    #[test]
+    fn a_block_that_cannot_be_read_is_a_finding_and_reads_as_zeros() {
+        let disk = Arc::new(MemoryDisk::default());
+        let (dir, bytes) = (Path::new("/store/commitlog"), vec![7; 5 * BLOCK]);
+        let path = file_at(dir, 0);
+        disk.create_dir_all(dir).unwrap();
+        disk.open(&path, true).unwrap().write_at(0, &bytes).unwrap();
+        let (begin, end) = (2 * BLOCK, 3 * BLOCK);
+        let range = begin as u64 + 10..begin as u64 + 20;
+        lock(&disk.faults().bad).push(BadRange { path: path.clone(), range, read: true, write: false });
+        let layout = Layout { root: "/store".into(), ..Layout::default() };
+        let folder = Folder::open_on(Arc::clone(&disk) as Arc<dyn Disk>, layout).unwrap();
+        let mut window = Window::open(&folder, folder.segments[0], &mut |_| ControlFlow::Break(())).unwrap();
+        let mut expected = bytes;
+        expected[begin..end].fill(0);
+        // From within a block, as records lie.
+        assert_eq!(window.bytes(100, 50_000), &expected[100..]);
+        let found: Vec<_> = window.unreadable.iter().map(|finding| (&finding.path, finding.offset)).collect();
+        assert_eq!(found, [(&path, Some(begin as u64))]);
+        assert!(matches!(window.unreadable[0].what, What::Unreadable { .. }));
     }
 }

@@ -651,3 +651,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_queues_are_cleaned_in_several_looks() {
+    let disk = Arc::new(MemoryDisk::default());
+    let mut config = config(Path::new("/store"));
+    let retention = RetentionConfig { interval_ms: 0, queue_pause_ms: 1, ..config.retention.unwrap() };
+    config.retention = Some(retention);
+    let store = open_with(&disk, config);
+    for _ in 0..4 {
+        for topic in ["A", "B", "C"] {
+            append(&store, topic, b"").unwrap();
+        }
+    }
+    for _ in 0..10 {
+        append(&store, "T", &[0; 500]).unwrap();
+    }
+    settle(&store);
+    let (mut cleaner, late) = after(&store, 100);
+    let files = || {
+        let of = |topic: &str| names(&*disk, &Path::new("/store/consumequeue").join(topic).join("0")).len();
+        ["A", "B", "C"].map(of).into_iter().sum::<usize>()
+    };
+    assert_eq!(files(), 6);
+    let mut looks = 0;
+    while files() > 3 {
+        cleaner.clean(&store.shared, late, if looks == 0 { 4 } else { 3 }, used(10, 10));
+        looks += 1;
+        assert!(looks < 20);
+    }
+    assert!(looks > 2, "one queue, and then it is time to look again");
+}

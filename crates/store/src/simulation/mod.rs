@@ -17,3 +17,27 @@ mod crashes;
 mod model;
 
 pub use crashes::{Counts, Crash, run};
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+
+    /// `cargo run --release -p oxmq-store --features memory-disk --example crashes -- 10000` does more of it.
+    #[test]
+    fn no_crash_takes_what_was_promised() {
+        for seed in 0..200 {
+            if let Err(why) = run(seed) {
+                panic!("{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_does_the_same() {
+        for seed in 0..5 {
+            let [first, second] = [run(seed).unwrap(), run(seed).unwrap()];
+            assert_eq!((first.trace, first.operations), (second.trace, second.operations));
+            assert_ne!(first.trace, run(seed + 100).unwrap().trace);
+        }
+    }
+}

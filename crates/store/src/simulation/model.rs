@@ -44,6 +44,8 @@ pub(super) struct Model {
     ghosts: BTreeMap<u64, Message>,
     /// Topics of which nobody knows whether they were deleted.
     pub(super) half_deleted: BTreeSet<String>,
+    /// Topics that were deleted some time.
+    ever_deleted: BTreeSet<String>,
 }
 
 /// What a crash may take away.
@@ -127,15 +129,19 @@ impl Model {
         self.log.insert(physical, message);
     }
 
-    /// `topic` is deleted, or may be if not `surely`.
+    /// `topic` is deleted, or may be if not `surely`. Then those that were deleted before may be there again: if there
+    /// are no queues left, these are taken for lost and all are built again from the log.
     pub(super) fn delete(&mut self, topic: &str, surely: bool) {
-        for message in self.log.values_mut().filter(|message| message.topic == topic) {
-            message.deleted = true;
-        }
-        self.queues.retain(|(name, _), _| name != topic);
+        self.ever_deleted.insert(topic.to_owned());
         if !surely {
-            self.half_deleted.insert(topic.to_owned());
+            self.half_deleted.clone_from(&self.ever_deleted);
         }
+        let gone = |name: &str| name == topic || (!surely && self.ever_deleted.contains(name));
+        self.log
+            .values_mut()
+            .filter(|message| gone(&message.topic))
+            .for_each(|message| message.deleted = true);
+        self.queues.retain(|(name, _), _| !gone(name));
     }
 
     /// Compares with a store that was opened after a crash, and forgets what it rightly lost.
@@ -149,7 +155,7 @@ impl Model {
 
         let served = self.served(store);
         let mut found = Found::default();
-        let mut groups: BTreeMap<u64, Vec<bool>> = BTreeMap::new();
+        let mut groups: BTreeMap<u64, Vec<(bool, u64)>> = BTreeMap::new();
         for (&physical, message) in &self.log {
             let message_end = physical + message.bytes.len() as u64;
             let bytes = store.record_at(PhysicalOffset(physical));
@@ -161,20 +167,22 @@ impl Model {
             };
             assert!(
                 here || !required(message_end, message),
-                "lost: {} {} offset {:?} at {physical}..{message_end}, promised {}, intact {intact}",
+                "lost: {} {} offset {:?} at {physical}..{message_end}, promised {}, intact {intact}, queue {:?}",
                 message.topic,
                 message.queue_id,
                 message.queue_offset,
-                self.promised
+                self.promised,
+                units_of(store, &message.topic, message.queue_id),
             );
             found.kept += u64::from(here);
             found.lost += u64::from(!here);
-            if let Some(group) = message.group {
-                groups.entry(group).or_default().push(here || message.deleted);
+            if let Some(group) = message.group.filter(|_| !message.deleted) {
+                groups.entry(group).or_default().push((here, physical));
             }
         }
         for (group, here) in groups {
-            assert!(here.is_sorted_by(|a, b| a >= b), "of group {group} there is {here:?}");
+            let in_order = here.is_sorted_by(|(a, _), (b, _)| a >= b);
+            assert!(in_order, "of group {group} there is {here:?}, promised {promised}, end {end}");
         }
 
         self.ghosts.retain(|at, _| *at < end);
@@ -246,7 +254,8 @@ impl Model {
                     assert_eq!(bytes, None);
                     continue;
                 }
-                let expected = self.log.get(&unit.physical.0);
+                let ghost = || self.ghosts.get(&unit.physical.0).filter(|_| half);
+                let expected = self.log.get(&unit.physical.0).or_else(ghost);
                 let expected =
                     expected.unwrap_or_else(|| panic!("{topic} {} {offset} is invented: {unit:?}", id.0));
                 assert_eq!(bytes.as_deref(), Some(&*expected.bytes), "{topic} {} at {offset}", id.0);
@@ -290,4 +299,11 @@ impl Model {
             assert_eq!(found, expected, "messages of {topic} with key {key}");
         }
     }
+}
+
+fn units_of(store: &Store, topic: &str, queue_id: u32) -> Vec<(u64, u64, u32)> {
+    let mut units = Vec::new();
+    let Ok(Some(queue)) = store.existing_queue(topic, QueueId(queue_id)) else { return Vec::new() };
+    let _ = queue.read_units(queue.min_offset(), usize::MAX, &mut units);
+    (queue.min_offset().0..).zip(units).map(|(at, unit)| (at, unit.physical.0, unit.size)).collect()
 }

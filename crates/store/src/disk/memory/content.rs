@@ -27,14 +27,6 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The same bytes, all of them durable.
-    pub(super) fn copy(&self) -> Self {
-        let mut copy = Self { modified_ms: self.modified_ms, ..Self::default() };
-        copy.write(0, &self.now);
-        copy.sync(0..self.now.len());
-        copy
-    }
-
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
         if self.now.len() < end {
@@ -49,6 +41,17 @@ impl Content {
         self.now.resize(length, 0);
         self.lengths.push(length);
         self.dirty.extend(sectors(length.min(old)..old));
+    }
+
+    /// The bytes that the system shows, all of them durable.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            now: self.now.clone(),
+            durable: self.now.clone(),
+            durable_length: self.now.len(),
+            modified_ms: self.modified_ms,
+            ..Self::default()
+        }
     }
 
     /// Makes the sectors that `range` touches durable, and the length, as the system does.
