@@ -123,8 +123,13 @@ pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
 /// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
 /// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
 /// unless someone put a zero byte into a property, exactly there.
+///
+/// The same for a record that ends with a zero: it is followed by what never reached the disk, or was set to zero.
 pub(crate) fn has_lost_sector(record: &RecordView<'_>) -> bool {
     const SECTOR: u64 = 512;
+    if record.properties().last() == Some(&0) {
+        return true;
+    }
     let at = record.physical_offset().0;
     record.unchecked_ranges().into_iter().any(|range| {
         let (mut from, end) = (range.start, range.end);

@@ -115,7 +115,10 @@ pub(crate) fn recover(
             known = known.max(end.filter(|end| *end <= limit).unwrap_or(min));
         }
         let inside = known.saturating_sub(1);
-        ((inside - inside % log.segment_size).clamp(min, last), known)
+        let start = (inside - inside % log.segment_size).clamp(min, last);
+        // Records below the mark must not be dispatched again: their topics may have been deleted.
+        let marked = mark.map_or(min, |mark| mark.dispatched.0);
+        (start.max(marked), known.max(marked))
     };
 
     let mut last_record = start;
