@@ -85,6 +85,8 @@ pub(crate) enum Damage {
     Size,
     /// The body is not the one that was stored.
     Body,
+    /// Something of the record, which has a checksum of all of it, is not what was stored.
+    Checksum,
     /// A sector of topic or properties is all zeros.
     Sector,
     /// It is of another queue, or has another place in it.
@@ -98,6 +100,7 @@ impl fmt::Display for Damage {
             Self::Place(found) => write!(f, "the record says that it stands at {found}"),
             Self::Size => f.write_str("the record is not as long as its queue says"),
             Self::Body => f.write_str("the body does not have its checksum"),
+            Self::Checksum => f.write_str("the record does not have its checksum"),
             Self::Sector => f.write_str("a sector of its topic or properties is all zeros"),
             Self::Queue => f.write_str("the record is of another queue, or has another offset in it"),
         }
@@ -113,6 +116,9 @@ pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
     }
     if !record.verify_crc() {
         return Err(Damage::Body);
+    }
+    if record.verify_checksum() == Some(false) {
+        return Err(Damage::Checksum);
     }
     if has_lost_sector(&record) {
         return Err(Damage::Sector);

@@ -9,6 +9,7 @@ use crate::{
     clients::Sender,
     delay::{DelayRules, Delays},
     fixture::{Fixture, GOLDEN, by_name, encoded_as},
+    send::SendRules,
     stats::Stats,
     topics::{TopicRules, Topics},
 };
@@ -95,7 +96,9 @@ impl World {
         let offsets = Offsets::open(path("consumerOffset.json")).unwrap();
         let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
         let delays = Delays::new(DelayRules::default());
-        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, 1 << 16);
+        let sends =
+            SendRules { body_max_bytes: 1 << 16, ..SendRules::new("C", ([127, 0, 0, 1], 10911).into()) };
+        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, &sends);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics),
             (offsets.clone(), clients.clone()),
