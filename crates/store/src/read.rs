@@ -33,8 +33,8 @@ use crate::{
 
 /// The kernel is asked about so many bytes at once: one system call for a usual pull.
 const PROBED_AT_ONCE: u64 = 256 * 1024;
-/// Of what lies between the messages of a reader, so many parts of one that are theirs make reading ahead worth it.
-const WORTH_READING_AHEAD: u64 = 8;
+/// Reading ahead is worth it if at least one of so many bytes is for the reader; others may want the rest.
+const WORTH_READING_AHEAD: u64 = 32;
 /// Longest pause between two lines about damage.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Topics of queues that hold messages of other topics. Java: `MixAll.LMQ_PREFIX`.
@@ -318,7 +318,7 @@ impl<'a> LogReader<'a> {
                 let from = (at - segment.start) as usize;
                 let to = (log.end() - segment.start).min(log.segment_size) as usize;
                 let to = to.min(from + (PROBED_AT_ONCE.max(size)) as usize);
-                self.resident = at..at + segment.map.resident(from..to) as u64;
+                self.resident = log.cold.untouched(at..at + segment.map.resident(from..to) as u64);
                 if known(&self.resident) {
                     return Ok(slice(&segment));
                 }

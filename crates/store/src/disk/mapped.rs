@@ -123,6 +123,14 @@ impl Segment for MappedSegment {
         Ok(bytes)
     }
 
+    fn read_alone(&self, range: Range<usize>) {
+        let _ = self.map.advise_range(memmap2::Advice::Random, range.start, range.len());
+    }
+
+    fn read_ahead(&self, range: Range<usize>) {
+        let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+    }
+
     fn populate(&self, range: Range<usize>) {
         // Kernels before 5.14 do not know this advice: the pages are then made one by one as they are written.
         #[cfg(target_os = "linux")]

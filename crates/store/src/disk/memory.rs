@@ -741,6 +741,10 @@ impl Segment for MemoryFile {
         Ok(lock(&self.content).now[range].to_vec())
     }
 
+    fn read_alone(&self, _range: Range<usize>) {}
+
+    fn read_ahead(&self, _range: Range<usize>) {}
+
     fn populate(&self, _range: Range<usize>) {}
 
     fn release(&self) {}
