@@ -801,8 +801,11 @@ async fn with_sync_flush_the_end_waits_for_the_disk() {
     let world = World::new(|rules| rules.sync_flush_timeout = Some(Duration::from_secs(5)));
     for (fails, code) in [(false, 0), (true, 10)] {
         let told = world.half("G", "m").unwrap();
+        // No fsync ends, and so none fails, before the end is there.
+        world.disk.faults().fsync_stalls.store(true, Ordering::Relaxed);
         world.disk.faults().fsync_fails.store(fails, Ordering::Relaxed);
         let Ok(Answer::Later(answer)) = world.end("G", told, COMMIT, false) else { panic!("at once") };
+        world.disk.faults().fsync_stalls.store(false, Ordering::Relaxed);
         assert_eq!(answer.await.code, code);
     }
 }
