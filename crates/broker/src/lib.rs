@@ -197,8 +197,7 @@ impl Broker {
         let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone());
         let (stats, cold) = (Arc::new(Stats::default()), ColdReads::default());
         let delays = Delays::new(delays);
-        let puts =
-            Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.body_max_bytes);
+        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), &sends);
         let admission = Arc::new(Admission::new(store.clone(), sends.unflushed_max_bytes));
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),

@@ -6,6 +6,7 @@
 use crate::{
     delay::{self, Delays, Waiting},
     refusal::Refusal,
+    send::SendRules,
     stats::Stats,
     topics::{TopicQueue, Topics},
 };
@@ -46,14 +47,14 @@ thread_local! {
 pub(crate) const BUFFER_MAX_BYTES: usize = 1 << 20;
 
 impl Puts {
-    /// `body_max_bytes`: `maxMessageSize`.
     pub(crate) fn new(
         (store, topics): (Arc<Store>, Topics),
         stats: Arc<Stats>,
         delays: Delays,
-        body_max_bytes: usize,
+        rules: &SendRules,
     ) -> Self {
-        let encoder = Encoder::new(usize::MAX);
+        let encoder = Encoder::new(usize::MAX).with_checksums(rules.record_checksums);
+        let body_max_bytes = rules.body_max_bytes;
         Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, body_max_bytes }) }
     }
 

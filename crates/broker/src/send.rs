@@ -56,6 +56,8 @@ pub struct SendRules {
     pub permission: Perm,
     /// `maxMessageSize`: longest body, in bytes.
     pub body_max_bytes: usize,
+    /// `enabledAppendPropCRC`: records end with a checksum of all of them.
+    pub record_checksums: bool,
     /// `brokerRole=SYNC_MASTER`: a message counts as safe only when a slave has it. None can have it yet.
     pub waits_for_slave: bool,
     /// Most bytes that may wait for the disk; sends are refused beyond.
@@ -76,6 +78,7 @@ impl SendRules {
             stores_replies: true,
             permission: Perm::READ_WRITE,
             body_max_bytes: 4 << 20,
+            record_checksums: false,
             waits_for_slave: false,
             unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,

@@ -108,6 +108,8 @@ pub struct StoreFiles {
     pub consume_queue_flush_thorough_interval_ms: u64,
     /// `maxMessageSize`: longest body, in bytes.
     pub max_message_bytes: u32,
+    /// `enabledAppendPropCRC`: records end with a checksum of all of them.
+    pub record_checksums: bool,
     /// `messageIndexEnable`: messages can be found by their keys.
     pub index: bool,
     /// `maxHashSlotNum`: slots in an index file.
@@ -435,6 +437,7 @@ impl BrokerSettings {
             consume_queue_flush_least_pages: all.number("flushConsumeQueueLeastPages"),
             consume_queue_flush_thorough_interval_ms: all.number("flushConsumeQueueThoroughInterval"),
             max_message_bytes: all.number("maxMessageSize"),
+            record_checksums: all.flag("enabledAppendPropCRC"),
             index: all.flag("messageIndexEnable"),
             index_slots: all.number("maxHashSlotNum"),
             index_entries: all.number("maxIndexNum"),

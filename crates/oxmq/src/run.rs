@@ -212,6 +212,7 @@ impl RunningBroker {
                     stores_replies: sends.stores_replies,
                     permission: topics.broker_permission,
                     body_max_bytes: files.max_message_bytes as usize,
+                    record_checksums: files.record_checksums,
                     waits_for_slave: identity.role == BrokerRole::SyncMaster,
                     unflushed_max_bytes: (memory_bytes() / UNFLUSHED_SHARE).max(UNFLUSHED_MAX_LEAST_BYTES),
                     sync_flush_timeout,

@@ -23,6 +23,8 @@
 //!      topic 1 + n (V1: at most 127) | 2 + n (V2)
 //!      properties 2 + n   at most 32,767; name 0x01 value 0x02, repeated
 //! ```
+//! The properties may end with a checksum of the whole record, see `checksum`.
+//!
 //! `*` only the store knows these three: [`stamp`] patches them into an encoded record.
 //!
 //! A **blank** record fills what a message did not fit into at the end of a segment: total size = all that remains, then
@@ -37,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod checksum;
 mod encode;
 mod message_id;
 pub mod properties;

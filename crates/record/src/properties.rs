@@ -31,6 +31,9 @@ pub const REAL_QUEUE_ID: &str = "REAL_QID";
 /// The topic that a message was sent to at first which was sent back.
 pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
 
+/// The checksum of a whole record, at its end.
+pub const CRC32: &str = "__CRC32#";
+
 /// All pairs, in their order.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     pairs(properties).map(|(_, name, value)| (name, value))

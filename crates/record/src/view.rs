@@ -9,8 +9,8 @@ use std::{
 use oxmq_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use crate::{
-    MAGIC_BLANK, MAGIC_V1, MAGIC_V2, RECORD_SIZE_MIN, at, body_crc, message_id::MessageId, properties,
-    sys_flag,
+    MAGIC_BLANK, MAGIC_V1, MAGIC_V2, RECORD_SIZE_MIN, at, body_crc, checksum, message_id::MessageId,
+    properties, sys_flag,
 };
 
 /// So many bytes from a record's start hold all of its fixed fields up to the store time, whatever its hosts are:
@@ -310,6 +310,12 @@ impl<'a> RecordView<'a> {
     #[must_use]
     pub fn verify_crc(&self) -> bool {
         self.body.is_empty() || body_crc(self.body) == self.body_crc()
+    }
+
+    /// True if all of the record is what was stored, false if not. `None` if it does not end with a checksum of all of it.
+    #[must_use]
+    pub fn verify_checksum(&self) -> Option<bool> {
+        checksum::verify(self.bytes)
     }
 
     fn fixed32(&self, at: usize) -> u32 {

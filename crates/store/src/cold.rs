@@ -5,11 +5,19 @@
 //! A stretch begins with a page. One that is read ahead ends where a multiple of [`AHEAD`] does, so that readers of the
 //! same messages ask for the same stretches, and whoever comes second finds what the first one read. The oldest are
 //! given up when there are too many bytes.
+//!
+//! While a stretch is read, the page cache has its pages for a moment. Who found them there and looked at the mapping would
+//! keep them there, or, if they go before he looks, wait for the disk with all that it reads around them. So whoever asks
+//! what is in memory asks here, too ([`ColdStretches::untouched`]).
 
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    sync::{Condvar, Mutex, PoisonError},
+    ops::Range,
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -40,6 +48,8 @@ impl Stretch {
 
 #[derive(Debug, Default)]
 pub(crate) struct ColdStretches {
+    /// There is something in the state. Most of the time there is not, and nobody need lock it.
+    used: AtomicBool,
     state: Mutex<State>,
     /// One more was read, or could not be read.
     read: Condvar,
@@ -51,8 +61,8 @@ struct State {
     /// Starts, in the order in which they were read.
     order: VecDeque<u64>,
     bytes: usize,
-    /// Starts of those that are being read.
-    reading: Vec<u64>,
+    /// Those that are being read.
+    reading: Vec<Range<u64>>,
     /// None was read since [`ColdStretches::forget_unused`] looked.
     idle: bool,
 }
@@ -81,7 +91,20 @@ impl State {
 impl ColdStretches {
     /// The stretch that has `size` bytes at `at`, if it was read.
     pub(crate) fn find(&self, at: u64, size: u64) -> Option<Stretch> {
-        lock(&self.state).find(at, size)
+        if self.used.load(Ordering::SeqCst) { lock(&self.state).find(at, size) } else { None }
+    }
+
+    /// How far from its start on nobody has read in `range`, or is reading: what the kernel has of that in memory was not
+    /// brought there from here. To be asked after the kernel.
+    pub(crate) fn untouched(&self, range: Range<u64>) -> Range<u64> {
+        if !self.used.load(Ordering::SeqCst) {
+            return range;
+        }
+        let state = lock(&self.state);
+        let read = state.by_start.range(..range.end).map(|(start, bytes)| *start..start + bytes.len() as u64);
+        let touched = read.chain(state.reading.iter().cloned()).filter(|touched| touched.end > range.start);
+        let first = touched.map(|touched| touched.start).min().unwrap_or(range.end);
+        range.start..first.clamp(range.start, range.end)
     }
 
     /// Reads `size` bytes at `at` in `segment`, none of them beyond `end`, or takes what another reader has read.
@@ -96,21 +119,22 @@ impl ColdStretches {
         let within = at - segment.start;
         let from = within / PAGE * PAGE;
         let start = segment.start + from;
+        let needed = (within + size).next_multiple_of(PAGE);
+        let to = if ahead { needed.next_multiple_of(AHEAD) } else { needed };
         let mut state = lock(&self.state);
         loop {
             if let Some(found) = state.find(at, size) {
                 return Ok(found);
             }
-            if !state.reading.contains(&start) {
+            if state.reading.iter().all(|reading| reading.start != start) {
                 break;
             }
             state = self.read.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.reading.push(start);
+        state.reading.push(start..segment.start + to);
+        self.used.store(true, Ordering::SeqCst);
         drop(state);
 
-        let needed = (within + size).next_multiple_of(PAGE);
-        let to = if ahead { needed.next_multiple_of(AHEAD) } else { needed };
         let fits = |to: u64| from as usize..to.min(end - segment.start) as usize;
         let mut read = segment.map.read_cold(fits(to));
         if read.is_err() && to > needed {
@@ -119,7 +143,7 @@ impl ColdStretches {
         }
         let read = read.map(|bytes| Stretch { start, bytes: bytes.into() });
         let mut state = lock(&self.state);
-        state.reading.retain(|reading| *reading != start);
+        state.reading.retain(|reading| reading.start != start);
         if let Ok(stretch) = &read {
             state.add(stretch, bytes_max);
         }
@@ -135,6 +159,7 @@ impl ColdStretches {
             state.by_start.clear();
             state.order = VecDeque::new();
             state.bytes = 0;
+            self.used.store(!state.reading.is_empty(), Ordering::SeqCst);
         }
     }
 }

@@ -127,7 +127,9 @@ pub(crate) trait Segment: Send + Sync {
     /// Reads the bytes in `range` from the disk and leaves in the page cache only what was there before. A sector that
     /// cannot be read is an error here, where looking at a slice would be a SIGBUS.
     fn read_cold(&self, range: Range<usize>) -> io::Result<Vec<u8>>;
-    /// Has `range` read from the disk, for one who reads through the mapping. Only speed depends on it.
+    /// From now on only that page is read which somebody looks at in `range`, and none around it. Only speed depends on it.
+    fn read_alone(&self, range: Range<usize>);
+    /// Has the disk begin to read what somebody is about to look at in `range`. Only speed depends on it.
     fn read_ahead(&self, range: Range<usize>);
     /// Makes writes to `range` cheap by having its pages ready. Only speed depends on it.
     fn populate(&self, range: Range<usize>);

@@ -82,7 +82,10 @@ pub(crate) fn log_flusher(shared: &Shared) {
     // Up to here the disk has begun.
     let mut written = shared.log.end();
     loop {
-        shared.flush_bell.wait();
+        // The ring that tells of the end may have been heard as one for those who waited.
+        if !shared.stopping() {
+            shared.flush_bell.wait();
+        }
         // From here on there is something to flush; it sleeps again when there is not.
         loop {
             if shared.stopping() && lock(&shared.flush).waiters.is_empty() {
@@ -399,6 +402,8 @@ pub(crate) fn prepare(shared: &Shared) {
         // Half a segment, as there is one spare at most, from the middle of the current one on.
         let to = end + ahead.clamp(POPULATE_MIN, POPULATE_MAX).min(segment_size / 2);
         prepare_segment(shared);
+        // By far not what is being written: each step costs a system call.
+        shared.log.settle(end.saturating_sub(SETTLED_BEHIND) / SETTLED_BEHIND * SETTLED_BEHIND);
         populated = populated.max(end);
         // In steps, as the end goes on meanwhile and may have passed some of them.
         while populated < to {
@@ -408,6 +413,9 @@ pub(crate) fn prepare(shared: &Shared) {
         }
     }
 }
+
+/// The log is settled in steps of so many bytes, and so far behind its end.
+const SETTLED_BEHIND: u64 = 64 * 1024 * 1024;
 
 /// Makes the next segment once the current one is half full.
 pub(crate) fn prepare_segment(shared: &Shared) {

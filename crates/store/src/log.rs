@@ -51,6 +51,8 @@ pub(crate) struct CommitLog {
     end: AtomicU64,
     spares: Mutex<Spares>,
     memory: OnceLock<Memory>,
+    /// How far [`Self::settle`] came.
+    settled: AtomicU64,
     pub(crate) cold: ColdStretches,
     pub(crate) damage: DamageReports,
     /// How often those who read on passed over damage.
@@ -81,6 +83,11 @@ const ALLOCATION_RETRY: Duration = Duration::from_secs(1);
 const QUIET: u64 = 16 * 1024 * 1024;
 /// What a disk writes as a whole, at least.
 const SECTOR: u64 = 512;
+
+/// So much is read ahead for those who read all of the log.
+const READ_AHEAD: u64 = 4 * 1024 * 1024;
+/// In steps of so much, what was written becomes what is read. As large as a page or larger, so that none is both.
+const SETTLED_AT_ONCE: u64 = 64 * 1024;
 
 /// What stands at a position of the log.
 enum At {
@@ -149,6 +156,7 @@ impl CommitLog {
             end: AtomicU64::new(0),
             spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
             memory: OnceLock::new(),
+            settled: AtomicU64::new(0),
             cold: ColdStretches::default(),
             damage: DamageReports::default(),
             passed_over: AtomicU64::new(0),
@@ -174,6 +182,36 @@ impl CommitLog {
     pub(crate) fn begin_writing(&self, hot: u64, cold: u64) {
         // Once in a log's life; a second time would change nothing.
         let _ = self.memory.set(Memory { written_from: self.end(), hot, cold });
+        self.settle(self.end());
+    }
+
+    /// Nobody who looks at the mapping below `to` has the kernel read around it any more. Else whoever reads what is in
+    /// memory, page after page, would have it read what comes next, and all the log would pass through the page cache
+    /// behind the back of [`crate::cold`]. At the end of the log nothing is read, and pages are made faster without this.
+    pub(crate) fn settle(&self, to: u64) {
+        let (from, to) =
+            (self.settled.load(Ordering::Relaxed).max(self.min()), to / SETTLED_AT_ONCE * SETTLED_AT_ONCE);
+        let mut at = from;
+        while at < to {
+            let end = ((at / self.segment_size + 1) * self.segment_size).min(to);
+            if let Some(segment) = self.segment(at) {
+                segment.map.read_alone((at - segment.start) as usize..(end - segment.start) as usize);
+            }
+            at = end;
+        }
+        self.settled.store(at, Ordering::Relaxed);
+    }
+
+    /// Has the disk begin with what comes at `at` for someone who reads it all, up to `to`; `known` is how far it has.
+    fn read_ahead(&self, at: u64, to: u64, known: &mut u64) {
+        if at < *known || at >= self.hot_from() {
+            return;
+        }
+        *known = at + READ_AHEAD;
+        if let Some(segment) = self.segment(at) {
+            let end = (*known).min(to).min(segment.start + self.segment_size);
+            segment.map.read_ahead((at - segment.start) as usize..(end - segment.start) as usize);
+        }
     }
 
     /// What this process has written from here on is in memory, and is what was written.
@@ -303,10 +341,9 @@ impl CommitLog {
         mut each: impl FnMut(&Bytes) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut at = from;
-        let mut ahead = from;
-        let mut stored_ms = i64::MIN;
+        let (mut stored_ms, mut known) = (i64::MIN, 0);
         while at < to {
-            self.read_ahead(at, to, &mut ahead);
+            self.read_ahead(at, to, &mut known);
             let found = self.look(at, to);
             if let At::Record(record) = found {
                 stored_ms = RecordView::store_timestamp_of(&record).unwrap_or(stored_ms);
@@ -347,21 +384,6 @@ impl CommitLog {
     /// How often damage was passed over.
     pub(crate) fn passed_over(&self) -> u64 {
         self.passed_over.load(Ordering::Relaxed)
-    }
-
-    /// Has the disk read what comes next, of which everything below `ahead` is on its way: the mapping does not do so.
-    fn read_ahead(&self, at: u64, to: u64, ahead: &mut u64) {
-        const AHEAD: u64 = 8 * 1024 * 1024;
-        if at + AHEAD / 2 < *ahead {
-            return;
-        }
-        let from = at.max(*ahead);
-        let Some(segment) = self.segment(from) else { return };
-        let until = to.min(from + AHEAD).min(segment.start + self.segment_size);
-        if from < until {
-            segment.map.read_ahead((from - segment.start) as usize..(until - segment.start) as usize);
-            *ahead = until;
-        }
     }
 
     fn report(&self, damaged: u64, next: u64) {
@@ -434,10 +456,9 @@ impl CommitLog {
     ) -> Result<u64, E> {
         let end = self.end();
         let mut at = from.max(self.min());
-        let stop = at.saturating_add(bytes);
-        let mut ahead = at;
+        let (stop, mut known) = (at.saturating_add(bytes), 0);
         while at < end.min(stop) {
-            self.read_ahead(at, end.min(stop), &mut ahead);
+            self.read_ahead(at, end.min(stop), &mut known);
             let in_segment = self.segment_size - at % self.segment_size;
             let Some(published) = self.slice(at, in_segment.min(end - at)) else { break };
             let mut rest = &published[..];
@@ -449,7 +470,7 @@ impl CommitLog {
                         }
                         at += u64::from(record.size());
                         rest = &rest[record.size() as usize..];
-                        self.read_ahead(at, end.min(stop), &mut ahead);
+                        self.read_ahead(at, end.min(stop), &mut known);
                     }
                     _ => {
                         at = match self.look(at, end) {

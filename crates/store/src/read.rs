@@ -33,8 +33,8 @@ use crate::{
 
 /// The kernel is asked about so many bytes at once: one system call for a usual pull.
 const PROBED_AT_ONCE: u64 = 256 * 1024;
-/// Of what lies between the messages of a reader, so many parts of one that are theirs make reading ahead worth it.
-const WORTH_READING_AHEAD: u64 = 8;
+/// Reading ahead is worth it if at least one of so many bytes is for the reader; others may want the rest.
+const WORTH_READING_AHEAD: u64 = 32;
 /// Longest pause between two lines about damage.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Topics of queues that hold messages of other topics. Java: `MixAll.LMQ_PREFIX`.
@@ -85,6 +85,8 @@ pub(crate) enum Damage {
     Size,
     /// The body is not the one that was stored.
     Body,
+    /// Something of the record, which has a checksum of all of it, is not what was stored.
+    Checksum,
     /// A sector of topic or properties is all zeros.
     Sector,
     /// It is of another queue, or has another place in it.
@@ -98,6 +100,7 @@ impl fmt::Display for Damage {
             Self::Place(found) => write!(f, "the record says that it stands at {found}"),
             Self::Size => f.write_str("the record is not as long as its queue says"),
             Self::Body => f.write_str("the body does not have its checksum"),
+            Self::Checksum => f.write_str("the record does not have its checksum"),
             Self::Sector => f.write_str("a sector of its topic or properties is all zeros"),
             Self::Queue => f.write_str("the record is of another queue, or has another offset in it"),
         }
@@ -114,6 +117,9 @@ pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
     if !record.verify_crc() {
         return Err(Damage::Body);
     }
+    if record.verify_checksum() == Some(false) {
+        return Err(Damage::Checksum);
+    }
     if has_lost_sector(&record) {
         return Err(Damage::Sector);
     }
@@ -123,8 +129,13 @@ pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
 /// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
 /// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
 /// unless someone put a zero byte into a property, exactly there.
+///
+/// The same for a record that ends with a zero: it is followed by what never reached the disk, or was set to zero.
 pub(crate) fn has_lost_sector(record: &RecordView<'_>) -> bool {
     const SECTOR: u64 = 512;
+    if record.properties().last() == Some(&0) {
+        return true;
+    }
     let at = record.physical_offset().0;
     record.unchecked_ranges().into_iter().any(|range| {
         let (mut from, end) = (range.start, range.end);
@@ -307,7 +318,7 @@ impl<'a> LogReader<'a> {
                 let from = (at - segment.start) as usize;
                 let to = (log.end() - segment.start).min(log.segment_size) as usize;
                 let to = to.min(from + (PROBED_AT_ONCE.max(size)) as usize);
-                self.resident = at..at + segment.map.resident(from..to) as u64;
+                self.resident = log.cold.untouched(at..at + segment.map.resident(from..to) as u64);
                 if known(&self.resident) {
                     return Ok(slice(&segment));
                 }

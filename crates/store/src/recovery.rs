@@ -112,7 +112,10 @@ pub(crate) fn recover(
         *write(&registry.limits) = known;
         let end = known_end(registry, min, limit)?;
         let inside = end.saturating_sub(1);
-        ((inside - inside % log.segment_size).clamp(min, last), end, known)
+        let start = (inside - inside % log.segment_size).clamp(min, last);
+        // Records below the mark must not be dispatched again: their topics may have been deleted.
+        let marked = mark.map_or(min, |mark| mark.dispatched.0);
+        (start.max(marked), end.max(marked), known)
     };
     *write(&registry.limits) = known;
 

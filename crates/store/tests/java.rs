@@ -9,7 +9,7 @@
 use std::{fs, path::Path};
 
 use oxmq_record::{RecordView, properties};
-use oxmq_store::{IndexConfig, KeyQuery, Store, StoreConfig, Unit, tags_of};
+use oxmq_store::{Access, IndexConfig, KeyQuery, Store, StoreConfig, Unit, tags_of};
 use oxmq_types::{QueueId, QueueOffset};
 
 fn copy(from: &Path, to: &Path, length_of: &dyn Fn(&Path) -> u64) {
@@ -66,7 +66,7 @@ fn units(store: &Store, topic: &str, queue_id: u32) -> Vec<Unit> {
     let mut out = Vec::new();
     queue.read_units(QueueOffset(0), 1000, &mut out).unwrap();
     for (i, unit) in out.iter().enumerate() {
-        let bytes = store.read_record(unit.physical, unit.size).unwrap();
+        let bytes = store.reader(&queue, Access::Disk).record(QueueOffset(i as u64), unit).unwrap();
         let record = RecordView::parse(&bytes).unwrap();
         assert!(record.verify_crc());
         assert_eq!(record.queue_offset(), QueueOffset(i as u64));

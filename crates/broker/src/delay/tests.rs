@@ -227,6 +227,8 @@ struct FakeWorld {
     unreadable: Cell<u8>,
     /// So many messages of the timer's queue are too old to be there.
     gone: Cell<u64>,
+    /// So many readings of records fail.
+    records_unreadable: Cell<u64>,
 }
 
 impl FakeWorld {
@@ -292,6 +294,10 @@ impl World for FakeWorld {
     }
 
     fn record(&self, unit: &Unit) -> Result<Option<Bytes>, String> {
+        if let Some(left) = self.records_unreadable.get().checked_sub(1) {
+            self.records_unreadable.set(left);
+            return Err("the disk".into());
+        }
         Ok(match self.log.borrow().get(unit.physical.0 as usize) {
             Some(Entry::Waits { record, .. }) => Some(record.clone()),
             Some(Entry::Delivered { .. }) | None => None,
@@ -823,6 +829,24 @@ fn what_cannot_be_delivered_anywhere_is_counted() {
     bench.world.trouble.set(Some((Trouble::NoQueue, 1)));
     assert_eq!(bench.run(), Next::Idle);
     assert_eq!((bench.engine.counts.lost, bench.engine.counts.delivered), (9, 0));
+}
+
+/// A disk that cannot read is no reason to give a message up.
+#[test]
+fn what_cannot_be_read_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path());
+    bench.world.send(0, text(&[("DELAY", "1")]), &bench.rules).unwrap();
+    bench.world.send(1, text(&[("TIMER_DELAY_SEC", "1")]), &bench.rules).unwrap();
+    for time in [0, 1_000, 1_200, 6_000, 12_000] {
+        bench.world.records_unreadable.set(1);
+        bench.world.now_ms.set(NOW + time);
+        bench.run();
+    }
+    bench.world.records_unreadable.set(0);
+    bench.world.now_ms.set(NOW + 30_000);
+    assert_eq!(bench.run(), Next::Idle);
+    assert_eq!((bench.engine.counts.lost, bench.engine.counts.delivered), (0, 2));
 }
 
 #[test]

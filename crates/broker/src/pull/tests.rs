@@ -78,7 +78,7 @@ impl Fixture {
             ..PullRules::new("127.0.0.1")
         };
         let delays = Delays::new(DelayRules::default());
-        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, sends.body_max_bytes);
+        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, &sends);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),

@@ -9,6 +9,7 @@ use crate::{
     clients::Sender,
     delay::{DelayRules, Delays},
     fixture::{Fixture, GOLDEN, by_name, encoded_as},
+    send::SendRules,
     stats::Stats,
     topics::{TopicRules, Topics},
 };
@@ -95,7 +96,9 @@ impl World {
         let offsets = Offsets::open(path("consumerOffset.json")).unwrap();
         let (clients, stats) = (Clients::default(), Arc::new(Stats::default()));
         let delays = Delays::new(DelayRules::default());
-        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, 1 << 16);
+        let sends =
+            SendRules { body_max_bytes: 1 << 16, ..SendRules::new("C", ([127, 0, 0, 1], 10911).into()) };
+        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, &sends);
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics),
             (offsets.clone(), clients.clone()),
@@ -798,8 +801,11 @@ async fn with_sync_flush_the_end_waits_for_the_disk() {
     let world = World::new(|rules| rules.sync_flush_timeout = Some(Duration::from_secs(5)));
     for (fails, code) in [(false, 0), (true, 10)] {
         let told = world.half("G", "m").unwrap();
+        // No fsync ends, and so none fails, before the end is there.
+        world.disk.faults().fsync_stalls.store(true, Ordering::Relaxed);
         world.disk.faults().fsync_fails.store(fails, Ordering::Relaxed);
         let Ok(Answer::Later(answer)) = world.end("G", told, COMMIT, false) else { panic!("at once") };
+        world.disk.faults().fsync_stalls.store(false, Ordering::Relaxed);
         assert_eq!(answer.await.code, code);
     }
 }

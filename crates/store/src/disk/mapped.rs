@@ -123,14 +123,12 @@ impl Segment for MappedSegment {
         Ok(bytes)
     }
 
+    fn read_alone(&self, range: Range<usize>) {
+        let _ = self.map.advise_range(memmap2::Advice::Random, range.start, range.len());
+    }
+
     fn read_ahead(&self, range: Range<usize>) {
-        #[cfg(target_os = "linux")]
-        {
-            let length = std::num::NonZeroU64::new(range.len() as u64);
-            let _ = rustix::fs::fadvise(&self.file, range.start as u64, length, rustix::fs::Advice::WillNeed);
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = range;
+        let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
     }
 
     fn populate(&self, range: Range<usize>) {

@@ -392,6 +392,16 @@ impl MemoryDisk {
         Self { tree: Mutex::new(Tree { durable: copied.clone(), now: copied }), ..Self::default() }
     }
 
+    /// All files with their lengths in bytes, ascending by path.
+    pub(crate) fn lengths(&self) -> Vec<(PathBuf, usize)> {
+        self.files().into_iter().map(|(path, content)| (path, lock(&content).now.len())).collect()
+    }
+
+    /// The bytes of the file `path`; none if there is no such file.
+    pub(crate) fn content(&self, path: &Path) -> Vec<u8> {
+        self.file(path).map(|file| lock(&file.content).now.clone()).unwrap_or_default()
+    }
+
     fn files(&self) -> Vec<(PathBuf, Arc<Mutex<Content>>)> {
         let tree = lock(&self.tree);
         let files = tree.now.iter().filter_map(|(path, node)| match node {
@@ -497,7 +507,10 @@ impl Disk for MemoryDisk {
         let file = self.open(path, true)?;
         let made = file.set_length(length).and_then(|()| file.sync());
         let made = made.and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("/"))));
-        made.and_then(|()| self.open_segment(path, length)).inspect_err(|_| drop(self.remove_file(path)))
+        made.and_then(|()| self.open_segment(path, length)).inspect_err(|_| {
+            let removed = self.remove_file(path);
+            let _ = removed.and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("/"))));
+        })
     }
 
     fn open_table(&self, path: &Path, length: u64) -> io::Result<Box<dyn Table>> {
@@ -727,6 +740,8 @@ impl Segment for MemoryFile {
         self.machine.look("read", &self.path, range.start as u64..range.end as u64)?;
         Ok(lock(&self.content).now[range].to_vec())
     }
+
+    fn read_alone(&self, _range: Range<usize>) {}
 
     fn read_ahead(&self, _range: Range<usize>) {}
 

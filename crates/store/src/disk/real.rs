@@ -74,7 +74,8 @@ impl Disk for RealDisk {
         match made {
             Ok(segment) => Ok(Box::new(segment)),
             Err(error) => {
-                let _ = fs::remove_file(path);
+                let removed = fs::remove_file(path);
+                let _ = removed.and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new("."))));
                 Err(error)
             }
         }

@@ -227,7 +227,9 @@ impl IndexFile {
                 && entry.seconds <= i32::MAX as u32
                 && (last..limit).contains(&entry.physical)
                 && entry.previous == slots[slot_of(&entry)];
-            if !possible {
+            let right =
+                || stored(entry.physical, entry.hash).is_some_and(|ms| self.seconds(ms) == entry.seconds);
+            if !possible || (self.is_torn(next) && !right()) {
                 break;
             }
             last = entry.physical;
@@ -259,6 +261,16 @@ impl IndexFile {
             self.header.end_ms = end_ms;
         }
         self.write_header()
+    }
+
+    /// True if the entry lies in two sectors and what of it is in one of them is zero, as if that had never been written.
+    fn is_torn(&self, ordinal: u32) -> bool {
+        const SECTOR: usize = 512;
+        let mut bytes = [0; ENTRY_SIZE];
+        self.table.read(self.entry_at(ordinal), &mut bytes);
+        let (first, second) = bytes.split_at(ENTRY_SIZE.min(SECTOR - self.entry_at(ordinal) % SECTOR));
+        let zero = |part: &[u8]| part.iter().all(|&byte| byte == 0);
+        !second.is_empty() && (zero(first) || zero(second))
     }
 
     /// The key hash of the first entry.

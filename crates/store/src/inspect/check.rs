@@ -20,11 +20,6 @@ use crate::{
 
 /// Beside a running broker, records younger than this, in ms, are left alone: they may not be in their queues yet.
 const SETTLED_MS: i64 = 5_000;
-/// The property in which Java 5 keeps the checksum of a whole record, and the bytes it takes at the end of one: name,
-/// separator, ten digits, separator.
-const CHECKSUM: &str = "__CRC32#";
-const CHECKSUM_BYTES: usize = CHECKSUM.len() + 1 + 10 + 1;
-
 /// What was examined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -160,20 +155,6 @@ pub(super) fn fault_of(record: &RecordView<'_>) -> Option<What> {
     if has_lost_sector(record) {
         return Some(What::LostSector { queue: name(), queue_offset });
     }
-    let stored = record.property(CHECKSUM)?;
-    // The checksum is written when the record is appended, so a rolled back or prepared part has one, too; a message
-    // that was copied from another record with it has it in the middle, where it means nothing.
-    let checked = record.bytes().len().checked_sub(CHECKSUM_BYTES)?;
-    if !record.bytes()[checked..].starts_with(CHECKSUM.as_bytes()) {
-        return None;
-    }
-    // Its digits stand in reverse.
-    let digits = stored.iter().rev().try_fold(0u64, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number * 10 + u64::from(digit - b'0'))
-            .filter(|number| *number < 1 << 32)
-    });
-    let computed = u64::from(oxmq_record::body_crc(&record.bytes()[..checked]));
-    (digits != Some(computed)).then(|| What::RecordChecksum { queue: name(), queue_offset })
+    // A message that was copied from another record with its checksum has it in the middle, where it means nothing.
+    (record.verify_checksum() == Some(false)).then(|| What::RecordChecksum { queue: name(), queue_offset })
 }

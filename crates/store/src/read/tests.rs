@@ -22,10 +22,10 @@ fn open(disk: &Arc<MemoryDisk>, hot_bytes: u64) -> Arc<Store> {
 }
 
 /// Appends `count` messages with bodies of `length` bytes and returns where each lies.
-fn append(store: &Store, count: u8, length: usize) -> Vec<Range<u64>> {
+fn append(store: &Store, count: usize, length: usize) -> Vec<Range<u64>> {
     let host = "127.0.0.1:10911".parse().unwrap();
     let queue = store.queue("Topic", QueueId(3)).unwrap();
-    let append = |i: u8| {
+    let append = |i: usize| {
         let draft = Draft {
             topic: "Topic",
             queue_id: QueueId(3),
@@ -36,7 +36,7 @@ fn append(store: &Store, count: u8, length: usize) -> Vec<Range<u64>> {
             store_host: host,
             reconsume_times: 0,
             prepared_transaction_offset: 0,
-            body: &vec![i; length],
+            body: &vec![i as u8; length],
             properties: b"TAGS\x01TagA\x02",
         };
         let mut record = Vec::new();
@@ -129,6 +129,29 @@ fn readers_of_the_same_stretch_wait_for_one_read() {
         });
     });
     assert_eq!(count, 1);
+}
+
+/// Pages that are in memory only while they are read from the disk do not count as being there.
+#[test]
+fn what_is_just_being_read_is_not_in_memory() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk, 0);
+    append(&store, 300, 10_000);
+    disk.faults().cold.store(true, Ordering::SeqCst);
+    disk.faults().reads_stall.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(&store, Access::Disk).unwrap().len());
+        while disk.faults().reads.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        disk.faults().cold.store(false, Ordering::SeqCst);
+        let found = read(&store, Access::Memory).unwrap();
+        let cold = found.iter().filter(|record| matches!(record, Err(ReadError::Cold))).count();
+        // The first stretch, a MiB, but for the message that begins in it and ends behind it.
+        assert!((100..110).contains(&cold), "{cold}");
+        disk.faults().reads_stall.store(false, Ordering::SeqCst);
+        assert_eq!(reader.join().unwrap(), 300);
+    });
 }
 
 #[test]

@@ -447,10 +447,10 @@ fn a_full_disk_refuses_records_is_cleaned_and_takes_them_again() {
     assert!(store.refuses().is_some());
 
     let log = Path::new("/store/commitlog");
-    let before = names(&*disk, log).len();
     let (mut cleaner, moment) = after(&store, 0);
     let removed = cleaner.clean(&store.shared, moment, 3, full);
-    assert!(removed > 0 && names(&*disk, log).len() == before - removed);
+    // Of the last file nothing is said: the thread that prepares the next one may make it just now.
+    assert!(removed > 0 && names(&*disk, log)[0] == removed as u64 * SEGMENT);
     assert!((84..=85).contains(&look().log.unwrap()), "not more than is needed");
     append(&store, "T", b"yes").unwrap();
     assert_eq!(cleaner.clean(&store.shared, moment, 3, look()), 0);

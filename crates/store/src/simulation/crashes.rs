@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use oxmq_record::sys_flag;
+use oxmq_record::{Encoder, sys_flag};
 use oxmq_types::{PhysicalOffset, QueueId};
 
 use super::model::{Found, Loss, Model, record};
@@ -380,7 +380,7 @@ impl World {
                 vec![format!("u{}", self.next_body), key.to_owned(), "all".to_owned()]
             }
         };
-        record(topic, queue_id, flags, &body, &keys)
+        record(Encoder::new(1 << 20), (topic, queue_id), flags, &body, &keys)
     }
 
     fn append(&mut self, store: &Arc<Store>) {

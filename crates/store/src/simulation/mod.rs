@@ -13,9 +13,11 @@
 //! - A query by key finds the messages that have the key, and no others.
 //! - The store opens, unless the disk refuses; and then once it does not any more.
 
+mod corruption;
 mod crashes;
 mod model;
 
+pub use corruption::{Case, Outcome, Tally, sweep};
 pub use crashes::{Counts, Crash, run};
 
 #[cfg(test)]

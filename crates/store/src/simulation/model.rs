@@ -63,8 +63,14 @@ pub(super) struct Found {
     pub(super) lost: u64,
 }
 
-/// A record to be appended.
-pub(super) fn record(topic: &str, queue_id: u32, flags: i32, body: &[u8], keys: &[String]) -> Vec<u8> {
+/// A record to be appended, made by `encoder`.
+pub(super) fn record(
+    encoder: Encoder,
+    (topic, queue_id): (&str, u32),
+    flags: i32,
+    body: &[u8],
+    keys: &[String],
+) -> Vec<u8> {
     let host = "127.0.0.1:10911".parse().expect("an address");
     let mut all = Vec::new();
     properties::append(&mut all, properties::TAGS, topic.as_bytes());
@@ -88,7 +94,7 @@ pub(super) fn record(topic: &str, queue_id: u32, flags: i32, body: &[u8], keys: 
         properties: &all,
     };
     let mut out = Vec::new();
-    Encoder::new(1 << 20).encode(&draft, &mut out).expect("a record");
+    encoder.encode(&draft, &mut out).expect("a record");
     out
 }
 
