@@ -10,6 +10,7 @@
 //! CRC ! TOPIC QUEUE START MAX   is being built again: what its files say does not count
 //! CRC > TOPIC QUEUE START       its files before START were removed, as all in them was old
 //! CRC - TOPIC PHYSICAL          deleted when the log ended there: older records of the topic are nobody's
+//! CRC < PHYSICAL                recovery cut the log there: what follows is not older than any deletion
 //! CRC . PHYSICAL LINES          closed when the log ended there; the lines before are so many
 //! ```
 //! Written as a whole when the store is closed and when recovery has seen all queues; in between lines are added,
@@ -127,6 +128,10 @@ impl List {
                 self.queues.remove(topic);
                 self.deleted.insert(Arc::from(topic), number(&mut fields)?);
             }
+            "<" => {
+                let end = number(&mut fields)?;
+                self.deleted.values_mut().chain(&mut self.since).for_each(|at| *at = end.min(*at));
+            }
             "." => {
                 let end = number(&mut fields)?;
                 self.closed = (number(&mut fields)? == self.lines).then_some(end);
@@ -161,6 +166,11 @@ impl Lines {
 
     pub(crate) fn deleted(&mut self, topic: &str, physical: u64) {
         self.line(format_args!("- {topic} {physical}"));
+    }
+
+    /// `end`: of the log.
+    pub(crate) fn cut(&mut self, end: u64) {
+        self.line(format_args!("< {end}"));
     }
 
     /// `end`: of the log. Only behind all lines of a list.

@@ -167,6 +167,7 @@ pub(crate) fn recover(
         );
     }
     log.publish(end);
+    registry.log_ends_at(end).map_err(file_error)?;
     if found.last_timestamp_ms == 0 {
         found.last_timestamp_ms = log.store_timestamp(found.last_record).unwrap_or(0);
     }

@@ -333,6 +333,26 @@ impl Registry {
         read(&self.deleted).get(topic).is_some_and(|end| physical < *end)
     }
 
+    /// Forgets what was deleted beyond `end`, where recovery cut the log: new records will stand there. Durable then.
+    pub(crate) fn log_ends_at(&self, end: u64) -> Result<(), QueueFileError> {
+        let mut beyond = false;
+        for at in write(&self.deleted).values_mut() {
+            beyond |= *at > end;
+            *at = end.min(*at);
+        }
+        let since = self.since.load(Ordering::Relaxed);
+        if since != u64::MAX && since > end {
+            beyond = true;
+            self.since.store(end, Ordering::Relaxed);
+        }
+        let mut lines = Lines::default();
+        if beyond {
+            lines.cut(end);
+            self.note(&lines)?;
+        }
+        Ok(())
+    }
+
     /// Has a queue forget what the log does not have any more, which begins at `log_min`, and removes its files that
     /// hold nothing else. Returns how many.
     pub(crate) fn drop_below(&self, topic: &str, id: QueueId, log_min: u64) -> Result<usize, QueueError> {
