@@ -191,6 +191,13 @@ impl<'a> RecordView<'a> {
         be64(prefix, at::BORN_HOST + if born_v6 { 20 } else { 8 }).map(|ms| ms as i64)
     }
 
+    /// Where the record says that it starts in the commit log, whatever else is wrong with it. `None` if the bytes are
+    /// too few.
+    #[must_use]
+    pub fn physical_offset_of(prefix: &[u8]) -> Option<PhysicalOffset> {
+        be64(prefix, at::PHYSICAL_OFFSET).map(PhysicalOffset)
+    }
+
     /// The system flag, from the first bytes of a record alone. `None` if they are too few.
     #[must_use]
     pub fn sys_flag_of(prefix: &[u8]) -> Option<i32> {

@@ -27,6 +27,8 @@ use oxmq_types::PhysicalOffset;
 
 pub(crate) const LENGTH: usize = 4096;
 const OURS: usize = 2048;
+/// No clock shows such a time, of the year 2527.
+const TIME_MAX_MS: u64 = 1 << 44;
 const MAGIC: [u8; 8] = *b"OXMQ CP1";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,20 +55,22 @@ pub(crate) struct Mark {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint file; one that is too short counts as zeros.
+    /// Reads a checkpoint file; one that is too short counts as zeros, and so does a time that cannot be.
     pub(crate) fn decode(bytes: &[u8]) -> Self {
         let number = |at: usize| {
             let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
             field.map_or(0, |field| u64::from_be_bytes(*field))
         };
+        // Another file in its place, or a flipped bit: nothing is known then.
+        let time = |at: usize| Some(number(at)).filter(|ms| *ms < TIME_MAX_MS).unwrap_or(0);
         let mark = bytes.get(OURS..OURS + 32).filter(|ours| {
             let crc = crc32fast::hash(&ours[..28]).to_be_bytes();
             ours[..8] == MAGIC && ours[28..] == crc
         });
         Self {
-            flushed_timestamp_ms: number(0),
-            dispatched_timestamp_ms: number(8),
-            indexed_timestamp_ms: number(16),
+            flushed_timestamp_ms: time(0),
+            dispatched_timestamp_ms: time(8),
+            indexed_timestamp_ms: time(16),
             master_flushed_offset: number(24),
             confirm_offset: number(32),
             ours: bytes

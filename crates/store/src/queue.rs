@@ -355,7 +355,8 @@ impl Queue {
             });
             let read = read.inspect_err(|error| {
                 out.truncate(known);
-                if is_damage(&error.source) {
+                // One that is being built again has just lost its files.
+                if is_damage(&error.source) && self.rebuilding().is_none() {
                     self.files.suspect(&self.topic, self.queue_id, &error.to_string());
                 }
             })?;
@@ -366,6 +367,14 @@ impl Queue {
             left -= read;
         }
         Ok(false)
+    }
+
+    /// Has the queue built again, as the unit of `offset` does not point to a record of its.
+    pub(crate) fn suspect_unit(&self, offset: QueueOffset, what: &dyn fmt::Display) {
+        // Queues of such topics hold messages of others, and cannot be built from the log.
+        if self.rebuilding().is_none() && !self.topic.starts_with(LMQ_PREFIX) {
+            self.files.suspect(&self.topic, self.queue_id, &format!("its unit {}: {what}", offset.0));
+        }
     }
 
     /// The offset of the message stored at `timestamp_ms`, by binary search over the store times of the records in

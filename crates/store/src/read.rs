@@ -150,6 +150,14 @@ pub(crate) fn has_lost_sector(record: &RecordView<'_>) -> bool {
     })
 }
 
+/// True if one flipped bit makes the queue that `record` names of `queue`.
+fn one_bit_apart(record: &RecordView<'_>, queue: &Queue) -> bool {
+    let (found, wanted) = (record.topic().as_bytes(), queue.topic().as_bytes());
+    let in_topic: u32 = found.iter().zip(wanted).map(|(found, wanted)| (found ^ wanted).count_ones()).sum();
+    let in_id = (record.queue_id().0 ^ queue.queue_id().0).count_ones();
+    found.len() == wanted.len() && in_topic + in_id == 1
+}
+
 /// The queue that a record is read for, and its place in it.
 type Owner<'a> = (&'a Queue, QueueOffset);
 
@@ -230,31 +238,63 @@ impl<'a> LogReader<'a> {
             log.damage.add(log, at, owner, &damage);
             ReadError::Damaged
         };
-        if at >= self.log.end() {
+        // What points to something else than a damaged record is damaged itself.
+        let misled = |damage: Damage| {
+            if let Some((queue, offset)) = owner {
+                queue.suspect_unit(offset, &damage);
+            }
+            damaged(damage)
+        };
+        if unit.is_filler() || at >= self.log.end() {
             return Err(ReadError::Gone);
         }
         if at + size > self.log.end() || at % self.log.segment_size + size > self.log.segment_size {
-            return Err(damaged(Damage::Size));
+            return Err(misled(Damage::Size));
         }
         let bytes = self.bytes(at, size, owner)?;
         if at >= self.hot_from {
             // A unit of an older queue file may point anywhere.
             return match peek_size_and_magic(&bytes) {
                 Peeked::Message { size } if size == unit.size => Ok(bytes),
-                _ => Err(damaged(Damage::Size)),
+                _ => Err(misled(Damage::Size)),
             };
         }
-        let record = checked(&bytes, at).map_err(damaged)?;
+        let record = match checked(&bytes, at) {
+            Ok(record) => record,
+            Err(damage) => {
+                let size = match peek_size_and_magic(&bytes) {
+                    Peeked::Message { size } => size,
+                    _ => 0,
+                };
+                let place = RecordView::physical_offset_of(&bytes).is_some_and(|found| found.0 == at);
+                let in_segment = at % self.log.segment_size + u64::from(size) <= self.log.segment_size;
+                let is_longer = size > unit.size
+                    && in_segment
+                    && self.bytes(at, u64::from(size), owner).is_ok_and(|bytes| checked(&bytes, at).is_ok());
+                let is_here = size == unit.size || (place && !is_longer);
+                return Err(if is_here { damaged(damage) } else { misled(damage) });
+            }
+        };
         if record.size() != unit.size {
-            return Err(damaged(Damage::Size));
+            return Err(misled(Damage::Size));
         }
-        if owner.is_some_and(|(queue, offset)| {
-            let elsewhere = record.topic() != queue.topic()
-                || record.queue_id() != queue.queue_id()
-                || record.queue_offset() != offset;
-            elsewhere && !queue.topic().starts_with(LMQ_PREFIX)
-        }) {
-            return Err(damaged(Damage::Queue));
+        if let Some((queue, offset)) = owner
+            && !queue.topic().starts_with(LMQ_PREFIX)
+        {
+            let same = record.topic() == queue.topic() && record.queue_id() == queue.queue_id();
+            if same && record.queue_offset() != offset {
+                // A flipped bit in the record; unless the unit with the number that it has then points to it as well.
+                let claimed = queue.unit(record.queue_offset().0).ok().flatten();
+                let is_its = claimed.is_some_and(|claimed| claimed.physical.0 == at);
+                let flipped = (record.queue_offset().0 ^ offset.0).count_ones() == 1 && !is_its;
+                return Err(if flipped { damaged(Damage::Queue) } else { misled(Damage::Queue) });
+            }
+            if !same {
+                return Err(match one_bit_apart(&record, queue) {
+                    true => damaged(Damage::Queue),
+                    false => misled(Damage::Queue),
+                });
+            }
         }
         Ok(bytes)
     }

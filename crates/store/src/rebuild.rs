@@ -29,6 +29,7 @@ use crate::{
     list::{Lines, Listed},
     progress::Progress,
     queue::{Queue, Suspect},
+    read::checked,
     registry::Limits,
     store::Shared,
     sync::{lock, write},
@@ -179,8 +180,9 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
     Ok(())
 }
 
-/// True if a record is one of its queue's messages, and not of an earlier topic of that name.
+/// True if a record is whole and one of its queue's messages, and not of an earlier topic of that name.
 fn belongs(shared: &Shared, record: &RecordView<'_>) -> bool {
     sys_flag::enters_consume_queue(record.sys_flag())
+        && checked(record.bytes(), record.physical_offset().0).is_ok()
         && !shared.registry.was_deleted(record.topic(), record.physical_offset().0)
 }

@@ -224,9 +224,12 @@ impl Registry {
                     now.start, now.max, was.start, was.max
                 ))
             }
-            Ok(true) if thorough && queue.verdict(&self.log)? == Verdict::Wrong => {
-                Some("its units point to what is not its".to_owned())
-            }
+            Ok(true) if thorough => match queue.verdict(&self.log) {
+                Ok(Verdict::Wrong) => Some("its units point to what is not its".to_owned()),
+                Ok(Verdict::Right) => None,
+                Err(error) if is_damage(&error.source) => Some(error.to_string()),
+                Err(error) => return Err(error),
+            },
             Ok(true) => None,
         };
         if let Some(problem) = problem {

@@ -451,9 +451,12 @@ fn a_full_disk_refuses_records_is_cleaned_and_takes_them_again() {
     let removed = cleaner.clean(&store.shared, moment, 3, full);
     // Of the last file nothing is said: the thread that prepares the next one may make it just now.
     assert!(removed > 0 && names(&*disk, log)[0] == removed as u64 * SEGMENT);
-    assert!((84..=85).contains(&look().log.unwrap()), "not more than is needed");
+    // The next segment may have been made meanwhile.
+    assert!((84..=87).contains(&look().log.unwrap()), "not more than is needed");
     append(&store, "T", b"yes").unwrap();
-    assert_eq!(cleaner.clean(&store.shared, moment, 3, look()), 0);
+    // Unless the next segment was made meanwhile.
+    let space = look();
+    assert_eq!(cleaner.clean(&store.shared, moment, 3, space) > 0, space.log > Some(85));
     assert_eq!(bodies(&store, "T").last().unwrap(), b"yes");
 }
 
