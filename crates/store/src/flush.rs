@@ -278,7 +278,12 @@ impl QueueFlusher {
         shared.registry.note(&Lines::default())?;
         let mut seen = HashSet::new();
         self.written
-            .retain(|(queue, start)| !queue.is_deleted() && seen.insert((Arc::as_ptr(queue), *start)));
+            // One that is being built again has lost these files; what takes their place is synced there.
+            .retain(|(queue, start)| {
+                !queue.is_deleted()
+                    && queue.rebuilding().is_none()
+                    && seen.insert((Arc::as_ptr(queue), *start))
+            });
         let synced = if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
             let dir = &shared.config.consume_queue_dir;
             let synced = shared.disk.sync_file_system(dir);

@@ -737,7 +737,7 @@ impl Queue {
         Ok(self.unit(last)?.map(|unit| unit.physical.0 + size(&unit)))
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.files.dir.join(&*self.topic).join(self.queue_id.to_string())
     }
 

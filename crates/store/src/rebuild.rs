@@ -39,8 +39,8 @@ use crate::{
 const STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// Pause between two steps: others need disk and processor, too.
 const BREATH: Duration = Duration::from_millis(1);
-/// Pause after it failed.
-const RETRY: Duration = Duration::from_secs(10);
+/// Pause after it failed, as on a full disk: it reads all of the log again.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Builds what is damaged until the store stops.
 pub(crate) fn rebuilder(shared: &Shared) {

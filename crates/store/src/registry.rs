@@ -22,6 +22,7 @@ use crate::{
     list::{Lines, List, ListFile, Listed},
     log::CommitLog,
     queue::{Queue, QueueFiles, Verdict},
+    read::LMQ_PREFIX,
     retention::absent_is_fine,
     sync::{lock, read, write},
 };
@@ -123,7 +124,7 @@ impl Registry {
             // People remove the folder to have it built again.
             topics.clear();
         }
-        let unseen = !topics.is_empty();
+        let unseen = !complete && !topics.is_empty();
         let registry = Self {
             files,
             log,
@@ -233,6 +234,11 @@ impl Registry {
             Ok(true) => None,
         };
         if let Some(problem) = problem {
+            if name.starts_with(LMQ_PREFIX) {
+                // It has units of other topics' records, and cannot be built from the log.
+                let source = io::Error::new(io::ErrorKind::InvalidData, problem);
+                return Err(QueueFileError { path: queue.dir(), source });
+            }
             queue = self.new_queue(&name, id);
             queue.condemn(listed.max);
             self.remember(&queue, listed.start);
