@@ -38,7 +38,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -270,9 +270,10 @@ fn last_use(now_ms: i64, times: [Option<i64>; 2]) -> Option<i64> {
 }
 
 /// What the store shares with the thread that cleans it.
-#[derive(Default)]
 pub(crate) struct Cleaning {
     pub(crate) bell: Bell,
+    /// What the next look goes by; `None` if there is no thread that looks.
+    config: Mutex<Option<Arc<RetentionConfig>>>,
     /// Looks that somebody asked for.
     asked: AtomicU32,
     announce: OnceLock<Announce>,
@@ -283,6 +284,28 @@ pub(crate) struct Cleaning {
 type Announce = Box<dyn Fn(&Removal<'_>) + Send + Sync>;
 
 impl Cleaning {
+    pub(crate) fn new(config: Option<RetentionConfig>) -> Self {
+        Self {
+            bell: Bell::default(),
+            config: Mutex::new(config.map(Arc::new)),
+            asked: AtomicU32::new(0),
+            announce: OnceLock::new(),
+            hanged: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn config(&self) -> Option<Arc<RetentionConfig>> {
+        lock(&self.config).clone()
+    }
+
+    /// See [`crate::Store::set_retention`].
+    pub(crate) fn set(&self, changed: RetentionConfig) {
+        if let Some(config) = &mut *lock(&self.config) {
+            *config = Arc::new(changed);
+        }
+        self.bell.ring();
+    }
+
     /// See [`crate::Store::clean`].
     pub(crate) fn ask(&self) {
         self.asked.store(LOOKS_ASKED, Ordering::Release);
@@ -344,10 +367,10 @@ impl fmt::Debug for Removal<'_> {
 
 /// Cleans until the store stops.
 pub(crate) fn cleaner(shared: &Shared) {
-    let Some(config) = &shared.config.retention else { return };
+    let Some(config) = shared.cleaning.config() else { return };
     let start = Instant::now();
     let moment = || Moment { wall_ms: shared.now_ms(), up_ms: start.elapsed().as_millis() as u64 };
-    let mut cleaner = Cleaner::new(shared, config, moment());
+    let mut cleaner = Cleaner::new(shared, &config, moment());
     let mut due = start + FIRST_LOOK;
     loop {
         let asked = shared.cleaning.asked.load(Ordering::Acquire) > 0;
@@ -357,8 +380,9 @@ pub(crate) fn cleaner(shared: &Shared) {
         if shared.stopping() {
             return;
         }
+        let Some(config) = shared.cleaning.config() else { return };
         // Rung as well when a segment was begun: a fast writer fills a disk between two looks.
-        let used = measure(shared, config);
+        let used = measure(shared, &config);
         if asked || Instant::now() >= due {
             due = Instant::now() + Duration::from_millis(config.interval_ms);
             let now = moment();
@@ -484,7 +508,7 @@ impl Cleaner {
 
     /// Removes what is due at `now`, in the hour `hour`, with disks used as in `used`. Returns how many segments went.
     pub(crate) fn clean(&mut self, shared: &Shared, now: Moment, hour: u8, used: DiskUse) -> usize {
-        let Some(config) = &shared.config.retention else { return 0 };
+        let Some(config) = &shared.cleaning.config() else { return 0 };
         if let Some(ahead_ms) = self.watch.jumped(now) {
             tracing::warn!(
                 hours = ahead_ms / 3_600_000,

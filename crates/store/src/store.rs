@@ -31,7 +31,7 @@ use crate::{
     read::{Access, LogReader, ReadError, Reader},
     recovery::{TagsRule, recover},
     registry::{Limits, Registry},
-    retention::{Cleaning, DiskUse, Removal, cleaner, measure},
+    retention::{Cleaning, DiskUse, Removal, RetentionConfig, cleaner, measure},
     sync::{Bell, lock},
 };
 
@@ -240,7 +240,7 @@ impl Store {
         let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
             index,
-            cleaning: Cleaning::default(),
+            cleaning: Cleaning::new(config.retention.take()),
             alive_ms: found.last_timestamp_ms.max(closed_ms),
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
             queue_flusher: Mutex::new(QueueFlusher::new(checkpoint, !found.clean)),
@@ -272,8 +272,8 @@ impl Store {
                 Err(error) => return Err(OpenError::Io { path: error.path, source: error.source }),
             }
         }
-        if let Some(retention) = &shared.config.retention {
-            measure(&shared, retention);
+        if let Some(retention) = shared.cleaning.config() {
+            measure(&shared, &retention);
         }
         let store = Arc::new(Self { shared, threads: Mutex::default(), recovered: !found.clean });
         if threads {
@@ -610,6 +610,11 @@ impl Store {
     /// Java: `MessageStore#executeDeleteFilesManually`.
     pub fn clean(&self) {
         self.shared.cleaning.ask();
+    }
+
+    /// From now on messages go as `changed` says. Nothing happens if none go at all, as without [`StoreConfig::retention`].
+    pub fn set_retention(&self, changed: RetentionConfig) {
+        self.shared.cleaning.set(changed);
     }
 
     /// Has `announce` called before messages are removed, on the thread that then removes them. Only the first

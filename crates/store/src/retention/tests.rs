@@ -309,7 +309,7 @@ fn now() -> Moment {
 /// A cleaner that began `hours` ago, and the moment that it is now.
 fn after(store: &Store, hours: i64) -> (Cleaner, Moment) {
     let begin = now();
-    let cleaner = Cleaner::new(&store.shared, store.shared.config.retention.as_ref().unwrap(), begin);
+    let cleaner = Cleaner::new(&store.shared, &store.shared.cleaning.config().unwrap(), begin);
     (cleaner, Moment { wall_ms: begin.wall_ms + hours * HOUR, up_ms: (hours * HOUR) as u64 })
 }
 
@@ -484,7 +484,7 @@ fn a_full_disk_refuses_records_is_cleaned_and_takes_them_again() {
     let disk = Arc::new(MemoryDisk::default());
     // Index files take their whole length on this disk.
     let store = open_with(&disk, StoreConfig { index: None, ..config(Path::new("/store")) });
-    let retention = store.shared.config.retention.clone().unwrap();
+    let retention = store.shared.cleaning.config().unwrap();
     for i in 0..200 {
         append(&store, "T", &[i; 500]).unwrap();
     }
@@ -751,7 +751,7 @@ fn many_queues_are_cleaned_in_several_looks() {
 fn no_more_is_given_up_while_removed_files_give_no_space() {
     let disk = Arc::new(MemoryDisk::default());
     let store = open_with(&disk, StoreConfig { index: None, ..config(Path::new("/store")) });
-    let retention = store.shared.config.retention.clone().unwrap();
+    let retention = store.shared.cleaning.config().unwrap();
     for i in 0..200 {
         append(&store, "T", &[i; 500]).unwrap();
     }
@@ -786,4 +786,19 @@ fn no_more_is_given_up_while_removed_files_give_no_space() {
     }
     moment.up_ms += 10_000;
     assert!(look(&mut cleaner, moment) > 0, "others may have filled the disk");
+}
+
+#[test]
+fn a_change_counts_at_the_next_look() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk);
+    for i in 0..20 {
+        append(&store, "T", &[i; 500]).unwrap();
+    }
+    settle(&store);
+    let (mut cleaner, late) = after(&store, 50);
+    assert_eq!(cleaner.clean(&store.shared, late, 4, used(10, 10)), 0);
+    let kept = store.shared.cleaning.config().unwrap();
+    store.set_retention(RetentionConfig { reserved_ms: 48 * HOUR as u64, ..(*kept).clone() });
+    assert!(cleaner.clean(&store.shared, late, 4, used(10, 10)) > 0);
 }
