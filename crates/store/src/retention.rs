@@ -18,7 +18,9 @@
 //!   to now: what is there is kept for its whole time again. The same if all is from the future, and if a store is opened
 //!   whose newest sign of life is older than `reserved_ms`. That is a jump or a long rest, and in a rest nobody could read.
 //!
-//! Jumps of less than [`JUMP_MS`] count as they are. Removal by space looks at no clock.
+//! The clock is watched from when the store is opened. Jumps of less than [`JUMP_MS`] count as they are, and so does a clock
+//! that was set ahead by less than `reserved_ms` while the broker was down, until it is set right: nothing shows it, and at
+//! worst messages go earlier by as much. Removal by space looks at no clock.
 //!
 //! Invariants
 //! - The last segment stays, and the one of the last record that the checkpoint knows: recovery starts there.
@@ -368,10 +370,10 @@ impl fmt::Debug for Removal<'_> {
 /// Cleans until the store stops.
 pub(crate) fn cleaner(shared: &Shared) {
     let Some(config) = shared.cleaning.config() else { return };
-    let start = Instant::now();
+    let start = shared.opened;
     let moment = || Moment { wall_ms: shared.now_ms(), up_ms: start.elapsed().as_millis() as u64 };
-    let mut cleaner = Cleaner::new(shared, &config, moment());
-    let mut due = start + FIRST_LOOK;
+    let mut cleaner = Cleaner::new(shared, &config, Moment { wall_ms: shared.opened_ms, up_ms: 0 });
+    let mut due = Instant::now() + FIRST_LOOK;
     loop {
         let asked = shared.cleaning.asked.load(Ordering::Acquire) > 0;
         if !asked {
@@ -477,8 +479,30 @@ pub(crate) struct Cleaner {
     sweep: Option<Sweep>,
     /// When the next one may begin, in ms of [`Moment::up_ms`].
     sweep_at: u64,
-    /// It has been said that there is nothing to remove.
-    helpless: bool,
+    /// What has been said of why nothing is removed.
+    helpless: Option<Helpless>,
+}
+
+/// Why nothing can be removed for space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Helpless {
+    /// There is one segment, or what else there is was written just now.
+    Short,
+    /// Recovery needs the whole log as long as no checkpoint of OxMQ says otherwise, which takes some space to write.
+    NoCheckpoint,
+}
+
+impl fmt::Display for Helpless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Short => "the disk is too full, and there is nothing to remove; make room outside of the store",
+            Self::NoCheckpoint => {
+                "the disk is too full, and nothing is removed from the commit log until the consume queues and the first \
+                 checkpoint are written; if that does not happen by itself, there is no space for it: make some room \
+                 outside of the store, and the rest is done"
+            }
+        })
+    }
 }
 
 /// The removal of queue files that follows when the log has become shorter. With very many queues it takes more than one
@@ -502,7 +526,7 @@ impl Cleaner {
             swept: shared.log.min(),
             sweep: None,
             sweep_at: 0,
-            helpless: false,
+            helpless: None,
         }
     }
 
@@ -539,10 +563,11 @@ impl Cleaner {
         let owed = self.owed.total(shared.config.segment_size_bytes);
         // More would be lost, and nothing won, as long as what was given up for it is there.
         let waits = due == Some(RemovalReason::Space) && !self.condemned.is_empty();
-        let mut count = 0;
+        let (mut count, mut checkpointed) = (0, true);
         if let Some(reason) = due.filter(|_| !waits) {
             let segment_size = shared.config.segment_size_bytes;
             let durable = lock(&shared.queue_flusher).checkpointed();
+            checkpointed = durable > 0;
             starts.pop();
             starts.retain(|start| start + segment_size <= durable);
             let forced = match (reason, space) {
@@ -560,8 +585,10 @@ impl Cleaner {
             }
         }
         let helpless = due == Some(RemovalReason::Space) && count == 0 && !waits && owed == 0;
-        if helpless && !self.helpless {
-            tracing::warn!(%used, "the disk is too full, and there is nothing to remove");
+        let helpless =
+            helpless.then_some(if checkpointed { Helpless::Short } else { Helpless::NoCheckpoint });
+        if let Some(why) = helpless.filter(|_| self.helpless != helpless) {
+            tracing::warn!(%used, "{why}");
         }
         self.helpless = helpless;
         let until = Instant::now() + Duration::from_millis(config.interval_ms);

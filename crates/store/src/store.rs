@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -96,6 +96,9 @@ pub(crate) struct Shared {
     pub(crate) cleaning: Cleaning,
     /// When somebody used the store last before it was opened, as far as it shows, in ms since 1970.
     pub(crate) alive_ms: i64,
+    /// When it was opened, before recovery, by both clocks.
+    pub(crate) opened: Instant,
+    pub(crate) opened_ms: i64,
     /// The threads are to end.
     pub(crate) stop: AtomicBool,
     _lock: Box<dyn Locked>,
@@ -171,6 +174,7 @@ impl Store {
         tags_rule: TagsRule,
         threads: bool,
     ) -> Result<Arc<Self>, OpenError> {
+        let (opened, opened_ms) = (Instant::now(), ms_of(disk.now()));
         check(&mut config)?;
         let (_, held) = preflight::look(&*disk, &config)?;
         for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
@@ -242,6 +246,8 @@ impl Store {
             index,
             cleaning: Cleaning::new(config.retention.take()),
             alive_ms: found.last_timestamp_ms.max(closed_ms),
+            opened,
+            opened_ms,
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
             queue_flusher: Mutex::new(QueueFlusher::new(checkpoint, !found.clean)),
             config,

@@ -146,11 +146,9 @@ impl Parts {
                 let queue = self.store.existing_queue(&topic, queue).map_err(|error| failed(&error))?;
                 used |= queue.is_some_and(|queue| queue.min_offset() < queue.max_offset());
             }
-            if !used {
-                if self.topics.delete_unknown(&topic).map_err(|error| failed(&error))? {
-                    // Old offsets would skip messages of a new topic of this name.
-                    self.offsets.remove_topic(&topic);
-                }
+            if !used && self.topics.delete_unknown(&topic).map_err(|error| failed(&error))? {
+                // Old offsets would skip messages of a new topic of this name.
+                self.offsets.remove_topic(&topic);
             }
         }
         self.offsets.save().map_err(|error| Refusal::System(format!("consumerOffset.json: {error}")))?;

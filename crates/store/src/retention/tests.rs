@@ -448,6 +448,7 @@ fn nothing_goes_that_recovery_would_need() {
     }
     let (mut cleaner, late) = after(&store, 100);
     assert_eq!(cleaner.clean(&store.shared, late, 4, used(99, 99)), 0);
+    assert_eq!(cleaner.helpless, Some(Helpless::NoCheckpoint));
     settle(&store);
     assert!(cleaner.clean(&store.shared, late, 4, used(10, 10)) > 0);
 }
@@ -508,6 +509,7 @@ fn a_full_disk_refuses_records_is_cleaned_and_takes_them_again() {
     assert!((84..=85).contains(&look().log.unwrap()), "not more than is needed");
     append(&store, "T", b"yes").unwrap();
     assert_eq!(cleaner.clean(&store.shared, moment, 3, look()), 0);
+    assert_eq!(cleaner.helpless, None);
     assert_eq!(bodies(&store, "T").last().unwrap(), b"yes");
 }
 
