@@ -473,6 +473,13 @@ fn a_file_that_cannot_be_removed_is_tried_again_in_its_turn() {
     disk.faults().remove_fails.store(false, Ordering::SeqCst);
     cleaner.clean(&store.shared, late, 3, used(10, 10));
     assert_eq!((names(&*disk, log), store.hanged_files()), (before, removed), "before its time");
+    for i in 0..20 {
+        append(&store, "T", &[i; 500]).unwrap();
+    }
+    settle(&store);
+    let more = cleaner.clean(&store.shared, late, 4, used(10, 10));
+    assert!(more > 0);
+    assert_eq!(store.hanged_files(), removed + more);
     late.up_ms += 120_000;
     cleaner.clean(&store.shared, late, 3, used(10, 10));
     assert_eq!((names(&*disk, log)[0], store.hanged_files()), (store.min_physical().0, 0));
@@ -483,8 +490,10 @@ fn a_file_that_cannot_be_removed_is_tried_again_in_its_turn() {
 #[test]
 fn a_full_disk_refuses_records_is_cleaned_and_takes_them_again() {
     let disk = Arc::new(MemoryDisk::default());
-    // Index files take their whole length on this disk.
-    let store = open_with(&disk, StoreConfig { index: None, ..config(Path::new("/store")) });
+    // No thread makes segments ahead meanwhile, and index files take their whole length on this disk.
+    let config = StoreConfig { index: None, ..config(Path::new("/store")) };
+    let store =
+        Store::open_with(Arc::clone(&disk) as Arc<dyn Disk>, config, Box::new(tags_of), false).unwrap();
     let retention = store.shared.cleaning.config().unwrap();
     for i in 0..200 {
         append(&store, "T", &[i; 500]).unwrap();
@@ -752,7 +761,10 @@ fn many_queues_are_cleaned_in_several_looks() {
 #[test]
 fn no_more_is_given_up_while_removed_files_give_no_space() {
     let disk = Arc::new(MemoryDisk::default());
-    let store = open_with(&disk, StoreConfig { index: None, ..config(Path::new("/store")) });
+    // No thread makes segments ahead meanwhile, and index files take their whole length on this disk.
+    let config = StoreConfig { index: None, ..config(Path::new("/store")) };
+    let store =
+        Store::open_with(Arc::clone(&disk) as Arc<dyn Disk>, config, Box::new(tags_of), false).unwrap();
     let retention = store.shared.cleaning.config().unwrap();
     for i in 0..200 {
         append(&store, "T", &[i; 500]).unwrap();
