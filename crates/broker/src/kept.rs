@@ -12,7 +12,8 @@
 //! | `timercheck` | from `delay/checkpoint`; else timed messages are delivered again | the same |
 //! | `delay/checkpoint`, `delay/run-N` | read again from the queues | the same, and the log says so |
 //!
-//! A broker writes the first two in its first seconds. One that was killed before has them not, and its folder passes.
+//! A broker writes the first two in its first seconds. One that was killed before has them not, and its folder passes, as
+//! long as its log is not longer, or written for longer, than that.
 
 use crate::{
     delay::DelayOffsets,

@@ -2,11 +2,12 @@
 //! The settings of a running broker, as tools change them: kept in the file that `-c` named.
 //!
 //! The parts of the broker were built from what the settings were at the start, so a change counts from the next
-//! start on. Without a file there would be nothing to count, and the change is refused.
+//! start on, except for what says when messages are removed: who has to make room cannot wait. Without a file there
+//! would be nothing to count, and the change is refused.
 
 use crate::keep::keep;
 use oxmq_broker::{Configuration, UpdateRefused};
-use oxmq_config::{BrokerSettings, UpdateError};
+use oxmq_config::{BrokerSettings, Retention, UpdateError};
 use oxmq_types::Properties;
 use std::{
     path::PathBuf,
@@ -18,11 +19,19 @@ use tracing::warn;
 pub(crate) struct LiveSettings {
     settings: Mutex<BrokerSettings>,
     file: Option<PathBuf>,
+    retain: Retain,
 }
 
+/// Has messages kept and removed as it says from now on.
+type Retain = Box<dyn Fn(&Retention) + Send + Sync>;
+
 impl LiveSettings {
-    pub(crate) fn new(settings: BrokerSettings, file: Option<PathBuf>) -> Self {
-        Self { settings: Mutex::new(settings), file }
+    pub(crate) fn new(
+        settings: BrokerSettings,
+        file: Option<PathBuf>,
+        retain: impl Fn(&Retention) + Send + Sync + 'static,
+    ) -> Self {
+        Self { settings: Mutex::new(settings), file, retain: Box::new(retain) }
     }
 }
 
@@ -48,7 +57,15 @@ impl Configuration for LiveSettings {
         };
         keep(file, changes).map_err(|error| UpdateRefused::NotKept(format!("{error:#}")))?;
         for change in list {
-            warn!(key = change.key, old = change.old, new = change.new, "changed from the next start on");
+            let mut alone = settings.clone();
+            let one = [(change.key, &*change.new)].into_iter().collect();
+            let at_once = alone.update(&one).is_ok() && alone.retention() != settings.retention();
+            let from = if at_once { "now" } else { "the next start" };
+            warn!(key = change.key, old = change.old, new = change.new, "changed from {from} on");
+        }
+        let retention = changed.retention();
+        if retention != settings.retention() {
+            (self.retain)(&retention);
         }
         *settings = changed;
         Ok(())
@@ -59,7 +76,7 @@ impl Configuration for LiveSettings {
 mod tests {
     use super::*;
     use oxmq_config::Host;
-    use std::fs;
+    use std::{fs, sync::Arc};
 
     fn changes(pairs: &[(&str, &str)]) -> Properties {
         pairs.iter().copied().collect()
@@ -75,7 +92,12 @@ mod tests {
             let text = fs::read_to_string(&file).unwrap();
             BrokerSettings::load(&Properties::parse(&text).unwrap(), &Properties::default(), &host).unwrap().0
         };
-        let live = LiveSettings::new(load(), Some(file.clone()));
+        let retained = Arc::new(Mutex::new(Vec::new()));
+        let retaining = Arc::clone(&retained);
+        let live = LiveSettings::new(load(), Some(file.clone()), move |retention| {
+            retaining.lock().unwrap().push(retention.reserved_hours);
+        });
+        live.update(&changes(&[("traceOn", "true"), ("maxMessageSize", "1024")])).unwrap();
         live.update(&changes(&[("traceOn", "false"), ("fileReservedTime", "48")])).unwrap();
         assert_eq!(live.read().get("traceOn"), Some("false"));
         assert_eq!(load().to_properties().get("fileReservedTime"), Some("48"));
@@ -89,7 +111,8 @@ mod tests {
             assert_eq!(matches!(refused, UpdateRefused::Impossible(_)), allowed, "{key}: {refused}");
         }
         assert_eq!(load().to_properties().get("fileReservedTime"), Some("48"), "nothing of a refused change");
-        let homeless = LiveSettings::new(load(), None);
+        assert_eq!(*retained.lock().unwrap(), [48], "when it changed, and only then");
+        let homeless = LiveSettings::new(load(), None, |_| panic!("nothing changed"));
         let refused = homeless.update(&changes(&[("traceOn", "true")])).unwrap_err();
         assert!(matches!(refused, UpdateRefused::NotAllowed(_)), "{refused}");
     }

@@ -259,7 +259,10 @@ impl RunningBroker {
                     unique_query_max: files.unique_query_max as usize,
                     server_side_reset: settings.consumers().server_side_reset,
                     accepts_sends_from_ms: sends.accept_from_ms,
-                    configuration: Arc::new(LiveSettings::new(settings.clone(), config_file)),
+                    configuration: Arc::new(LiveSettings::new(settings.clone(), config_file, {
+                        let store = store.clone();
+                        move |changed| store.set_retention(changed_retention(&kept, changed))
+                    })),
                 },
                 auto_create_groups: topics.auto_create_subscription_group,
                 memory_bytes: memory_bytes() / 100 * u64::from(pulls.in_memory_percent),
@@ -358,6 +361,19 @@ fn retention(kept: &Retention) -> RetentionConfig {
     }
 }
 
+/// What is kept when that was changed while the broker runs. Transactions that are not ended are stored anew after a
+/// quarter of the time that messages were kept for at the start, and must not be removed before.
+fn changed_retention(at_start: &Retention, changed: &Retention) -> RetentionConfig {
+    let least = at_start.reserved_hours.div_ceil(2);
+    if changed.reserved_hours < least {
+        warn!(hours = least, "messages are kept for half of what fileReservedTime was, until the next start");
+    }
+    RetentionConfig {
+        reserved_ms: changed.reserved_hours.max(least).saturating_mul(3_600_000),
+        ..retention(changed)
+    }
+}
+
 /// The address that clients are told if `brokerIP1` is not set: the first that is not loopback, IPv4 before IPv6.
 fn advertised_address() -> anyhow::Result<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().context("cannot list the network interfaces; set brokerIP1")?;
@@ -377,4 +393,24 @@ fn milliseconds(value: u64) -> i64 {
 /// Memory of this machine, in bytes.
 fn memory_bytes() -> u64 {
     rustix::system::sysinfo().totalram as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oxmq_config::Host;
+    use oxmq_types::Properties;
+
+    #[test]
+    fn a_shorter_time_leaves_transactions_the_time_to_be_stored_anew() {
+        let (settings, _) =
+            BrokerSettings::load(&Properties::default(), &Properties::default(), &Host::default()).unwrap();
+        let kept = settings.retention();
+        assert_eq!(kept.reserved_hours, 72);
+        for (hours, counts) in [(100, 100), (36, 36), (35, 36), (0, 36)] {
+            let changed = Retention { reserved_hours: hours, max_used_percent: 20, ..kept.clone() };
+            let config = changed_retention(&kept, &changed);
+            assert_eq!((config.reserved_ms, config.max_used_percent), (counts * 3_600_000, 20));
+        }
+    }
 }

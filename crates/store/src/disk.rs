@@ -12,7 +12,7 @@ pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod real;
 
-use std::{io, ops::Range, path::Path, time::SystemTime};
+use std::{any::Any, io, ops::Range, path::Path, sync::Weak, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -140,6 +140,8 @@ pub(crate) trait Segment: Send + Sync {
     fn sync(&self, range: Range<usize>) -> io::Result<()>;
     /// Lets go of its pages, in small steps, because it will be dropped: doing that at once would keep others from theirs.
     fn release(&self);
+    /// Alive as long as somebody holds the segment or a slice of it, and with that the space of a file that was removed.
+    fn held(&self) -> Weak<dyn Any + Send + Sync>;
     /// Sets everything from `at` on to zero.
     fn zero_from(&self, at: usize) -> io::Result<()>;
 }

@@ -14,12 +14,13 @@
 //! Java: `CommitLog`, `MappedFileQueue`.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     io,
     ops::Range,
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, RwLock,
+        Arc, Mutex, OnceLock, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -608,10 +609,11 @@ impl CommitLog {
     }
 
     /// Takes the first `count` segments out of the log, not their files. Who holds slices of them keeps these.
-    pub(crate) fn remove_front(&self, count: usize) {
+    pub(crate) fn remove_front(&self, count: usize) -> Vec<Weak<dyn Any + Send + Sync>> {
         // Unmapped when the lock is free again: it is a system call, and a long one.
         let removed: Vec<_> = write(&self.segments).drain(..count).collect();
         removed.iter().for_each(|segment| segment.map.release());
+        removed.iter().map(|segment| segment.map.held()).collect()
     }
 
     /// Removes segments that were made ahead and hold nothing.

@@ -35,6 +35,8 @@ use crate::{
 const QUEUES_LOOKED_AT: usize = 64;
 /// Longest record at the start of a segment that is read.
 const RECORD_LOOKED_AT_MAX: u32 = 8 << 20;
+/// A broker that lives so long after its first record, in ms, has written what it writes in its first seconds.
+const FIRST_SECONDS_MS: i64 = 60_000;
 /// Problems of one kind that are listed.
 const LISTED_MAX: usize = 8;
 
@@ -198,8 +200,8 @@ impl fmt::Display for Problems {
 pub struct Folder {
     /// There are records in the commit log.
     pub has_records: bool,
-    /// The last broker on it, of whatever kind, ended in order, or OxMQ worked on it: files that are written in the
-    /// first seconds of a broker's life must be there.
+    /// Files that are written in the first seconds of a broker's life must be there: the last broker on it, of whatever
+    /// kind, ended in order, or OxMQ worked on it, or the log shows that it was written for longer.
     pub settled: bool,
 }
 
@@ -271,7 +273,7 @@ pub(crate) fn look(
     if !look.problems.is_empty() {
         return Err(OpenError::Refused(Problems(look.problems)));
     }
-    let settled = !crashed || checkpoint.mark.is_some();
+    let settled = !crashed || checkpoint.mark.is_some() || log.grown;
     Ok((Folder { has_records: log.has_records, settled }, held))
 }
 
@@ -286,6 +288,8 @@ struct LogFound {
     /// Where the last segment ends.
     end: u64,
     has_records: bool,
+    /// It was written for longer than a broker's first seconds.
+    grown: bool,
 }
 
 impl Look<'_> {
@@ -411,7 +415,7 @@ impl Look<'_> {
                 let path = file_at(&dir, expected);
                 self.problems.push(Problem::SegmentMissing { path, missing, found: *start });
             }
-            if let Head::Record { physical } = head
+            if let Head::Record { physical, .. } = head
                 && physical != start
                 // Else a bit of it flipped, and recovery passes over it.
                 && physical % size == 0
@@ -422,7 +426,17 @@ impl Look<'_> {
             expected = Some(start + size);
         }
         self.problems.truncate(before + LISTED_MAX);
+        // Java makes the second segment with the first.
+        let written = || files.iter().zip(&heads).filter(|(_, head)| !matches!(head, Head::Empty));
+        let first_ms = heads.iter().find_map(|head| match head {
+            Head::Record { stored_ms, .. } => Some(*stored_ms),
+            _ => None,
+        });
+        let last_ms = written().next_back().and_then(|((_, path, _), _)| self.disk.modified_ms(path).ok());
+        let lived =
+            first_ms.zip(last_ms).is_some_and(|(first, last)| last > first.saturating_add(FIRST_SECONDS_MS));
         LogFound {
+            grown: files.first().is_some_and(|(start, ..)| *start > 0) || written().count() > 1 || lived,
             end: expected.unwrap_or(0),
             has_records: heads.iter().any(|head| matches!(head, Head::Record { .. })),
         }
@@ -440,7 +454,10 @@ impl Look<'_> {
             let mut record = vec![0; size.min(RECORD_LOOKED_AT_MAX) as usize];
             file.read_at(0, &mut record)?;
             Ok(match RecordView::parse(&record) {
-                Ok(record) if record.verify_crc() => Head::Record { physical: record.physical_offset().0 },
+                Ok(record) if record.verify_crc() => Head::Record {
+                    physical: record.physical_offset().0,
+                    stored_ms: record.store_timestamp_ms(),
+                },
                 _ => Head::Other,
             })
         };
@@ -489,6 +506,8 @@ enum Head {
     /// A whole record that says where it belongs.
     Record {
         physical: u64,
+        /// In ms since 1970.
+        stored_ms: i64,
     },
     /// Nothing was ever written.
     Empty,

@@ -393,7 +393,11 @@ impl Registry {
 
     /// True if no queue ever had a unit since it was made.
     pub(crate) fn is_empty(&self) -> bool {
-        let unused = |slot: &Slot| matches!(slot, Slot::Open(queue) if queue.max_offset() == QueueOffset(0));
+        // Of one that is being built again nobody knows what it had.
+        let unused = |slot: &Slot| match slot {
+            Slot::Open(queue) => queue.max_offset() == QueueOffset(0) && queue.rebuilding().is_none(),
+            Slot::Closed(_) => false,
+        };
         read(&self.topics).values().flat_map(BTreeMap::values).all(unused)
     }
 

@@ -4,7 +4,9 @@
 //! The thread `store-clean` looks at the clock and at the disks, once in `interval_ms`. Of the log the oldest segments go:
 //! - those of which all is older than `reserved_ms`, in the hours of the day in `delete_hours`, while a disk is used above
 //!   `max_used_percent`, or when somebody asks for it ([`crate::Store::clean`])
-//! - while a disk is used above `clean_forcibly_percent`, as many as bring it back there, however old they are
+//! - while a disk is used above `clean_forcibly_percent` (or `warning_percent`, if that is less), as many as bring it back
+//!   there, however old they are. What removed files have not given back yet counts: their space may come late, as it does
+//!   while a reader holds them. None goes while one that was given up before is still on the disk.
 //!
 //! and `files_at_once` at most. Queue units and index files below the first segment follow. Above `warning_percent` the
 //! store refuses records, until both disks are back at `clean_forcibly_percent`.
@@ -16,7 +18,9 @@
 //!   to now: what is there is kept for its whole time again. The same if all is from the future, and if a store is opened
 //!   whose newest sign of life is older than `reserved_ms`. That is a jump or a long rest, and in a rest nobody could read.
 //!
-//! Jumps of less than [`JUMP_MS`] count as they are. Removal by space looks at no clock.
+//! The clock is watched from when the store is opened. Jumps of less than [`JUMP_MS`] count as they are, and so does a clock
+//! that was set ahead by less than `reserved_ms` while the broker was down, until it is set right: nothing shows it, and at
+//! worst messages go earlier by as much. Removal by space looks at no clock.
 //!
 //! Invariants
 //! - The last segment stays, and the one of the last record that the checkpoint knows: recovery starts there.
@@ -31,11 +35,12 @@
 mod tests;
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -151,17 +156,42 @@ pub enum RemovalReason {
 struct Sight {
     hour: u8,
     used: DiskUse,
-    /// Percent that is used of this broker's part of the disk, if it has only a part.
-    part: Option<u8>,
+    /// This broker's part of the disk, if it has only a part.
+    part: Option<Part>,
     asked: bool,
 }
 
+/// What a broker has of a disk that several share, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    total: u64,
+    /// What its log takes.
+    used: u64,
+}
+
+impl Part {
+    fn percent(self) -> u8 {
+        u8::try_from(u128::from(self.used) * 100 / u128::from(self.total.max(1))).unwrap_or(u8::MAX)
+    }
+}
+
+/// Bytes of `used` that are more than `percent` of `total`.
+fn excess(used: u64, total: u64, percent: u8) -> u64 {
+    let allowed = u128::from(total) * u128::from(percent) / 100;
+    used.saturating_sub(u64::try_from(allowed).unwrap_or(u64::MAX))
+}
+
 impl RetentionConfig {
+    /// A disk that is used above this percentage is cleaned by force. No store refuses records and leaves it at that.
+    fn forcibly_above(&self) -> u8 {
+        self.clean_forcibly_percent.min(self.warning_percent)
+    }
+
     /// What is to go now, if anything.
     fn due(&self, sight: &Sight) -> Option<RemovalReason> {
         let used = sight.used.fullest();
-        let full =
-            used > Some(self.clean_forcibly_percent) || sight.part > Some(self.clean_part_forcibly_percent);
+        let part = sight.part.map(Part::percent);
+        let full = used > Some(self.forcibly_above()) || part > Some(self.clean_part_forcibly_percent);
         if full && self.forcibly {
             return Some(RemovalReason::Space);
         }
@@ -170,7 +200,7 @@ impl RetentionConfig {
             || unknown
             || sight.asked
             || self.delete_hours.contains(&sight.hour)
-            || sight.part.or(used) > Some(self.max_used_percent);
+            || part.or(used) > Some(self.max_used_percent);
         expired.then_some(RemovalReason::Expired)
     }
 
@@ -180,20 +210,24 @@ impl RetentionConfig {
         (0..most).take_while(|&segment| segment < forced || age_ms(segment) >= self.reserved_ms).count()
     }
 
-    /// Segments that must go for the disk to be used no more than it may be.
-    fn excess(&self, space: Space, used: DiskUse, segment_size: u64) -> usize {
-        let allowed = u128::from(space.used + space.usable) * u128::from(self.clean_forcibly_percent) / 100;
-        let excess = u128::from(space.used).saturating_sub(allowed);
-        let segments = excess.div_ceil(u128::from(segment_size.max(1)));
+    /// Segments that must go for the disk to be used no more than it may be, when `owed` bytes will come anyhow.
+    fn forced(&self, space: Space, sight: &Sight, owed: u64, segment_size: u64) -> usize {
+        let limit = self.forcibly_above();
         // Another disk is too full: what its files hold becomes less with the log.
-        let other = used.queues > Some(self.clean_forcibly_percent) && used.log != used.queues;
-        if other || segments == 0 { self.files_at_once } else { segments as usize }
+        if sight.used.queues > Some(limit) && sight.used.log != sight.used.queues {
+            return if owed == 0 { self.files_at_once } else { 0 };
+        }
+        let whole = excess(space.used, space.used + space.usable, limit).saturating_sub(owed);
+        // The log is what it is at once, whenever its space comes.
+        let part =
+            sight.part.map_or(0, |part| excess(part.used, part.total, self.clean_part_forcibly_percent));
+        usize::try_from(whole.max(part).div_ceil(segment_size.max(1))).unwrap_or(usize::MAX)
     }
 
     /// Whether the store refuses records, if it did so before.
     fn refuses(&self, before: bool, used: DiskUse) -> bool {
         used.fullest() > Some(self.warning_percent)
-            || (before && used.fullest().is_none_or(|used| used > self.clean_forcibly_percent))
+            || (before && used.fullest().is_none_or(|used| used > self.forcibly_above()))
     }
 }
 
@@ -238,9 +272,10 @@ fn last_use(now_ms: i64, times: [Option<i64>; 2]) -> Option<i64> {
 }
 
 /// What the store shares with the thread that cleans it.
-#[derive(Default)]
 pub(crate) struct Cleaning {
     pub(crate) bell: Bell,
+    /// What the next look goes by; `None` if there is no thread that looks.
+    config: Mutex<Option<Arc<RetentionConfig>>>,
     /// Looks that somebody asked for.
     asked: AtomicU32,
     announce: OnceLock<Announce>,
@@ -251,6 +286,28 @@ pub(crate) struct Cleaning {
 type Announce = Box<dyn Fn(&Removal<'_>) + Send + Sync>;
 
 impl Cleaning {
+    pub(crate) fn new(config: Option<RetentionConfig>) -> Self {
+        Self {
+            bell: Bell::default(),
+            config: Mutex::new(config.map(Arc::new)),
+            asked: AtomicU32::new(0),
+            announce: OnceLock::new(),
+            hanged: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn config(&self) -> Option<Arc<RetentionConfig>> {
+        lock(&self.config).clone()
+    }
+
+    /// See [`crate::Store::set_retention`].
+    pub(crate) fn set(&self, changed: RetentionConfig) {
+        if let Some(config) = &mut *lock(&self.config) {
+            *config = Arc::new(changed);
+        }
+        self.bell.ring();
+    }
+
     /// See [`crate::Store::clean`].
     pub(crate) fn ask(&self) {
         self.asked.store(LOOKS_ASKED, Ordering::Release);
@@ -312,11 +369,11 @@ impl fmt::Debug for Removal<'_> {
 
 /// Cleans until the store stops.
 pub(crate) fn cleaner(shared: &Shared) {
-    let Some(config) = &shared.config.retention else { return };
-    let start = Instant::now();
+    let Some(config) = shared.cleaning.config() else { return };
+    let start = shared.opened;
     let moment = || Moment { wall_ms: shared.now_ms(), up_ms: start.elapsed().as_millis() as u64 };
-    let mut cleaner = Cleaner::new(shared, config, moment());
-    let mut due = start + FIRST_LOOK;
+    let mut cleaner = Cleaner::new(shared, &config, Moment { wall_ms: shared.opened_ms, up_ms: 0 });
+    let mut due = Instant::now() + FIRST_LOOK;
     loop {
         let asked = shared.cleaning.asked.load(Ordering::Acquire) > 0;
         if !asked {
@@ -325,8 +382,9 @@ pub(crate) fn cleaner(shared: &Shared) {
         if shared.stopping() {
             return;
         }
+        let Some(config) = shared.cleaning.config() else { return };
         // Rung as well when a segment was begun: a fast writer fills a disk between two looks.
-        let used = measure(shared, config);
+        let used = measure(shared, &config);
         if asked || Instant::now() >= due {
             due = Instant::now() + Duration::from_millis(config.interval_ms);
             let now = moment();
@@ -370,6 +428,41 @@ pub(crate) fn measure(shared: &Shared, config: &RetentionConfig) -> DiskUse {
     used
 }
 
+/// What files were removed for and has not come yet: space on the disk of the log.
+#[derive(Default)]
+struct Owed {
+    /// Bytes of removed files by which the use of the disk has not gone down yet.
+    bytes: u64,
+    /// How much of the disk was used when that was looked at last, and where the log's last segment began.
+    used: u64,
+    last_segment: u64,
+    /// Until when it is waited for, in ms of [`Moment::up_ms`]: others may have filled the space as fast as it came.
+    until: u64,
+    /// Segments that were given up; alive while somebody holds one, which keeps its space.
+    held: Vec<Weak<dyn Any + Send + Sync>>,
+}
+
+impl Owed {
+    /// Compares with what is used now.
+    fn look(&mut self, used: u64, last_segment: u64, now: Moment) {
+        let grown = last_segment.saturating_sub(self.last_segment);
+        self.bytes = self.bytes.saturating_sub((self.used + grown).saturating_sub(used));
+        if self.bytes > 0 && now.up_ms >= self.until {
+            tracing::warn!(
+                bytes = self.bytes,
+                "removed commit log files gave no space back: a snapshot or another process may hold it, or others fill the disk"
+            );
+            self.bytes = 0;
+        }
+        (self.used, self.last_segment) = (used, last_segment);
+        self.held.retain(|segment| segment.strong_count() > 0);
+    }
+
+    fn total(&self, segment_size: u64) -> u64 {
+        self.bytes.max(self.held.len() as u64 * segment_size)
+    }
+}
+
 /// Removes what is due.
 pub(crate) struct Cleaner {
     watch: Watch,
@@ -377,6 +470,7 @@ pub(crate) struct Cleaner {
     touch_due: bool,
     /// Files that the log has given up, oldest first.
     condemned: VecDeque<PathBuf>,
+    owed: Owed,
     /// When they are tried again, in ms of [`Moment::up_ms`].
     retry_at: u64,
     /// Queue units and index files below are gone.
@@ -385,8 +479,30 @@ pub(crate) struct Cleaner {
     sweep: Option<Sweep>,
     /// When the next one may begin, in ms of [`Moment::up_ms`].
     sweep_at: u64,
-    /// It has been said that there is nothing to remove.
-    helpless: bool,
+    /// What has been said of why nothing is removed.
+    helpless: Option<Helpless>,
+}
+
+/// Why nothing can be removed for space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Helpless {
+    /// There is one segment, or what else there is was written just now.
+    Short,
+    /// Recovery needs the whole log as long as no checkpoint of OxMQ says otherwise, which takes some space to write.
+    NoCheckpoint,
+}
+
+impl fmt::Display for Helpless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Short => "the disk is too full, and there is nothing to remove; make room outside of the store",
+            Self::NoCheckpoint => {
+                "the disk is too full, and nothing is removed from the commit log until the consume queues and the first \
+                 checkpoint are written; if that does not happen by itself, there is no space for it: make some room \
+                 outside of the store, and the rest is done"
+            }
+        })
+    }
 }
 
 /// The removal of queue files that follows when the log has become shorter. With very many queues it takes more than one
@@ -405,17 +521,18 @@ impl Cleaner {
             watch: Watch::new(now, shared.alive_ms, config.reserved_ms),
             touch_due: false,
             condemned: VecDeque::new(),
+            owed: Owed::default(),
             retry_at: 0,
             swept: shared.log.min(),
             sweep: None,
             sweep_at: 0,
-            helpless: false,
+            helpless: None,
         }
     }
 
     /// Removes what is due at `now`, in the hour `hour`, with disks used as in `used`. Returns how many segments went.
     pub(crate) fn clean(&mut self, shared: &Shared, now: Moment, hour: u8, used: DiskUse) -> usize {
-        let Some(config) = &shared.config.retention else { return 0 };
+        let Some(config) = &shared.cleaning.config() else { return 0 };
         if let Some(ahead_ms) = self.watch.jumped(now) {
             tracing::warn!(
                 hours = ahead_ms / 3_600_000,
@@ -434,20 +551,27 @@ impl Cleaner {
         }
         let log_bytes = starts.len() as u64 * shared.config.segment_size_bytes;
         let space = shared.disk.space(&shared.config.commit_log_dir).ok();
-        let part = space.filter(|_| config.replicas > 1).map(|space| {
-            let part = (space.total / u64::from(config.replicas)).max(1);
-            u8::try_from(u128::from(log_bytes) * 100 / u128::from(part)).unwrap_or(u8::MAX)
-        });
+        if let Some(space) = space {
+            self.owed.look(space.used, starts.last().copied().unwrap_or(0), now);
+        }
+        let part = space
+            .filter(|_| config.replicas > 1)
+            .map(|space| Part { total: space.total / u64::from(config.replicas), used: log_bytes });
         let asked = shared.cleaning.asked.load(Ordering::Acquire) > 0;
-        let due = config.due(&Sight { hour, used, part, asked });
-        let mut count = 0;
-        if let Some(reason) = due {
+        let sight = Sight { hour, used, part, asked };
+        let due = config.due(&sight);
+        let owed = self.owed.total(shared.config.segment_size_bytes);
+        // More would be lost, and nothing won, as long as what was given up for it is there.
+        let waits = due == Some(RemovalReason::Space) && !self.condemned.is_empty();
+        let (mut count, mut checkpointed) = (0, true);
+        if let Some(reason) = due.filter(|_| !waits) {
             let segment_size = shared.config.segment_size_bytes;
             let durable = lock(&shared.queue_flusher).checkpointed();
+            checkpointed = durable > 0;
             starts.pop();
             starts.retain(|start| start + segment_size <= durable);
             let forced = match (reason, space) {
-                (RemovalReason::Space, Some(space)) => config.excess(space, used, segment_size),
+                (RemovalReason::Space, Some(space)) => config.forced(space, &sight, owed, segment_size),
                 _ => 0,
             };
             let touch_due = &mut self.touch_due;
@@ -460,13 +584,16 @@ impl Cleaner {
                 self.give_up(shared, reason, &starts[..count]);
             }
         }
-        let helpless = due == Some(RemovalReason::Space) && count == 0;
-        if helpless && !self.helpless {
-            tracing::warn!(%used, "the disk is too full, and there is nothing to remove");
+        let helpless = due == Some(RemovalReason::Space) && count == 0 && !waits && owed == 0;
+        let helpless =
+            helpless.then_some(if checkpointed { Helpless::Short } else { Helpless::NoCheckpoint });
+        if let Some(why) = helpless.filter(|_| self.helpless != helpless) {
+            tracing::warn!(%used, "{why}");
         }
         self.helpless = helpless;
         let until = Instant::now() + Duration::from_millis(config.interval_ms);
         self.unlink(shared, config, now, until);
+        shared.cleaning.hanged.store(self.condemned.len(), Ordering::Release);
         self.sweep(shared, config, now, until);
         count
     }
@@ -478,7 +605,7 @@ impl Cleaner {
             announce(&Removal { shared, to, reason, segments: starts.len() });
         }
         tracing::info!(segments = starts.len(), to, ?reason, "removing the oldest part of the commit log");
-        shared.log.remove_front(starts.len());
+        self.owed.held.extend(shared.log.remove_front(starts.len()));
         self.condemned.extend(starts.iter().map(|start| file_at(&shared.config.commit_log_dir, *start)));
     }
 
@@ -500,11 +627,12 @@ impl Cleaner {
                 break;
             }
             self.condemned.pop_front();
+            self.owed.bytes += shared.config.segment_size_bytes;
+            self.owed.until = now.up_ms + config.retry_ms;
             if !self.condemned.is_empty() && pause(shared, config.log_pause_ms, until) {
                 break;
             }
         }
-        shared.cleaning.hanged.store(self.condemned.len(), Ordering::Release);
     }
 
     /// Removes the files of queues and index that hold nothing of what the log has.

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use crate::{
     rebuild::{rebuilder, see_all, step},
     recovery::{TagsRule, recover},
     registry::Registry,
-    retention::{Cleaning, DiskUse, Removal, cleaner, measure},
+    retention::{Cleaning, DiskUse, Removal, RetentionConfig, cleaner, measure},
     sync::{Bell, lock},
 };
 
@@ -101,6 +101,9 @@ pub(crate) struct Shared {
     pub(crate) cleaning: Cleaning,
     /// When somebody used the store last before it was opened, as far as it shows, in ms since 1970.
     pub(crate) alive_ms: i64,
+    /// When it was opened, before recovery, by both clocks.
+    pub(crate) opened: Instant,
+    pub(crate) opened_ms: i64,
     /// The threads are to end.
     pub(crate) stop: AtomicBool,
     _lock: Box<dyn Locked>,
@@ -176,6 +179,7 @@ impl Store {
         tags_rule: TagsRule,
         threads: bool,
     ) -> Result<Arc<Self>, OpenError> {
+        let (opened, opened_ms) = (Instant::now(), ms_of(disk.now()));
         check(&mut config)?;
         let (_, held) = preflight::look(&*disk, &config)?;
         for dir in [&config.root, &config.commit_log_dir, &config.consume_queue_dir] {
@@ -258,8 +262,10 @@ impl Store {
         let index = config.index.clone().map(|config| Index::new(config, Arc::clone(&disk), opening));
         let shared = Arc::new(Shared {
             index,
-            cleaning: Cleaning::default(),
+            cleaning: Cleaning::new(config.retention.take()),
             alive_ms: found.last_timestamp_ms.max(closed_ms),
+            opened,
+            opened_ms,
             flush: Mutex::new(FlushState::new(found.end, found.last_timestamp_ms)),
             queue_flusher: Mutex::new(QueueFlusher::new(checkpoint, !found.clean)),
             config,
@@ -300,8 +306,8 @@ impl Store {
                 other => OpenError::Io { path: shared.config.root.clone(), source: io::Error::other(other) },
             })?;
         }
-        if let Some(retention) = &shared.config.retention {
-            measure(&shared, retention);
+        if let Some(retention) = shared.cleaning.config() {
+            measure(&shared, &retention);
         }
         let store = Arc::new(Self { shared, threads: Mutex::default(), recovered: !found.clean });
         if threads {
@@ -663,6 +669,11 @@ impl Store {
     /// Java: `MessageStore#executeDeleteFilesManually`.
     pub fn clean(&self) {
         self.shared.cleaning.ask();
+    }
+
+    /// From now on messages go as `changed` says. Nothing happens if none go at all, as without [`StoreConfig::retention`].
+    pub fn set_retention(&self, changed: RetentionConfig) {
+        self.shared.cleaning.set(changed);
     }
 
     /// Has `announce` called before messages are removed, on the thread that then removes them. Only the first

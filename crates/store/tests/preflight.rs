@@ -250,8 +250,42 @@ fn a_log_that_ends_before_what_queues_know() {
     let ground = Ground::new().of_java();
     fs::remove_file(ground.segment(3)).unwrap();
     ground.put("abort", "");
-    assert!(!preflight(&ground.config).unwrap().settled);
     Store::open(ground.config.clone(), Box::new(tags_of)).unwrap();
+}
+
+/// A Java broker that was killed: was it killed in its first seconds?
+#[test]
+fn a_folder_shows_whether_a_broker_lived_for_long() {
+    let settled = |ground: &Ground| preflight(&ground.config).unwrap().settled;
+    let dir = tempfile::tempdir().unwrap();
+    let young = Ground { config: config(&dir.path().join("store")), dir };
+    let store = Store::open(young.config.clone(), Box::new(tags_of)).unwrap();
+    let queue = store.queue("T", QueueId(0)).unwrap();
+    store.append(&queue, &mut record(0), TagsCode(0)).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let young = young.of_java();
+    assert!(settled(&young), "closed");
+    young.put("abort", "");
+    // Java makes two segments at once.
+    fs::File::create(young.segment(1)).unwrap().set_len(SEGMENT).unwrap();
+    assert!(!settled(&young));
+    let written = |seconds| {
+        let file = fs::OpenOptions::new().write(true).open(young.segment(0)).unwrap();
+        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    written(50);
+    assert!(!settled(&young));
+    written(70);
+    assert!(settled(&young), "written for more than a minute");
+
+    let ground = Ground::new().of_java();
+    ground.put("abort", "");
+    assert!(settled(&ground), "several segments");
+    for segment in [0, 1, 2] {
+        fs::remove_file(ground.segment(segment)).unwrap();
+    }
+    assert!(settled(&ground), "segments were removed");
 }
 
 #[test]

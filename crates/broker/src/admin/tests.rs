@@ -5,7 +5,7 @@
 use super::{Configuration, UpdateRefused};
 use crate::{Settings, fixture};
 use oxmq_remoting::{code::request as codes, fastjson};
-use oxmq_types::{Properties, QueueId, TagsCode};
+use oxmq_types::{Properties, QueueId, QueueOffset, TagsCode};
 use serde_json::{Value, json};
 use std::{
     ops::Deref,
@@ -832,11 +832,26 @@ async fn queues_of_topics_that_are_gone_are_removed() {
     let left = tools.store.queue("left", QueueId(0)).unwrap();
     tools.store.append(&left, &mut record, TagsCode(0)).unwrap();
     tools.store.queue("empty", QueueId(3)).unwrap();
-    assert_eq!(queues(), ["T", "empty", "left"].map(Arc::from));
+    // As a Java broker leaves it; there is never a topic of such a name.
+    tools.store.queue("%LMQ%device", QueueId(0)).unwrap();
+    for topic in ["T", "left", "empty", "%LMQ%device"] {
+        tools.broker.offsets.reset("g", topic, QueueId(0), QueueOffset(0));
+    }
+    let offsets = || {
+        let file = tools.folder.path().join("config/consumerOffset.json");
+        let file: Value = fastjson::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let mut topics: Vec<_> = file["offsetTable"].as_object().unwrap().keys().cloned().collect();
+        topics.iter_mut().for_each(|name| name.truncate(name.len() - "@g".len()));
+        topics.sort_unstable();
+        topics
+    };
+    assert_eq!(queues(), ["%LMQ%device", "T", "empty", "left"].map(Arc::from));
     assert_eq!(tools.ask(codes::CLEAN_EXPIRED_CONSUMEQUEUE, json!({}), b"").await.code, 0);
-    assert_eq!(queues(), ["T", "left"].map(Arc::from));
+    assert_eq!(queues(), ["%LMQ%device", "T", "left"].map(Arc::from));
+    assert_eq!(offsets(), ["%LMQ%device", "T", "left"]);
     assert_eq!(tools.ask(codes::CLEAN_UNUSED_TOPIC, json!({}), b"").await.code, 0);
-    assert_eq!(queues(), ["T"].map(Arc::from));
+    assert_eq!(queues(), ["%LMQ%device", "T"].map(Arc::from));
+    assert_eq!(offsets(), ["%LMQ%device", "T"], "of a new topic they would skip messages");
     assert_eq!(tools.stored("T", 0).len(), 1);
 }
 

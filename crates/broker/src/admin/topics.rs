@@ -16,6 +16,9 @@ use tracing::info;
 /// All permission bits.
 const PERM_MAX: u32 = Perm::READ_WRITE.0 | Perm::INHERIT.0;
 
+/// Names of light queues begin so. Java: `MixAll.LMQ_PREFIX`.
+const LIGHT_QUEUE: &str = "%LMQ%";
+
 /// Body of UPDATE_AND_CREATE_TOPIC_LIST. Java: `CreateTopicListRequestBody`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,7 +123,8 @@ impl Parts {
         Ok(ticket)
     }
 
-    /// Removes the queues of topics that are not there: all of them, or those `expired` of which the log has no message.
+    /// Removes the queues of topics that are not there, and their offsets: all of them, or those `expired` of which the log
+    /// has no message. Light queues (LMQ), as Java brokers leave them, have no topics and stay.
     ///
     /// COMPAT(java): expired queues of topics that are there stay; their offsets would begin at 0 again, and groups would
     /// pass over what is sent then.
@@ -133,7 +137,8 @@ impl Parts {
             topics.entry(topic).or_default().push(queue);
         }
         for (topic, queues) in topics {
-            if self.topics.get(&topic).is_some() || self.topics.is_system(&topic) {
+            let kept = self.topics.get(&topic).is_some() || self.topics.is_system(&topic);
+            if kept || topic.starts_with(LIGHT_QUEUE) {
                 continue;
             }
             let mut used = false;
@@ -141,10 +146,12 @@ impl Parts {
                 let queue = self.store.existing_queue(&topic, queue).map_err(|error| failed(&error))?;
                 used |= queue.is_some_and(|queue| queue.min_offset() < queue.max_offset());
             }
-            if !used {
-                self.topics.delete_unknown(&topic).map_err(|error| failed(&error))?;
+            if !used && self.topics.delete_unknown(&topic).map_err(|error| failed(&error))? {
+                // Old offsets would skip messages of a new topic of this name.
+                self.offsets.remove_topic(&topic);
             }
         }
+        self.offsets.save().map_err(|error| Refusal::System(format!("consumerOffset.json: {error}")))?;
         Ok(Command::success())
     }
 

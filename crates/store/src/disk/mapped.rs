@@ -2,7 +2,13 @@
 //! Segments and tables that are mapped into memory: the only module with `unsafe`.
 #![allow(unsafe_code)]
 
-use std::{fs, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    any::Any,
+    fs, io,
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
@@ -137,6 +143,11 @@ impl Segment for MappedSegment {
         let _ = self.map.advise_range(memmap2::Advice::PopulateWrite, range.start, range.len());
         #[cfg(not(target_os = "linux"))]
         let _ = range;
+    }
+
+    fn held(&self) -> Weak<dyn Any + Send + Sync> {
+        let map: Weak<MmapRaw> = Arc::downgrade(&self.map);
+        map
     }
 
     fn release(&self) {

@@ -14,12 +14,13 @@
 mod content;
 
 use std::{
+    any::Any,
     collections::{BTreeMap, VecDeque},
     fmt, io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -94,6 +95,8 @@ pub struct Faults {
     pub remove_fails: AtomicBool,
     /// Bytes that files may still grow by.
     pub space: AtomicU64,
+    /// Bytes that are used besides those in files.
+    pub held: AtomicU64,
     /// Fsyncs that were asked for so far.
     pub fsyncs: AtomicU64,
     /// Nothing is in memory: all that is read from files comes from the disk.
@@ -130,6 +133,7 @@ impl Default for Faults {
             fsync_stalls: AtomicBool::new(false),
             remove_fails: AtomicBool::new(false),
             space: AtomicU64::new(u64::MAX),
+            held: AtomicU64::new(0),
             fsyncs: AtomicU64::new(0),
             cold: AtomicBool::new(false),
             reads_stall: AtomicBool::new(false),
@@ -147,6 +151,7 @@ impl Faults {
         self.fsync_fails.store(false, Ordering::SeqCst);
         self.fsync_stalls.store(false, Ordering::SeqCst);
         self.space.store(u64::MAX, Ordering::SeqCst);
+        self.held.store(0, Ordering::SeqCst);
         self.stops_after.store(u64::MAX, Ordering::SeqCst);
         lock(&self.bad).clear();
     }
@@ -539,7 +544,8 @@ impl Disk for MemoryDisk {
     }
 
     fn space(&self, _dir: &Path) -> io::Result<Space> {
-        let used = self.files().iter().map(|(_, content)| lock(content).now.len() as u64).sum();
+        let files: u64 = self.files().iter().map(|(_, content)| lock(content).now.len() as u64).sum();
+        let used = files + self.faults().held.load(Ordering::SeqCst);
         let usable = self.faults().space.load(Ordering::SeqCst).min(u64::MAX - used);
         Ok(Space { total: used + usable, used, usable })
     }
@@ -748,6 +754,11 @@ impl Segment for MemoryFile {
     fn populate(&self, _range: Range<usize>) {}
 
     fn release(&self) {}
+
+    /// Slices are copies.
+    fn held(&self) -> Weak<dyn Any + Send + Sync> {
+        Weak::<()>::new()
+    }
 
     fn write_back(&self, _range: Range<usize>) {
         lock(&self.content).write_back_some(&mut self.machine.state().random);
