@@ -273,6 +273,11 @@ fn open_with(disk: &Arc<MemoryDisk>, config: StoreConfig) -> Arc<Store> {
     Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, config, Box::new(tags_of)).unwrap()
 }
 
+/// No thread makes segments ahead meanwhile.
+fn open_without_threads(disk: &Arc<MemoryDisk>, config: StoreConfig) -> Arc<Store> {
+    Store::open_with(Arc::clone(disk) as Arc<dyn Disk>, config, Box::new(tags_of), false).unwrap()
+}
+
 fn append(store: &Store, topic: &str, body: &[u8]) -> Result<u64, AppendError> {
     let host = "127.0.0.1:10911".parse().unwrap();
     let draft = Draft {
@@ -456,7 +461,7 @@ fn nothing_goes_that_recovery_would_need() {
 #[test]
 fn a_file_that_cannot_be_removed_is_tried_again_in_its_turn() {
     let disk = Arc::new(MemoryDisk::default());
-    let store = open(&disk);
+    let store = open_without_threads(&disk, config(Path::new("/store")));
     for i in 0..20 {
         append(&store, "T", &[i; 500]).unwrap();
     }
@@ -490,10 +495,8 @@ fn a_file_that_cannot_be_removed_is_tried_again_in_its_turn() {
 #[test]
 fn a_full_disk_refuses_records_is_cleaned_and_takes_them_again() {
     let disk = Arc::new(MemoryDisk::default());
-    // No thread makes segments ahead meanwhile, and index files take their whole length on this disk.
-    let config = StoreConfig { index: None, ..config(Path::new("/store")) };
-    let store =
-        Store::open_with(Arc::clone(&disk) as Arc<dyn Disk>, config, Box::new(tags_of), false).unwrap();
+    // Index files take their whole length on this disk.
+    let store = open_without_threads(&disk, StoreConfig { index: None, ..config(Path::new("/store")) });
     let retention = store.shared.cleaning.config().unwrap();
     for i in 0..200 {
         append(&store, "T", &[i; 500]).unwrap();
@@ -761,10 +764,8 @@ fn many_queues_are_cleaned_in_several_looks() {
 #[test]
 fn no_more_is_given_up_while_removed_files_give_no_space() {
     let disk = Arc::new(MemoryDisk::default());
-    // No thread makes segments ahead meanwhile, and index files take their whole length on this disk.
-    let config = StoreConfig { index: None, ..config(Path::new("/store")) };
-    let store =
-        Store::open_with(Arc::clone(&disk) as Arc<dyn Disk>, config, Box::new(tags_of), false).unwrap();
+    // Index files take their whole length on this disk.
+    let store = open_without_threads(&disk, StoreConfig { index: None, ..config(Path::new("/store")) });
     let retention = store.shared.cleaning.config().unwrap();
     for i in 0..200 {
         append(&store, "T", &[i; 500]).unwrap();
