@@ -19,6 +19,7 @@
 
 use std::{
     convert::Infallible,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -150,7 +151,7 @@ pub(crate) fn recover(
     let limit = if crashed { start } else { end };
     open_queues(registry, Limits { limit, log_min: min, torn: crashed })?;
     *write(&registry.limits) = Limits { limit: end, log_min: min, torn: crashed };
-    let dirty = dispatch(log, registry, start, end, tags_rule)?;
+    let dirty = dispatch(log, registry, start..end, durable, tags_rule)?;
     tracing::info!(
         from = start,
         end,
@@ -204,8 +205,8 @@ fn open_queues(registry: &Registry, limits: Limits) -> Result<(), OpenError> {
 fn dispatch(
     log: &CommitLog,
     registry: &Registry,
-    start: u64,
-    end: u64,
+    Range { start, end }: Range<u64>,
+    durable: u64,
     tags_rule: &TagsRule,
 ) -> Result<Vec<Arc<Queue>>, OpenError> {
     const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -213,7 +214,7 @@ fn dispatch(
     let mut dirty = Vec::new();
     let mut waiting = 0;
     let mut buffer = Vec::new();
-    log.walk(start, end, end, |bytes| {
+    log.walk(start, end, durable, |bytes| {
         let Ok(record) = RecordView::parse(bytes) else { return Ok(()) };
         if !sys_flag::enters_consume_queue(record.sys_flag()) {
             return Ok(());

@@ -258,3 +258,41 @@ async fn a_disk_that_cannot_read_keeps_nobody_from_a_message() {
     faults.reads_fail.store(false, Ordering::SeqCst);
     assert_eq!(offsets(&answer(pull(&broker, &broker.peer, 0, None)).await), [0, 1, 2]);
 }
+
+/// A crash must not take messages for what a power loss left only because someone sends zeros.
+#[test]
+fn zeros_in_properties_outlive_a_crash() {
+    let disk = Arc::new(MemoryDisk::default());
+    let crashed = lifetime(async {
+        let broker = start(&disk, 1 << 20);
+        send(&broker, 1).await;
+        let zeros = "\0".repeat(1200);
+        for properties in [format!("zeros\u{1}{zeros}\u{2}"), "ends\u{1}with one\0".into()] {
+            assert_eq!(broker.send("T", &[], json!({"i": properties})).await.code, 0);
+            send(&broker, 5).await;
+        }
+        // Where there is no room for a checksum, the broker takes it all the same.
+        let mut longest = 32_767;
+        let sized = |size| json!({"i": format!("x\u{1}{}", "x".repeat(size))});
+        while broker.send("U", &[], sized(longest)).await.code != 0 {
+            longest -= 1;
+        }
+        let longest = format!("x\u{1}{}", "\0".repeat(longest));
+        assert_eq!(broker.send("U", &[], json!({"i": longest})).await.code, 0);
+        broker.store.flush().unwrap();
+        let crashed = Arc::new(disk.copy());
+        stop(&broker);
+        crashed
+    });
+    lifetime(async {
+        let broker = start(&crashed, 1 << 20);
+        // It makes the topic, of which the other broker knew.
+        send(&broker, 1).await;
+        let stored = broker.stored("T", 0);
+        assert_eq!(stored[1].property("zeros"), Some("\0".repeat(1200)));
+        assert_eq!(stored[7].property("ends").as_deref(), Some("with one\0"));
+        let pulled = answer(pull(&broker, &broker.peer, 0, None)).await;
+        assert_eq!(offsets(&pulled), (0..14).collect::<Vec<_>>());
+        stop(&broker);
+    });
+}
