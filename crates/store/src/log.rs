@@ -50,6 +50,8 @@ pub(crate) struct CommitLog {
     pub(crate) segment_size: u64,
     segments: RwLock<Vec<Arc<LogSegment>>>,
     end: AtomicU64,
+    /// Why a sync failed, of which none after it proves anything.
+    failed_sync: Mutex<Option<String>>,
     spares: Mutex<Spares>,
     memory: OnceLock<Memory>,
     /// How far [`Self::settle`] came.
@@ -153,6 +155,7 @@ impl CommitLog {
             segment_size,
             segments: RwLock::new(segments),
             end: AtomicU64::new(0),
+            failed_sync: Mutex::default(),
             spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
             memory: OnceLock::new(),
             settled: AtomicU64::new(0),
@@ -526,9 +529,16 @@ impl CommitLog {
         Ok(cut)
     }
 
-    /// Makes the bytes in `from..to` durable.
+    /// Makes the bytes in `from..to` durable. Once that failed it always fails: the kernel tells of what it could not write
+    /// once, to whoever syncs first. So that nobody takes silence for success meanwhile, one syncs at a time: the flusher
+    /// of the log meets only the checkpoint here, every few seconds.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
-        self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
+        let mut failed = lock(&self.failed_sync);
+        if let Some(error) = &*failed {
+            return Err(io::Error::other(error.clone()));
+        }
+        let synced = self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range));
+        synced.inspect_err(|error| *failed = Some(error.to_string()))
     }
 
     /// The same for bytes that are read for the first time after a crash. An earlier sync of them may have failed: the
