@@ -12,7 +12,10 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 
 /// Reads under way. More would only make each of them slower, and those that wait cost no thread.
 const AT_ONCE: usize = 4;
@@ -68,6 +71,15 @@ impl Drop for Turn {
     }
 }
 
+/// What an asker waits for, and what ends with it unless the work has begun.
+struct Waiting<T>(JoinHandle<T>);
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl ColdReads {
     /// Does `work`, which may wait for the disk, for the connection `peer`, when there is room for an answer of `bytes`.
     ///
@@ -81,17 +93,23 @@ impl ColdReads {
         let shared = &self.shared;
         let line = shared.turns().entry(peer).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
         let turn = Turn { shared: shared.clone(), peer, line };
-        // The semaphores are never closed. What was taken goes with the work: an asker who leaves does not end it.
-        // Room comes after the turn, or one connection could take all of it and wait; before the thread, which is the
-        // last to be kept waiting.
-        let first = turn.line.clone().acquire_owned().await;
-        let room = Room(shared.answers.clone().acquire_many_owned(kib(bytes)).await.ok());
-        let thread = shared.threads.clone().acquire_owned().await;
-        let done = tokio::task::spawn_blocking(move || {
-            let _taken = (thread, first, turn);
-            work(room)
-        });
-        done.await.map_err(|error| Refusal::System(error.to_string()))
+        let shared = shared.clone();
+        // A task of its own: the asker may not be polled for long, as its connection has too much unsent, and a semaphore
+        // gives to who is first in line, whether that takes it or not.
+        let mut waiting = Waiting(tokio::spawn(async move {
+            // The semaphores are never closed. What was taken goes with the work: an asker who leaves does not end it.
+            // Room comes after the turn, or one connection could take all of it and wait; before the thread, which is the
+            // last to be kept waiting.
+            let first = turn.line.clone().acquire_owned().await;
+            let room = Room(shared.answers.clone().acquire_many_owned(kib(bytes)).await.ok());
+            let thread = shared.threads.clone().acquire_owned().await;
+            let done = tokio::task::spawn_blocking(move || {
+                let _taken = (thread, first, turn);
+                work(room)
+            });
+            done.await
+        }));
+        (&mut waiting.0).await.flatten().map_err(|error| Refusal::System(error.to_string()))
     }
 
     /// The same, for an answer.

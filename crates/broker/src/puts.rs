@@ -180,8 +180,16 @@ impl Puts {
     }
 
     /// Encodes a message behind what `records` holds, and says where.
+    ///
+    /// A checksum of all of the record shows recovery after a crash that zeros in its properties are what was sent, and
+    /// not what never reached the disk. One that leaves no room for it goes without.
     pub(crate) fn encode(&self, draft: &Draft<'_>, records: &mut Vec<u8>) -> Result<Range<usize>, Refusal> {
-        self.shared.encoder.encode(draft, records).map_err(|error| match error {
+        let encoder = self.shared.encoder;
+        let with_zeros = draft.properties.contains(&0);
+        let checked =
+            with_zeros.then(|| encoder.with_checksums(true).encode(draft, records)).and_then(Result::ok);
+        let encoded = checked.map_or_else(|| encoder.encode(draft, records), Ok);
+        encoded.map_err(|error| match error {
             EncodeError::BodyTooLarge { .. } | EncodeError::PropertiesTooLarge { .. } => self.too_large(),
             other => Refusal::MessageIllegal(other.to_string()),
         })

@@ -57,7 +57,7 @@ leaves of bytes that nobody was told to be durable, and what follows such must n
 It is checked after a crash; after a clean stop `oxmq store check` tells.
 - **Not shown**: a flipped bit in a record where the format has no checksum: the classic one covers the body only. With \
 `enabledAppendPropCRC=true` all of a record is covered; then only a bit in the name of the checksum itself does not show, \
-and the rest of that record is what was stored.
+and the rest of that record is what was stored. Or zeros in the properties of the last record before the checkpoint.
 - **Partly refused**: reading what needs the file gives an error with its name, as long as the disk does not give it.
 - **Start refused**: with a text that names the file.
 - **Wrong**: intact messages are not served, or something else is served.

@@ -146,7 +146,7 @@ pub(crate) fn flush_log(shared: &Shared) -> bool {
     }
     let done: Vec<(u64, Waiter)> = {
         let mut state = lock(&shared.flush);
-        // Another fsync of the log failed: the kernel tells that once, so this one proves nothing.
+        // Who waited has been told already that this is over.
         if state.over.is_some() {
             return false;
         }
@@ -309,10 +309,6 @@ impl QueueFlusher {
                 shared.poison(&reason);
                 FlushError::Failed { reason }
             })?;
-            // Another sync of the log failed: this one proves nothing, as in `flush_log`.
-            if let Some(error) = lock(&shared.flush).over.clone() {
-                return Err(error.into());
-            }
         }
         let known = |ms: i64| u64::try_from(ms).unwrap_or(0);
         let indexed = shared.index.as_ref().map(|index| index.durable_timestamp_ms());

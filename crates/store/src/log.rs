@@ -35,7 +35,7 @@ use crate::{
     disk::{Disk, Segment},
     error::OpenError,
     preflight::Problem,
-    read::{Access, DamageReports, LogReader, checked},
+    read::{Access, DamageReports, LogReader, behind_zero, checked, has_lost_sector},
     sync::{lock, read, write},
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct CommitLog {
     pub(crate) segment_size: u64,
     segments: RwLock<Vec<Arc<LogSegment>>>,
     end: AtomicU64,
+    /// Why a sync failed, of which none after it proves anything.
+    failed_sync: Mutex<Option<String>>,
     spares: Mutex<Spares>,
     memory: OnceLock<Memory>,
     /// How far [`Self::settle`] came.
@@ -155,6 +157,7 @@ impl CommitLog {
             segment_size,
             segments: RwLock::new(segments),
             end: AtomicU64::new(0),
+            failed_sync: Mutex::default(),
             spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
             memory: OnceLock::new(),
             settled: AtomicU64::new(0),
@@ -252,15 +255,19 @@ impl CommitLog {
         self.read_record_at(at, Access::Disk).ok()
     }
 
-    /// What stands at `at`, where a record or filler ought to; nothing at or beyond `to` is looked at. A record whose
-    /// body was damaged does not count.
-    fn look(&self, at: u64, to: u64) -> At {
+    /// What stands at `at`, where a record or filler ought to; nothing at or beyond `to` is looked at. A damaged record
+    /// does not count; nor one that ends with zeros below `durable` and is followed by some; nor, from `durable` on, one
+    /// that seems to have lost a sector ([`has_lost_sector`]).
+    fn look(&self, at: u64, to: u64, durable: u64) -> At {
         let remaining = self.segment_size - at % self.segment_size;
         let readable = remaining.min(to.saturating_sub(at));
         let Some(rest) = self.slice(at, readable) else { return At::End };
         match peek_size_and_magic(&rest) {
             Peeked::Message { .. } => match checked(&rest, at) {
-                Ok(record) if u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining => {
+                Ok(record)
+                    if u64::from(record.size()) + BLANK_SIZE_MIN as u64 <= remaining
+                        && !self.is_doubtful(&record, durable) =>
+                {
                     At::Record(rest.slice(..record.size() as usize))
                 }
                 _ => At::End,
@@ -272,9 +279,19 @@ impl CommitLog {
         }
     }
 
-    /// The record that starts at `at`, published or not; only for recovery, when nobody writes.
+    fn is_doubtful(&self, record: &RecordView<'_>, durable: u64) -> bool {
+        if record.physical_offset().0 >= durable {
+            return has_lost_sector(record);
+        }
+        behind_zero(record, durable, self.segment_size)
+            .and_then(|next| self.slice(next, BLANK_SIZE_MIN as u64))
+            .is_some_and(|head| head.iter().all(|&byte| byte == 0))
+    }
+
+    /// The record that starts at `at`, published or not; only for recovery, when nobody writes. Nothing is known of what
+    /// is behind it.
     pub(crate) fn found_at(&self, at: u64) -> Option<Bytes> {
-        match self.look(at, u64::MAX) {
+        match self.look(at, u64::MAX, at.saturating_add(1)) {
             At::Record(record) => Some(record),
             _ => None,
         }
@@ -282,12 +299,12 @@ impl CommitLog {
 
     /// True if neither a record nor filler starts at `at`; only for recovery.
     pub(crate) fn is_end(&self, at: u64) -> bool {
-        matches!(self.look(at, u64::MAX), At::End)
+        matches!(self.look(at, u64::MAX, u64::MAX), At::End)
     }
 
     /// The first place in `from..to` where a whole, undamaged record or the filler of a segment's end stands. In each
     /// segment the search ends where [`QUIET`] bytes of zeros are: an unwritten tail is not read to its end.
-    fn resume(&self, from: u64, to: u64) -> Option<u64> {
+    fn resume(&self, from: u64, to: u64, durable: u64) -> Option<u64> {
         const STEP: u64 = 64 * 1024;
         let mut at = from;
         while at < to {
@@ -299,7 +316,7 @@ impl CommitLog {
                 for found in memchr2_iter(MAGIC_V1.to_be_bytes()[0], MAGIC_BLANK.to_be_bytes()[0], &bytes) {
                     // The magic follows the size.
                     let start = (at + found as u64).saturating_sub(4);
-                    if start >= from && self.stands(start, to) {
+                    if start >= from && self.stands(start, to, durable) {
                         return Some(start);
                     }
                 }
@@ -312,9 +329,9 @@ impl CommitLog {
     }
 
     /// True if beyond doubt a record or filler stands at `at`, which may be anybody's guess.
-    fn stands(&self, at: u64, to: u64) -> bool {
+    fn stands(&self, at: u64, to: u64, durable: u64) -> bool {
         let remaining = self.segment_size - at % self.segment_size;
-        match self.look(at, to) {
+        match self.look(at, to, durable) {
             At::Record(_) => true,
             At::Blank => self.slice(at, BLANK_SIZE_MIN as u64).is_some_and(
                 |head| matches!(peek_size_and_magic(&head), Peeked::Blank { size } if u64::from(size) == remaining),
@@ -345,7 +362,7 @@ impl CommitLog {
         let (mut stored_ms, mut known) = (i64::MIN, 0);
         while at < to {
             self.read_ahead(at, to, &mut known);
-            let found = self.look(at, to);
+            let found = self.look(at, to, durable);
             if let At::Record(record) = found {
                 stored_ms = RecordView::store_timestamp_of(&record).unwrap_or(stored_ms);
                 each(&record)?;
@@ -354,8 +371,8 @@ impl CommitLog {
             }
             let after = (at / self.segment_size + 1) * self.segment_size;
             let (damaged, next) = match found {
-                At::Blank => (after, self.resume(after, to)),
-                _ => (at, self.resume(at + 1, to)),
+                At::Blank => (after, self.resume(after, to, durable)),
+                _ => (at, self.resume(at + 1, to, durable)),
             };
             let unsure = damaged.max(durable);
             let belongs = |next: &u64| {
@@ -474,10 +491,10 @@ impl CommitLog {
                         self.read_ahead(at, end.min(stop), &mut known);
                     }
                     _ => {
-                        at = match self.look(at, end) {
+                        at = match self.look(at, end, end) {
                             At::Blank => end.min((at / self.segment_size + 1) * self.segment_size),
                             _ => {
-                                let next = self.resume(at + 1, end).unwrap_or(end);
+                                let next = self.resume(at + 1, end, end).unwrap_or(end);
                                 self.report(at, next);
                                 next
                             }
@@ -522,9 +539,16 @@ impl CommitLog {
         Ok(cut)
     }
 
-    /// Makes the bytes in `from..to` durable.
+    /// Makes the bytes in `from..to` durable. Once that failed it always fails: the kernel tells of what it could not write
+    /// once, to whoever syncs first. So that nobody takes silence for success meanwhile, one syncs at a time: the flusher
+    /// of the log meets only the checkpoint here, every few seconds.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
-        self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range))
+        let mut failed = lock(&self.failed_sync);
+        if let Some(error) = &*failed {
+            return Err(io::Error::other(error.clone()));
+        }
+        let synced = self.parts(from, to).try_for_each(|(segment, range)| segment.map.sync(range));
+        synced.inspect_err(|error| *failed = Some(error.to_string()))
     }
 
     /// The same for bytes that are read for the first time after a crash. An earlier sync of them may have failed: the

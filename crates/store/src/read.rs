@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use oxmq_record::{MAX_STAMPED_PREFIX, Peeked, RecordError, RecordView, peek_size_and_magic};
+use oxmq_record::{BLANK_SIZE_MIN, MAX_STAMPED_PREFIX, Peeked, RecordError, RecordView, peek_size_and_magic};
 use oxmq_types::QueueOffset;
 
 use crate::{
@@ -87,8 +87,8 @@ pub(crate) enum Damage {
     Body,
     /// Something of the record, which has a checksum of all of it, is not what was stored.
     Checksum,
-    /// A sector of topic or properties is all zeros.
-    Sector,
+    /// Its end is zeros, as is what follows it.
+    Zeros,
     /// It is of another queue, or has another place in it.
     Queue,
 }
@@ -101,7 +101,7 @@ impl fmt::Display for Damage {
             Self::Size => f.write_str("the record is not as long as its queue says"),
             Self::Body => f.write_str("the body does not have its checksum"),
             Self::Checksum => f.write_str("the record does not have its checksum"),
-            Self::Sector => f.write_str("a sector of its topic or properties is all zeros"),
+            Self::Zeros => f.write_str("its end is zeros, and no record follows it"),
             Self::Queue => f.write_str("the record is of another queue, or has another offset in it"),
         }
     }
@@ -120,19 +120,20 @@ pub(crate) fn checked(bytes: &[u8], at: u64) -> Result<RecordView<'_>, Damage> {
     if record.verify_checksum() == Some(false) {
         return Err(Damage::Checksum);
     }
-    if has_lost_sector(&record) {
-        return Err(Damage::Sector);
-    }
     Ok(record)
 }
 
 /// True if some of the record's topic or properties, which no checksum covers, seems never to have reached the disk:
-/// what of them lies in one sector is all zeros. Names and values hold no zeros, so this takes no good record away
-/// unless someone put a zero byte into a property, exactly there.
+/// what of them lies in one sector is all zeros. The same for a record that ends with a zero: it is followed by what
+/// never reached the disk, or was set to zero.
 ///
-/// The same for a record that ends with a zero: it is followed by what never reached the disk, or was set to zero.
+/// Names and values rarely hold zeros, but nothing forbids them. So this is asked only of what a power loss may have
+/// kept from the disk; and a record whose checksum covers all of it needs nobody's guess.
 pub(crate) fn has_lost_sector(record: &RecordView<'_>) -> bool {
     const SECTOR: u64 = 512;
+    if record.verify_checksum() == Some(true) {
+        return false;
+    }
     if record.properties().last() == Some(&0) {
         return true;
     }
@@ -156,6 +157,13 @@ fn one_bit_apart(record: &RecordView<'_>, queue: &Queue) -> bool {
     let in_topic: u32 = found.iter().zip(wanted).map(|(found, wanted)| (found ^ wanted).count_ones()).sum();
     let in_id = (record.queue_id().0 ^ queue.queue_id().0).count_ones();
     found.len() == wanted.len() && in_topic + in_id == 1
+}
+
+/// Where another record or filler follows one whose properties end with a zero, in a log that goes to `end`. Zeros there
+/// tell that the log was set to zero from somewhere in the properties on. Nothing tells that of the last record.
+pub(crate) fn behind_zero(record: &RecordView<'_>, end: u64, segment_size: u64) -> Option<u64> {
+    let next = record.physical_offset().0 + u64::from(record.size());
+    (record.properties().last() == Some(&0) && next % segment_size != 0 && next < end).then_some(next)
 }
 
 /// The queue that a record is read for, and its place in it.
@@ -278,6 +286,9 @@ impl<'a> LogReader<'a> {
         if record.size() != unit.size {
             return Err(misled(Damage::Size));
         }
+        if self.is_cut(&record, owner)? {
+            return Err(damaged(Damage::Zeros));
+        }
         if let Some((queue, offset)) = owner
             && !queue.topic().starts_with(LMQ_PREFIX)
         {
@@ -308,8 +319,13 @@ impl<'a> LogReader<'a> {
             return Err(ReadError::Gone);
         }
         let bytes = self.bytes(at, u64::from(size), None)?;
-        match checked(&bytes, at) {
-            Ok(_) => Ok(bytes),
+        let is_whole = match checked(&bytes, at) {
+            Ok(record) if self.is_cut(&record, None)? => Err(Damage::Zeros),
+            Ok(_) => Ok(()),
+            Err(damage) => Err(damage),
+        };
+        match is_whole {
+            Ok(()) => Ok(bytes),
             // Somebody guessed.
             Err(Damage::Record(_) | Damage::Place(_)) => Err(ReadError::Gone),
             Err(damage) => {
@@ -317,6 +333,13 @@ impl<'a> LogReader<'a> {
                 Err(ReadError::Damaged)
             }
         }
+    }
+
+    /// True if the log was set to zero from somewhere in the properties of `record` on.
+    fn is_cut(&mut self, record: &RecordView<'_>, owner: Option<Owner<'_>>) -> Result<bool, ReadError> {
+        let Some(next) = behind_zero(record, self.log.end(), self.log.segment_size) else { return Ok(false) };
+        let head = self.left(next)?.min(BLANK_SIZE_MIN as u64);
+        Ok(self.bytes(next, head, owner)?.iter().all(|&byte| byte == 0))
     }
 
     /// The store time of the record at `at`.

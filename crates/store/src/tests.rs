@@ -174,6 +174,21 @@ fn a_batch_is_stored_as_a_whole_or_not_at_all() {
     assert!(matches!(store.append(&a, &mut large, TagsCode(0)), Err(AppendError::TooLarge { .. })));
 }
 
+/// The flusher and the checkpoint sync the log: the kernel tells only one of them.
+#[test]
+fn after_a_failed_sync_of_the_log_none_succeeds() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk).unwrap();
+    let end = append(&store, "T", 0, b"unsure").unwrap().end.0;
+    disk.faults().fsync_fails.store(true, Ordering::SeqCst);
+    let log = &store.shared.log;
+    let first = log.sync(0, end).unwrap_err();
+    disk.faults().fsync_fails.store(false, Ordering::SeqCst);
+    assert_eq!(log.sync(0, end).unwrap_err().to_string(), first.to_string());
+    assert!(matches!(store.flush(), Err(FlushError::Failed { .. })));
+    assert!(store.close().is_err());
+}
+
 #[test]
 fn a_failed_fsync_ends_writing() {
     let disk = Arc::new(MemoryDisk::default());

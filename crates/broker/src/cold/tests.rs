@@ -9,8 +9,11 @@ use oxmq_store::{MemoryDisk, Store, StoreConfig, tags_of};
 use oxmq_types::{QueueId, QueueOffset};
 use serde_json::json;
 use std::{
+    future::poll_fn,
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
+    task::Poll,
+    time::Duration,
 };
 
 const SEGMENT: &str = "/store/commitlog/00000000000000000000";
@@ -257,4 +260,86 @@ async fn a_disk_that_cannot_read_keeps_nobody_from_a_message() {
     );
     faults.reads_fail.store(false, Ordering::SeqCst);
     assert_eq!(offsets(&answer(pull(&broker, &broker.peer, 0, None)).await), [0, 1, 2]);
+}
+
+/// A crash must not take messages for what a power loss left only because someone sends zeros.
+#[test]
+fn zeros_in_properties_outlive_a_crash() {
+    let disk = Arc::new(MemoryDisk::default());
+    let crashed = lifetime(async {
+        let broker = start(&disk, 1 << 20);
+        send(&broker, 1).await;
+        let zeros = "\0".repeat(1200);
+        for properties in [format!("zeros\u{1}{zeros}\u{2}"), "ends\u{1}with one\0".into()] {
+            assert_eq!(broker.send("T", &[], json!({"i": properties})).await.code, 0);
+            send(&broker, 5).await;
+        }
+        // Where there is no room for a checksum, the broker takes it all the same.
+        let mut longest = 32_767;
+        let sized = |size| json!({"i": format!("x\u{1}{}", "x".repeat(size))});
+        while broker.send("U", &[], sized(longest)).await.code != 0 {
+            longest -= 1;
+        }
+        let longest = format!("x\u{1}{}", "\0".repeat(longest));
+        assert_eq!(broker.send("U", &[], json!({"i": longest})).await.code, 0);
+        broker.store.flush().unwrap();
+        let crashed = Arc::new(disk.copy());
+        stop(&broker);
+        crashed
+    });
+    lifetime(async {
+        let broker = start(&crashed, 1 << 20);
+        // It makes the topic, of which the other broker knew.
+        send(&broker, 1).await;
+        let stored = broker.stored("T", 0);
+        assert_eq!(stored[1].property("zeros"), Some("\0".repeat(1200)));
+        assert_eq!(stored[7].property("ends").as_deref(), Some("with one\0"));
+        let pulled = answer(pull(&broker, &broker.peer, 0, None)).await;
+        assert_eq!(offsets(&pulled), (0..14).collect::<Vec<_>>());
+        stop(&broker);
+    });
+}
+
+/// An asker that nobody polls, as its connection has too much unsent, keeps no thread from others.
+#[tokio::test]
+async fn an_asker_that_is_not_polled_keeps_nothing() {
+    let cold = super::ColdReads::default();
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Arc::new(Mutex::new(ended));
+    let (begin, begun) = mpsc::channel::<()>();
+    let busy: Vec<_> = (0..super::AT_ONCE as u64)
+        .map(|peer| {
+            let (cold, ended, begin) = (cold.clone(), ended.clone(), begin.clone());
+            let work = move |_| {
+                begin.send(()).unwrap();
+                ended.lock().unwrap().recv().unwrap();
+            };
+            tokio::spawn(async move { cold.run((peer, 0), work).await.is_ok() })
+        })
+        .collect();
+    for _ in &busy {
+        while begun.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+    // As many connections wait for a thread, and then nobody polls them.
+    let mut unpolled: Vec<_> = (10..14).map(|peer| Box::pin(cold.run((peer, 0), |_| ()))).collect();
+    for asker in &mut unpolled {
+        assert!(poll_fn(|context| Poll::Ready(asker.as_mut().poll(context).is_pending())).await);
+    }
+    // One who leaves before its turn has nothing done.
+    let (tell, told) = mpsc::channel();
+    let mut leaving = Box::pin(cold.run((20, 0), move |_| tell.send(())));
+    assert!(poll_fn(|context| Poll::Ready(leaving.as_mut().poll(context).is_pending())).await);
+    drop(leaving);
+    for _ in &busy {
+        end.send(()).unwrap();
+    }
+    for one in busy {
+        assert!(one.await.unwrap());
+    }
+    let other = tokio::time::timeout(Duration::from_secs(10), cold.run((99, 0), |_| ())).await;
+    assert!(other.is_ok(), "another connection's read waits for ever");
+    assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    drop(unpolled);
 }

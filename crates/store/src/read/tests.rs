@@ -23,6 +23,11 @@ fn open(disk: &Arc<MemoryDisk>, hot_bytes: u64) -> Arc<Store> {
 
 /// Appends `count` messages with bodies of `length` bytes and returns where each lies.
 fn append(store: &Store, count: usize, length: usize) -> Vec<Range<u64>> {
+    append_with(store, count, length, b"TAGS\x01TagA\x02")
+}
+
+/// The same with these properties.
+fn append_with(store: &Store, count: usize, length: usize, properties: &[u8]) -> Vec<Range<u64>> {
     let host = "127.0.0.1:10911".parse().unwrap();
     let queue = store.queue("Topic", QueueId(3)).unwrap();
     let append = |i: usize| {
@@ -37,7 +42,7 @@ fn append(store: &Store, count: usize, length: usize) -> Vec<Range<u64>> {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: &vec![i as u8; length],
-            properties: b"TAGS\x01TagA\x02",
+            properties,
         };
         let mut record = Vec::new();
         Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
@@ -271,4 +276,21 @@ fn a_unit_that_points_elsewhere_gives_nothing() {
     }
     let beyond = unit(&(new[1].end..new[1].end + 200), 0);
     assert!(matches!(read(&queue, 4, &beyond), Err(ReadError::Gone)));
+}
+
+/// As a Java broker stores them: without a checksum of all of the record.
+#[test]
+fn zeros_in_properties_are_no_damage() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk, 1 << 20);
+    append_with(&store, 1, 10, b"TAGS\x01TagA\x02k\x01v\0");
+    append_with(&store, 1, 10, &[b"TAGS\x01TagA\x02k\x01", &[0; 1200][..], b"\x02"].concat());
+    store.close().unwrap();
+    drop(store);
+    let store = open(&disk, 1 << 20);
+    assert_eq!(given(&read(&store, Access::Disk).unwrap()), [0, 0]);
+    assert_eq!(store.damage_met(), 0);
+    let record = read(&store, Access::Disk).unwrap().remove(1).unwrap();
+    let at = RecordView::parse(&record).unwrap().physical_offset();
+    assert!(store.record(at, Access::Disk).is_ok());
 }
