@@ -76,6 +76,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes names created in or removed from `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// From now on, [`Self::sync_file_system`] of `dir` tells of what could not be written, once.
+    fn watch_file_system(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything on the file system of `dir` durable: cheaper than syncing very many files one by one.
     fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
     /// Locks the file at `path`, creating it. `None` if another process or another store of this process has it.

@@ -13,8 +13,9 @@ use oxmq_types::QueueOffset;
 
 use crate::{
     error::QueueFileError,
-    queue::{Added, Dispatched, Queue, Unit},
+    queue::{Added, Dispatched, Queue},
     recovery::TagsRule,
+    unit::Unit,
 };
 
 /// Units that are kept in memory before they are written.

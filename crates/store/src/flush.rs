@@ -21,8 +21,9 @@ use crate::{
     error::{CloseError, FlushError, QueueFileError},
     list::Lines,
     queue::Queue,
-    store::{PREPARE_STEP, Shared},
+    store::Shared,
     sync::lock,
+    writer::PREPARE_STEP,
 };
 
 /// In SYNC_FLUSH, what nobody waits for is flushed after this, as in Java's `GroupCommitService`.

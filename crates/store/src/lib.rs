@@ -45,6 +45,8 @@ mod store;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod unit;
+mod writer;
 
 pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
@@ -54,8 +56,10 @@ pub use index::{KeyMatches, KeyQuery};
 #[cfg(unix)]
 pub use preflight::preflight;
 pub use preflight::{Folder, Problem, Problems};
-pub use queue::{Boundary, Queue, Unit};
+pub use queue::{Boundary, Queue};
 pub use read::{Access, ReadError, Reader};
 pub use recovery::TagsRule;
 pub use retention::{DiskUse, Removal, RemovalReason, RetentionConfig};
-pub use store::{Appended, DeleteError, Entry, Store, tags_of};
+pub use store::{DeleteError, Store, tags_of};
+pub use unit::Unit;
+pub use writer::{Appended, Entry};

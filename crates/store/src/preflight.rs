@@ -27,8 +27,8 @@ use crate::{
     disk::{Disk, Entry, Locked},
     error::OpenError,
     log::file_at,
-    queue::{UNIT_SIZE, Unit},
     store::{check, read_checkpoint},
+    unit::{UNIT_SIZE, Unit},
 };
 
 /// Consume queues that are looked at: a difference of settings shows in all of them, and there may be very many.
@@ -213,7 +213,7 @@ pub struct Folder {
 pub fn preflight(config: &StoreConfig) -> Result<Folder, OpenError> {
     let mut config = config.clone();
     check(&mut config)?;
-    look(&crate::disk::real::RealDisk, &config).map(|(folder, _lock)| folder)
+    look(&crate::disk::real::RealDisk::default(), &config).map(|(folder, _lock)| folder)
 }
 
 /// The same for a checked configuration; gives the lock along if there is a file to lock.

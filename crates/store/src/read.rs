@@ -27,8 +27,9 @@ use oxmq_types::QueueOffset;
 use crate::{
     cold::Stretch,
     log::{CommitLog, LogSegment, file_at},
-    queue::{Queue, Unit},
+    queue::Queue,
     sync::lock,
+    unit::Unit,
 };
 
 /// The kernel is asked about so many bytes at once: one system call for a usual pull.
@@ -163,7 +164,8 @@ fn one_bit_apart(record: &RecordView<'_>, queue: &Queue) -> bool {
 /// tell that the log was set to zero from somewhere in the properties on. Nothing tells that of the last record.
 pub(crate) fn behind_zero(record: &RecordView<'_>, end: u64, segment_size: u64) -> Option<u64> {
     let next = record.physical_offset().0 + u64::from(record.size());
-    (record.properties().last() == Some(&0) && next % segment_size != 0 && next < end).then_some(next)
+    (record.properties().last() == Some(&0) && !next.is_multiple_of(segment_size) && next < end)
+        .then_some(next)
 }
 
 /// The queue that a record is read for, and its place in it.

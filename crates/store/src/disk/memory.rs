@@ -594,6 +594,10 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn watch_file_system(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
         self.machine.sync("sync all", dir, 0..u64::MAX)?;
         self.files().into_iter().for_each(|(_, content)| lock(&content).sync(0..usize::MAX));

@@ -12,7 +12,7 @@ use oxmq_record::RecordView;
 use super::{
     Folder, InspectError, Watch, What, check::fault_of, index::candidates, queues::Units, segments::Seen,
 };
-use crate::{index::keys_of, queue::UNIT_SIZE};
+use crate::{index::keys_of, unit::UNIT_SIZE};
 
 /// Which records are wanted: those for which all that is given holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -38,7 +38,7 @@ use crate::{
     disk::{Disk, File},
     index::file::Shape,
     log::file_at,
-    queue::UNIT_SIZE,
+    unit::UNIT_SIZE,
 };
 
 /// Where the parts of a store lie and how long its files are, as far as someone says so.
@@ -138,7 +138,7 @@ impl Folder {
     /// [`InspectError`] if there is no store or it cannot be listed.
     #[cfg(unix)]
     pub fn open(layout: Layout) -> Result<Self, InspectError> {
-        Self::open_on(Arc::new(crate::disk::real::RealDisk), layout)
+        Self::open_on(Arc::new(crate::disk::real::RealDisk::default()), layout)
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, layout: Layout) -> Result<Self, InspectError> {

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     disk::Disk,
     log::file_at,
-    queue::{UNIT_SIZE, Unit},
+    unit::{UNIT_SIZE, Unit},
 };
 
 /// Bytes of units in memory, over all queues.

@@ -161,6 +161,7 @@ pub fn repair(
             _ => None,
         })
         .collect();
+    disk.watch_file_system(root).map_err(at(root))?;
     let new = aside.join("new");
     let mut builds = Builds {
         queues: NewQueues::new(folder, &new, &queues, tags_rule)?,
@@ -168,7 +169,7 @@ pub fn repair(
     };
     if !queues.is_empty() || builds.index.is_some() {
         builds.build(folder, watch)?;
-        disk.sync_file_system(&aside).map_err(at(&aside))?;
+        disk.sync_file_system(root).map_err(at(root))?;
     }
     for queue in queues {
         let name = Path::new("consumequeue").join(&*queue.topic).join(queue.id.to_string());

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use super::{Folder, InspectError, Part, Watch, failed, queues::Units, segments::Seen, unreadable};
-use crate::{log::file_at, queue::UNIT_SIZE};
+use crate::{log::file_at, unit::UNIT_SIZE};
 
 /// Bytes of units read at once.
 const STEP: usize = 12_000 * UNIT_SIZE as usize;

@@ -595,26 +595,28 @@ fn real_files_go_by_the_later_of_their_times_and_leave_what_is_held() {
     }
     settle(&store);
     let log = folder.path().join("commitlog");
-    let starts = names(&RealDisk, &log);
+    let starts = names(&RealDisk::default(), &log);
     // Old by their files' times, as they are young by what is in them: a folder whose times were set back.
     for start in &starts {
-        RealDisk.set_modified_ms(&file_at(&log, *start), ms_of(SystemTime::now()) - 1_000 * HOUR).unwrap();
+        RealDisk::default()
+            .set_modified_ms(&file_at(&log, *start), ms_of(SystemTime::now()) - 1_000 * HOUR)
+            .unwrap();
     }
     let (mut cleaner, moment) = after(&store, 0);
     assert_eq!(cleaner.clean(&store.shared, moment, 4, used(0, 0)), 0);
     // Old by what is in them, and young by their files' times: the third was copied.
     let (mut cleaner, late) = after(&store, 100);
-    RealDisk.set_modified_ms(&file_at(&log, starts[2]), late.wall_ms - HOUR).unwrap();
+    RealDisk::default().set_modified_ms(&file_at(&log, starts[2]), late.wall_ms - HOUR).unwrap();
     assert_eq!(cleaner.clean(&store.shared, late, 4, used(0, 0)), 2);
     assert_eq!(cleaner.clean(&store.shared, late, 4, used(0, 0)), 0);
-    assert_eq!(names(&RealDisk, &log)[0], starts[2]);
+    assert_eq!(names(&RealDisk::default(), &log)[0], starts[2]);
     assert_eq!(cleaner.owed.held.len(), 2, "somebody reads them");
     // By force as well, all of it; what somebody holds stays what it was.
     while cleaner.clean(&store.shared, late, 3, used(99, 99)) > 0 {}
     let removed = cleaner.owed.held.len() as u64;
     assert_eq!(store.min_physical().0, removed * SEGMENT);
     assert_eq!(cleaner.owed.total(SEGMENT), removed * SEGMENT);
-    assert!(names(&RealDisk, &log).len() <= 2);
+    assert!(names(&RealDisk::default(), &log).len() <= 2);
     for (i, record) in held.iter().enumerate() {
         let record = RecordView::parse(record).unwrap();
         assert!(record.verify_crc() && record.body() == [i as u8; 500]);
@@ -624,9 +626,9 @@ fn real_files_go_by_the_later_of_their_times_and_leave_what_is_held() {
     assert_eq!(cleaner.owed.held.len(), 0);
     append(&store, "T", b"next").unwrap();
     store.close().unwrap();
-    let space = RealDisk.space(folder.path()).unwrap();
+    let space = RealDisk::default().space(folder.path()).unwrap();
     assert!(space.used + space.usable <= space.total && space.percent() <= 100);
-    assert!(RealDisk.modified_ms(&folder.path().join("none")).is_err());
+    assert!(RealDisk::default().modified_ms(&folder.path().join("none")).is_err());
 }
 
 #[test]
