@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("config", &["types"]),
     ("record", &["types"]),
     ("store", &["types", "record"]),
-    ("net", &["remoting"]),
+    ("net", &["types", "remoting"]),
     ("namesrv", &["types", "remoting", "net"]),
     ("broker", &["types", "remoting", "record", "store", "net"]),
     // The load generator of `bench/`: a client of its own, so that it can measure any broker.
