@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("config", &["types"]),
     ("record", &["types"]),
     ("store", &["types", "record"]),
-    ("net", &["remoting"]),
+    ("net", &["types", "remoting"]),
     ("namesrv", &["types", "remoting", "net"]),
     ("client", &["types", "remoting", "record", "net"]),
     ("broker", &["types", "remoting", "record", "store", "net"]),
