@@ -16,9 +16,12 @@ mod error;
 mod ids;
 mod instance;
 mod message;
+mod metrics;
 mod options;
+mod producer;
 mod remote;
 mod route;
+mod trace;
 
 pub use acl::Credentials;
 pub use compression::Compression;
@@ -28,8 +31,15 @@ pub use message::{
     BodyFault, DecodeError, Message, MessageError, MessageQueue, ReceivedMessage, SendResult, SendStatus,
     property,
 };
+pub use metrics::ProducerNumbers;
 pub use options::{ClientOptions, NAMESRV_ADDR, OptionsError};
 pub use oxmq_net::{Answer, CallError, NoService, Peer, Reply, Request, Service, Tls, TlsError};
 pub use oxmq_remoting::{Command, Encoding, code};
+pub use producer::{
+    Attempt, BatchError, Cause, Checking, HalfMessage, Producer, ProducerBuilder, ProducerOptions,
+    RequestError, SendContext, SendError, SendHook, SendKind, TransactionListener, TransactionResult,
+    TransactionState, reply_to,
+};
 pub use remote::{Remote, RemoteOptions};
 pub use route::Route;
+pub use trace::{TRACE_TOPIC, Tracer};

@@ -18,7 +18,7 @@ use crate::{
     code::{self, request},
 };
 use dispatch::Dispatch;
-pub(crate) use dispatch::{Member, Presence, Replies};
+pub(crate) use dispatch::{Member, Presence, Replies, field};
 use futures_util::stream::{self, StreamExt};
 use oxmq_remoting::bodies::HeartbeatData;
 use routes::Routes;
