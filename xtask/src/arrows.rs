@@ -12,13 +12,14 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("config", &["types"]),
     ("record", &["types"]),
     ("store", &["types", "record"]),
-    ("net", &["remoting"]),
+    ("net", &["types", "remoting"]),
     ("namesrv", &["types", "remoting", "net"]),
+    ("client", &["types", "remoting", "record", "net"]),
     ("broker", &["types", "remoting", "record", "store", "net"]),
     ("admin", &["types", "remoting", "record", "net"]),
     // The load generator of `bench/`: a client of its own, so that it can measure any broker.
     ("load", &["types", "remoting", "record"]),
-    ("testkit", &["types", "remoting", "config", "record", "store", "net", "namesrv", "broker"]),
+    ("testkit", &["types", "remoting", "config", "record", "store", "net", "client", "namesrv", "broker"]),
 ];
 /// It wires everything together, and nobody needs it.
 const BINARY: &str = "oxmq";
