@@ -15,8 +15,6 @@ mod admin;
 mod cli;
 mod commands;
 mod format;
-mod remote;
 
 pub use admin::{Admin, AdminError, Runtime};
 pub use cli::{Surroundings, run};
-pub use remote::Remote;

@@ -9,8 +9,8 @@ pub(crate) use cluster::no_cluster;
 pub use error::AdminError;
 pub(crate) use error::one_line;
 
-use crate::Remote;
 use error::code_name;
+use oxmq_client::Remote;
 use oxmq_net::Reply;
 use oxmq_remoting::{Command, code, fastjson};
 use serde::de::DeserializeOwned;
