@@ -83,7 +83,6 @@ struct Shared {
 
 impl Client {
     /// A producer of `group`, to be set up and started.
-    #[must_use]
     pub fn producer(&self, group: impl Into<Arc<str>>) -> ProducerBuilder {
         ProducerBuilder::new(self.clone(), group.into())
     }
@@ -390,7 +389,13 @@ impl Shared {
         started: Instant,
         timeout: Duration,
     ) -> Result<SendResult, SendError> {
-        let mut route = self.publish_route(&outgoing.topic).await?;
+        let mut route = match self.publish_route(&outgoing.topic).await {
+            Ok(route) => route,
+            Err(error) => {
+                self.metrics.failed();
+                return Err(error);
+            }
+        };
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut stored = None;
         for turn in 0..=self.options.retries {
@@ -432,11 +437,13 @@ impl Shared {
                         self.metrics.again();
                     }
                     // Where a broker went, the name server may know by now.
-                    if unreachable
-                        && turn < self.options.retries
-                        && let Ok(newer) = self.client.refresh_route(&outgoing.topic).await
-                    {
-                        route = newer;
+                    if unreachable && turn < self.options.retries {
+                        let left = timeout.saturating_sub(started.elapsed()) / 2;
+                        let asked =
+                            tokio::time::timeout(left, self.client.refresh_route(&outgoing.topic)).await;
+                        if let Ok(Ok(newer)) = asked {
+                            route = newer;
+                        }
                     }
                 }
             }
@@ -582,8 +589,9 @@ mod tests {
 
     #[test]
     fn keys_choose_the_queues_that_java_chooses() {
-        // Computed by Java: Math.abs(key.hashCode() % 4), of which some hashes are negative.
-        for (key, hash, expected) in [("order-7", -1_207_110_586, 2), ("", 0, 0), ("a", 97, 1)] {
+        // Computed by Java: Math.abs(key.hashCode() % 4).
+        for (key, hash, expected) in [("order-7", -1_207_111_304, 0), ("", 0, 0), ("a", 97, 1)] {
+            assert_eq!(java_string_hash(key), hash, "{key}");
             assert_eq!(queue_by_hash(hash, 4), expected, "{key}");
         }
         assert_eq!(queue_by_hash(i32::MIN, 3), 2);

@@ -237,7 +237,8 @@ impl Shared {
                 return Answer::Nothing;
             }
         };
-        let addr: Arc<str> = request.peer.remote().to_string().into();
+        let asking = || request.peer.remote().to_string().into();
+        let addr: Arc<str> = self.client.master_addr(&broker_name).unwrap_or_else(asking);
         let mut tasks = lock(&self.checks.tasks);
         while tasks.try_join_next().is_some() {}
         if tasks.len() >= CHECKS_MAX {
