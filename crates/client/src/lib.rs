@@ -193,6 +193,7 @@
 
 mod acl;
 mod compression;
+pub mod consumer;
 mod error;
 mod ids;
 mod instance;
