@@ -3,10 +3,17 @@
 //!
 //! `cost send NAME_SERVER TOPIC SECONDS WARM_UP_SECONDS BODY_BYTES IN_FLIGHT`: sends without a pause; prints
 //! `messages=N cpu_us=X per_second=Y`, of which `cpu_us` is processor time of this process for each message.
+//! `cost fill NAME_SERVER TOPIC COUNT BODY_BYTES`: puts messages there to be consumed.
+//!
+//! `cost consume NAME_SERVER TOPIC GROUP WARM_UP_COUNT COUNT`: by a push consumer, from the beginning, in batches of 32.
+//!
 //! THREADS=1 takes a runtime of one thread, as `#[tokio::main(flavor = "current_thread")]` does.
 
 use anyhow::{Context, Result, bail};
-use oxmq_client::{Client, ClientOptions, Message, Producer};
+use oxmq_client::{
+    Client, ClientOptions, Message, Producer,
+    consumer::{Batch, ConsumeFrom, ConsumerOptions, PushConsumer},
+};
 use std::{
     sync::{
         Arc,
@@ -34,7 +41,17 @@ fn main() -> Result<()> {
             println!("{}", runtime.block_on(send(name_server, plan))?);
             Ok(())
         }
-        _ => bail!("usage: cost send NAME_SERVER TOPIC SECONDS WARM_UP_SECONDS BODY_BYTES IN_FLIGHT"),
+        ["fill", name_server, topic, count, size] => {
+            runtime.block_on(fill(name_server, topic, count.parse()?, size.parse()?))
+        }
+        ["consume", name_server, topic, group, warm_up, count] => {
+            println!(
+                "{}",
+                runtime.block_on(consume(name_server, topic, group, warm_up.parse()?, count.parse()?))?
+            );
+            Ok(())
+        }
+        _ => bail!("usage: cost send|fill|consume NAME_SERVER TOPIC …, see its source"),
     }
 }
 
@@ -66,6 +83,49 @@ async fn send(name_server: &str, plan: Plan) -> Result<String> {
         sender.await??;
     }
     producer.shutdown().await;
+    let per_message = cpu as f64 / messages.max(1) as f64;
+    let per_second = messages as f64 / took.as_secs_f64();
+    Ok(format!("messages={messages} cpu_us={per_message:.2} per_second={per_second:.0}"))
+}
+
+async fn fill(name_server: &str, topic: &str, count: usize, size: usize) -> Result<()> {
+    let client = Client::new(ClientOptions::new(name_server))?;
+    let producer = client.producer("cost_fill").start()?;
+    let body = bytes::Bytes::from(vec![b'x'; size]);
+    let mut left = count;
+    while left > 0 {
+        let part = left.min(2000);
+        producer.send_batch((0..part).map(|_| Message::new(topic, body.clone()))).await?;
+        left -= part;
+    }
+    producer.shutdown().await;
+    Ok(())
+}
+
+async fn consume(name_server: &str, topic: &str, group: &str, warm_up: u64, count: u64) -> Result<String> {
+    let client = Client::new(ClientOptions::new(name_server))?;
+    let got = Arc::new(AtomicU64::new(0));
+    let counter = got.clone();
+    let options = ConsumerOptions::new(group)
+        .consume_from(ConsumeFrom::FirstOffset)
+        .batch_max(32)
+        .subscribe(topic, "*");
+    let consumer = PushConsumer::start(&client, options, move |batch: Batch| {
+        counter.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        async {}
+    })
+    .await?;
+    let until = async |wanted: u64| {
+        while got.load(Ordering::Relaxed) < wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until(warm_up).await;
+    let (before, cpu_before, begun) = (got.load(Ordering::Relaxed), cpu_us()?, Instant::now());
+    until(warm_up + count).await;
+    let (messages, cpu, took) =
+        (got.load(Ordering::Relaxed) - before, cpu_us()? - cpu_before, begun.elapsed());
+    consumer.shutdown().await;
     let per_message = cpu as f64 / messages.max(1) as f64;
     let per_second = messages as f64 / took.as_secs_f64();
     Ok(format!("messages={messages} cpu_us={per_message:.2} per_second={per_second:.0}"))

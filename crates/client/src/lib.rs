@@ -187,9 +187,8 @@
 //!   what a producer or a consumer is to it: `Client::join` adds one, `Client::leave` removes it.
 //! - `route` (pure) makes of a name server's answer what producers and consumers need.
 //! - `message` has what is sent and received; `compression` its bodies; `ids` makes ids.
-//! - `producer` sends; `trace` tells of it.
+//! - `producer` sends; [`consumer`] gives to handlers; `trace` tells of both.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Until the consumers are in.
 
 mod acl;
 mod compression;

@@ -409,14 +409,6 @@ impl Inner {
         stream::iter(addrs).for_each_concurrent(AT_ONCE, |addr| tell(&addr)).await;
     }
 
-    pub(crate) fn remote(&self) -> &Remote {
-        &self.remote
-    }
-
-    pub(crate) fn is_shut_down(&self) -> bool {
-        self.shut_down.load(Ordering::Acquire)
-    }
-
     /// The address under which a broker takes sends.
     pub(crate) fn send_addr(&self, addr: &Arc<str>) -> Arc<str> {
         if self.options.vip_channel { vip(addr) } else { addr.clone() }

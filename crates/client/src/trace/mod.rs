@@ -7,11 +7,9 @@
 
 mod encode;
 
-pub(crate) use encode::ConsumeOutcome;
-
 use crate::{
-    Cause, Client, Message, Producer, ReceivedMessage, SendContext, SendHook, SendKind, SendResult,
-    SendStatus, StartError, TransactionState, ids, property,
+    Cause, Client, Message, Producer, SendContext, SendHook, SendKind, SendResult, SendStatus, StartError,
+    TransactionState, ids, property,
 };
 use encode::{Given, Sent, TraceRecord};
 use futures_util::future::BoxFuture;
@@ -45,7 +43,8 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Tells a trace topic what becomes of messages. Cheap to clone; one serves all producers and consumers of a client.
 ///
-/// For a producer it is a [`SendHook`]: `client.producer("group").hook(tracer.hook())`.
+/// For a producer it is a [`SendHook`]: `client.producer("group").hook(tracer.hook())`; for a consumer a [`ConsumeHook`]:
+/// `ConsumerOptions::new("group").hook(tracer.clone())`.
 #[derive(Clone)]
 pub struct Tracer {
     shared: Arc<Shared>,
@@ -67,16 +66,6 @@ impl Drop for Shared {
 enum Item {
     Record(TraceRecord),
     Flush(oneshot::Sender<()>),
-}
-
-/// What a consumer was given and is not done with.
-#[derive(Debug)]
-pub(crate) struct ConsumeTrace {
-    group: Arc<str>,
-    request: String,
-    region: String,
-    messages: Vec<Given>,
-    begun: Instant,
 }
 
 impl Tracer {
@@ -119,41 +108,6 @@ impl Tracer {
         if self.shared.queue.send(Item::Flush(done)).await.is_ok() {
             let _ = sent.await;
         }
-    }
-
-    /// A consumer of `group` is given `messages`. `None`: none of them is to be traced.
-    pub(crate) fn given(&self, group: &Arc<str>, messages: &[ReceivedMessage]) -> Option<ConsumeTrace> {
-        let traced = messages.iter().filter(|message| {
-            message.get(property::TRACE_ON).as_deref() != Some("false")
-                && !message.topic().starts_with(&*self.shared.topic)
-        });
-        let mut region = None;
-        let messages: Vec<Given> = traced
-            .map(|message| {
-                region.get_or_insert_with(|| {
-                    message.get(property::MSG_REGION).unwrap_or_default().into_owned()
-                });
-                Given {
-                    msg_id: message.msg_id(),
-                    keys: message.keys().unwrap_or_default().into_owned(),
-                    reconsume_times: message.reconsume_times(),
-                }
-            })
-            .collect();
-        if messages.is_empty() {
-            return None;
-        }
-        let (request, region) = (ids::next_unique_id(), region.unwrap_or_default());
-        self.tell(encode::given(ids::now_ms(), &region, group, &request, &messages));
-        Some(ConsumeTrace { group: group.clone(), request, region, messages, begun: Instant::now() })
-    }
-
-    /// It is done with them.
-    pub(crate) fn consumed(&self, trace: &ConsumeTrace, outcome: ConsumeOutcome) {
-        let elapsed = trace.begun.elapsed().as_millis() / trace.messages.len().max(1) as u128;
-        let times = (ids::now_ms(), u64::try_from(elapsed).unwrap_or(u64::MAX));
-        let ConsumeTrace { group, request, region, messages, .. } = trace;
-        self.tell(encode::consumed(times, region, group, request, messages, outcome));
     }
 
     fn tell(&self, record: TraceRecord) {
@@ -216,6 +170,39 @@ impl SendHook for Tracer {
 
     fn flush(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.flush())
+    }
+}
+
+impl ConsumeHook for Tracer {
+    /// Tells both that the messages were given and how it ended: one that never ends is told when its time is over.
+    fn after(&self, consumption: &Consumption<'_>) {
+        let Consumption { group, batch, ending, elapsed, .. } = consumption;
+        let traced = || {
+            batch.messages().iter().filter(|message| {
+                message.get(property::TRACE_ON).as_deref() != Some("false")
+                    && !message.topic().starts_with(&*self.shared.topic)
+            })
+        };
+        let Some(first) = traced().next() else { return };
+        let region = first.get(property::MSG_REGION).unwrap_or_default().into_owned();
+        let messages: Vec<Given> = traced()
+            .map(|message| Given {
+                msg_id: message.msg_id(),
+                keys: message.keys().unwrap_or_default().into_owned(),
+                reconsume_times: message.reconsume_times(),
+            })
+            .collect();
+        let (request, now) = (ids::next_unique_id(), ids::now_ms());
+        let took_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        self.tell(encode::given(now.saturating_sub(took_ms), &region, group, &request, &messages));
+        let each_ms = took_ms.unsigned_abs() / messages.len() as u64;
+        let outcome = match ending {
+            Ending::Success => ConsumeOutcome::Success,
+            Ending::TimedOut => ConsumeOutcome::TimedOut,
+            Ending::Panicked => ConsumeOutcome::Panicked,
+            Ending::Failed => ConsumeOutcome::Failed,
+        };
+        self.tell(encode::consumed((now, each_ms), &region, group, &request, &messages, outcome));
     }
 }
 
