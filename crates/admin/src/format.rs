@@ -75,6 +75,12 @@ pub(crate) fn time_digits(ms: i64) -> String {
     time_in(ms, "%Y%m%d%H%M%S")
 }
 
+/// A time in ms since 1970, eight hours east of Greenwich: `2024-01-31 23:59:59`. Java: `CLusterSendMsgRTCommand`.
+pub(crate) fn time_at_8(ms: i64) -> String {
+    let Ok(time) = Timestamp::from_millisecond(ms) else { return ms.to_string() };
+    time.to_zoned(TimeZone::fixed(jiff::tz::offset(8))).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// A time as `format` (of `strftime`) says; the number itself if it is no time.
 pub(crate) fn time_in(ms: i64, format: &str) -> String {
     let Ok(time) = Timestamp::from_millisecond(ms) else { return ms.to_string() };

@@ -16,5 +16,5 @@ mod cli;
 mod commands;
 mod format;
 
-pub use admin::{Admin, AdminError, Runtime};
+pub use admin::{Admin, AdminError, Clean, Counted, CountedIn, HaClient, HaSlave, HaStatus, Runtime};
 pub use cli::{Surroundings, run};

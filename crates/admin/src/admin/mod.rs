@@ -2,12 +2,18 @@
 //! Typed questions to name servers and brokers. Java: `DefaultMQAdminExt`.
 
 mod cluster;
+mod config;
 mod error;
+mod topic;
 
 pub use cluster::Runtime;
 pub(crate) use cluster::no_cluster;
+pub(crate) use config::ORDER_NAMESPACE;
+pub use config::{Clean, HaClient, HaSlave, HaStatus};
 pub use error::AdminError;
 pub(crate) use error::one_line;
+pub(crate) use topic::parse_topics;
+pub use topic::{Counted, CountedIn};
 
 use error::code_name;
 use oxmq_client::Remote;

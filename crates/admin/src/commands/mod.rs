@@ -23,8 +23,14 @@
 //!
 //! Where a Java map has no order, ours are sorted by name.
 
+mod broker;
 mod cluster;
+mod namesrv;
 mod pending;
+mod probe;
+mod stats_all;
+mod topic;
+mod topic_view;
 mod unsupported;
 
 use crate::cli::{CommandError, Context, Given, Opt};
@@ -59,22 +65,22 @@ use run;
 
 /// All commands, in Java's order; ours follow.
 static COMMANDS: &[&Command] = &[
-    &pending::UPDATE_TOPIC,
-    &pending::UPDATE_TOPIC_LIST,
-    &pending::DELETE_TOPIC,
+    &topic::UPDATE_TOPIC,
+    &topic::UPDATE_TOPIC_LIST,
+    &topic::DELETE_TOPIC,
     &pending::UPDATE_SUB_GROUP,
     &pending::UPDATE_SUB_GROUP_LIST,
-    &pending::SET_CONSUME_MODE,
+    &broker::SET_CONSUME_MODE,
     &pending::DELETE_SUB_GROUP,
-    &pending::UPDATE_BROKER_CONFIG,
-    &pending::UPDATE_TOPIC_PERM,
-    &pending::TOPIC_ROUTE,
-    &pending::TOPIC_STATUS,
-    &pending::TOPIC_CLUSTER_LIST,
+    &broker::UPDATE_BROKER_CONFIG,
+    &topic::UPDATE_TOPIC_PERM,
+    &topic_view::TOPIC_ROUTE,
+    &topic_view::TOPIC_STATUS,
+    &topic_view::TOPIC_CLUSTER_LIST,
     &unsupported::ADD_BROKER,
     &unsupported::REMOVE_BROKER,
-    &pending::RESET_MASTER_FLUSH_OFFSET,
-    &pending::BROKER_STATUS,
+    &broker::RESET_MASTER_FLUSH_OFFSET,
+    &broker::BROKER_STATUS,
     &pending::QUERY_MSG_BY_ID,
     &pending::QUERY_MSG_BY_KEY,
     &pending::QUERY_MSG_BY_UNIQUE_KEY,
@@ -82,7 +88,7 @@ static COMMANDS: &[&Command] = &[
     &pending::QUERY_MSG_TRACE_BY_ID,
     &pending::PRINT_MSG,
     &pending::PRINT_MSG_BY_QUEUE,
-    &pending::SEND_MSG_STATUS,
+    &probe::SEND_MSG_STATUS,
     &pending::BROKER_CONSUME_STATS,
     &pending::PRODUCER_CONNECTION,
     &pending::CONSUMER_CONNECTION,
@@ -91,25 +97,25 @@ static COMMANDS: &[&Command] = &[
     &pending::CLONE_GROUP_OFFSET,
     &pending::PRODUCER,
     &cluster::CLUSTER_LIST,
-    &pending::TOPIC_LIST,
-    &pending::UPDATE_KV_CONFIG,
-    &pending::DELETE_KV_CONFIG,
-    &pending::WIPE_WRITE_PERM,
-    &pending::ADD_WRITE_PERM,
+    &topic_view::TOPIC_LIST,
+    &namesrv::UPDATE_KV_CONFIG,
+    &namesrv::DELETE_KV_CONFIG,
+    &namesrv::WIPE_WRITE_PERM,
+    &namesrv::ADD_WRITE_PERM,
     &pending::RESET_OFFSET_BY_TIME,
     &pending::SKIP_ACCUMULATED_MESSAGE,
-    &pending::UPDATE_ORDER_CONF,
-    &pending::CLEAN_EXPIRED_CQ,
-    &pending::DELETE_EXPIRED_COMMIT_LOG,
-    &pending::CLEAN_UNUSED_TOPIC,
+    &namesrv::UPDATE_ORDER_CONF,
+    &broker::CLEAN_EXPIRED_CQ,
+    &broker::DELETE_EXPIRED_COMMIT_LOG,
+    &broker::CLEAN_UNUSED_TOPIC,
     &pending::START_MONITORING,
-    &pending::STATS_ALL,
-    &pending::ALLOCATE_MQ,
+    &stats_all::STATS_ALL,
+    &topic_view::ALLOCATE_MQ,
     &pending::CHECK_MSG_SEND_RT,
-    &pending::CLUSTER_RT,
-    &pending::GET_NAMESRV_CONFIG,
-    &pending::UPDATE_NAMESRV_CONFIG,
-    &pending::GET_BROKER_CONFIG,
+    &probe::CLUSTER_RT,
+    &namesrv::GET_NAMESRV_CONFIG,
+    &namesrv::UPDATE_NAMESRV_CONFIG,
+    &broker::GET_BROKER_CONFIG,
     &pending::GET_CONSUMER_CONFIG,
     &pending::QUERY_CQ,
     &pending::SEND_MESSAGE,
@@ -121,7 +127,7 @@ static COMMANDS: &[&Command] = &[
     &pending::EXPORT_METRICS,
     &unsupported::EXPORT_METADATA_IN_ROCKS_DB,
     &unsupported::EXPORT_POP_RECORD,
-    &pending::HA_STATUS,
+    &broker::HA_STATUS,
     &unsupported::GET_SYNC_STATE_SET,
     &unsupported::GET_BROKER_EPOCH,
     &unsupported::GET_CONTROLLER_META_DATA,
