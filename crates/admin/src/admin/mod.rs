@@ -42,6 +42,12 @@ impl Admin {
         Self { remote, name_servers: name_servers.into(), timeout: TIMEOUT }
     }
 
+    /// The same with other name servers.
+    #[must_use]
+    pub fn with_name_servers(&self, name_servers: Vec<String>) -> Self {
+        Self { name_servers: name_servers.into(), ..self.clone() }
+    }
+
     /// The same with another time for answers, 5 s by default.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {

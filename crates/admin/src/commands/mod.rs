@@ -25,6 +25,7 @@
 
 mod broker;
 mod cluster;
+mod doctor;
 mod namesrv;
 mod pending;
 mod probe;
@@ -154,6 +155,7 @@ static COMMANDS: &[&Command] = &[
     &unsupported::COPY_ACL,
     &unsupported::ROCKS_DB_CONFIG_TO_JSON,
     &unsupported::CHECK_ROCKSDB_CQ_WRITE_PROGRESS,
+    &doctor::DOCTOR,
 ];
 
 /// All commands in the order of the list.
