@@ -16,6 +16,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("namesrv", &["types", "remoting", "net"]),
     ("client", &["types", "remoting", "record", "net"]),
     ("broker", &["types", "remoting", "record", "store", "net"]),
+    ("admin", &["types", "remoting", "record", "net"]),
     // The load generator of `bench/`: a client of its own, so that it can measure any broker.
     ("load", &["types", "remoting", "record"]),
     ("testkit", &["types", "remoting", "config", "record", "store", "net", "client", "namesrv", "broker"]),
