@@ -15,8 +15,12 @@ mod admin;
 mod cli;
 mod commands;
 mod format;
+mod java_text;
 mod remote;
 
-pub use admin::{Admin, AdminError, Runtime};
+pub use admin::{
+    Admin, AdminError, KeyQuery, Outgoing, Pull, PullStatus, Pulled, QueueAt, Reset, Runtime, Sent,
+    TOOLS_GROUP, address_of,
+};
 pub use cli::{Surroundings, run};
 pub use remote::Remote;

@@ -23,8 +23,28 @@
 //!
 //! Where a Java map has no order, ours are sorted by name.
 
+mod body_file;
+mod charset;
 mod cluster;
+mod connections;
+mod consumer_progress;
+mod consumer_status;
+mod export;
+mod fastjson_text;
+mod group_text;
+mod groups;
+mod message_text;
+mod monitoring;
 mod pending;
+mod print_message;
+mod progress_text;
+mod query_message;
+mod queue_units;
+mod reset_offset;
+mod running_text;
+mod send_message;
+mod trace;
+mod tracks;
 mod unsupported;
 
 use crate::cli::{CommandError, Context, Given, Opt};
@@ -62,10 +82,10 @@ static COMMANDS: &[&Command] = &[
     &pending::UPDATE_TOPIC,
     &pending::UPDATE_TOPIC_LIST,
     &pending::DELETE_TOPIC,
-    &pending::UPDATE_SUB_GROUP,
-    &pending::UPDATE_SUB_GROUP_LIST,
+    &groups::UPDATE_SUB_GROUP,
+    &groups::UPDATE_SUB_GROUP_LIST,
     &pending::SET_CONSUME_MODE,
-    &pending::DELETE_SUB_GROUP,
+    &groups::DELETE_SUB_GROUP,
     &pending::UPDATE_BROKER_CONFIG,
     &pending::UPDATE_TOPIC_PERM,
     &pending::TOPIC_ROUTE,
@@ -75,50 +95,50 @@ static COMMANDS: &[&Command] = &[
     &unsupported::REMOVE_BROKER,
     &pending::RESET_MASTER_FLUSH_OFFSET,
     &pending::BROKER_STATUS,
-    &pending::QUERY_MSG_BY_ID,
-    &pending::QUERY_MSG_BY_KEY,
-    &pending::QUERY_MSG_BY_UNIQUE_KEY,
-    &pending::QUERY_MSG_BY_OFFSET,
-    &pending::QUERY_MSG_TRACE_BY_ID,
-    &pending::PRINT_MSG,
-    &pending::PRINT_MSG_BY_QUEUE,
+    &query_message::QUERY_MSG_BY_ID,
+    &query_message::QUERY_MSG_BY_KEY,
+    &query_message::QUERY_MSG_BY_UNIQUE_KEY,
+    &query_message::QUERY_MSG_BY_OFFSET,
+    &trace::QUERY_MSG_TRACE_BY_ID,
+    &print_message::PRINT_MSG,
+    &print_message::PRINT_MSG_BY_QUEUE,
     &pending::SEND_MSG_STATUS,
-    &pending::BROKER_CONSUME_STATS,
-    &pending::PRODUCER_CONNECTION,
-    &pending::CONSUMER_CONNECTION,
-    &pending::CONSUMER_PROGRESS,
-    &pending::CONSUMER_STATUS,
-    &pending::CLONE_GROUP_OFFSET,
-    &pending::PRODUCER,
+    &consumer_progress::BROKER_CONSUME_STATS,
+    &connections::PRODUCER_CONNECTION,
+    &connections::CONSUMER_CONNECTION,
+    &consumer_progress::CONSUMER_PROGRESS,
+    &consumer_status::CONSUMER_STATUS,
+    &reset_offset::CLONE_GROUP_OFFSET,
+    &connections::PRODUCER,
     &cluster::CLUSTER_LIST,
     &pending::TOPIC_LIST,
     &pending::UPDATE_KV_CONFIG,
     &pending::DELETE_KV_CONFIG,
     &pending::WIPE_WRITE_PERM,
     &pending::ADD_WRITE_PERM,
-    &pending::RESET_OFFSET_BY_TIME,
-    &pending::SKIP_ACCUMULATED_MESSAGE,
+    &reset_offset::RESET_OFFSET_BY_TIME,
+    &reset_offset::SKIP_ACCUMULATED_MESSAGE,
     &pending::UPDATE_ORDER_CONF,
     &pending::CLEAN_EXPIRED_CQ,
     &pending::DELETE_EXPIRED_COMMIT_LOG,
     &pending::CLEAN_UNUSED_TOPIC,
-    &pending::START_MONITORING,
+    &monitoring::START_MONITORING,
     &pending::STATS_ALL,
     &pending::ALLOCATE_MQ,
-    &pending::CHECK_MSG_SEND_RT,
+    &send_message::CHECK_MSG_SEND_RT,
     &pending::CLUSTER_RT,
     &pending::GET_NAMESRV_CONFIG,
     &pending::UPDATE_NAMESRV_CONFIG,
     &pending::GET_BROKER_CONFIG,
-    &pending::GET_CONSUMER_CONFIG,
-    &pending::QUERY_CQ,
-    &pending::SEND_MESSAGE,
-    &pending::CONSUME_MESSAGE,
+    &groups::GET_CONSUMER_CONFIG,
+    &queue_units::QUERY_CQ,
+    &send_message::SEND_MESSAGE,
+    &print_message::CONSUME_MESSAGE,
     &unsupported::UPDATE_STATIC_TOPIC,
     &unsupported::REMAPPING_STATIC_TOPIC,
-    &pending::EXPORT_METADATA,
-    &pending::EXPORT_CONFIGS,
-    &pending::EXPORT_METRICS,
+    &export::EXPORT_METADATA,
+    &export::EXPORT_CONFIGS,
+    &export::EXPORT_METRICS,
     &unsupported::EXPORT_METADATA_IN_ROCKS_DB,
     &unsupported::EXPORT_POP_RECORD,
     &pending::HA_STATUS,
@@ -148,6 +168,8 @@ static COMMANDS: &[&Command] = &[
     &unsupported::COPY_ACL,
     &unsupported::ROCKS_DB_CONFIG_TO_JSON,
     &unsupported::CHECK_ROCKSDB_CQ_WRITE_PROGRESS,
+    &reset_offset::RESET_OFFSET_BY_TIME_OLD,
+    &consumer_status::GET_CONSUMER_STATUS,
 ];
 
 /// All commands in the order of the list.
