@@ -9,18 +9,15 @@
 //! Every answer is foreign: lengths are bounded by the frame, JSON is read into types, text is shortened before it stands
 //! in a message, and nothing panics on it.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Until all families of commands are in.
 
 mod admin;
 mod cli;
 mod commands;
 mod format;
 mod java_text;
-mod remote;
 
 pub use admin::{
     Admin, AdminError, KeyQuery, Outgoing, Pull, PullStatus, Pulled, QueueAt, Reset, Runtime, Sent,
     TOOLS_GROUP, address_of,
 };
 pub use cli::{Surroundings, run};
-pub use remote::Remote;

@@ -17,8 +17,8 @@ pub use groups::{Reset, address_of};
 pub use messages::{KeyQuery, Pull, PullStatus, Pulled, TOOLS_GROUP};
 pub use send::{Outgoing, QueueAt, Sent};
 
-use crate::Remote;
 use error::code_name;
+use oxmq_client::Remote;
 use oxmq_net::Reply;
 use oxmq_remoting::{Command, code, fastjson};
 use serde::de::DeserializeOwned;

@@ -9,9 +9,17 @@ mod usage;
 pub(crate) use context::{CommandError, Context};
 pub(crate) use option::{Given, Opt, Output, UsageError, shorten};
 
-use crate::{Admin, Remote, commands};
+use crate::{Admin, commands};
 use commands::Command;
-use std::{ffi::OsString, fmt::Write as _, io::Write, path::PathBuf};
+use oxmq_client::{Credentials, NoService, Remote, RemoteOptions};
+use std::{
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// All is well.
 const EXIT_OK: u8 = 0;
@@ -134,13 +142,9 @@ async fn run_command(
     };
     let namesrv_addr = given.value("n").map(str::to_owned).or(surroundings.namesrv_addr);
     let name_servers = addresses(namesrv_addr.as_deref().unwrap_or_default());
-    let remote = match Remote::new() {
-        Ok(remote) => remote,
-        Err(error) => {
-            let _ = writeln!(err, "cannot start: {error}");
-            return EXIT_FAILURE;
-        }
-    };
+    let mut remote = RemoteOptions::default();
+    remote.credentials = surroundings.rocketmq_home.and_then(|home| credentials(&home));
+    let remote = Remote::new(remote, Arc::new(NoService));
     let mut context = Context::new(Admin::new(remote, name_servers), given.output, out, err);
     loop {
         let result = (command.run)(&mut context, &given).await;
@@ -178,4 +182,44 @@ fn usage_error(command: &Command, error: &UsageError, out: &mut dyn Write, err: 
 /// The addresses in `a:1;b:2`. Java also takes them from `http://` sources, which nobody should.
 pub(crate) fn addresses(text: &str) -> Vec<String> {
     text.split(';').map(str::trim).filter(|addr| !addr.is_empty()).map(str::to_owned).collect()
+}
+
+/// The keys in `conf/tools.yml`, `None` if there are none. Java: `AclUtils#getAclRPCHook`.
+fn credentials(home: &Path) -> Option<Credentials> {
+    let text = fs::read_to_string(home.join("conf").join("tools.yml")).ok()?;
+    let value = |key: &str| {
+        let line =
+            text.lines().find_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix(':'))?;
+        let value = line.split(" #").next()?.trim().trim_matches(['"', '\'']);
+        Some(value.to_owned()).filter(|value| !value.is_empty())
+    };
+    Some(Credentials::new(&value("accessKey")?, &value("secretKey")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_from_tools_yml() {
+        let home = std::env::temp_dir().join(format!("oxmq-admin-{}", std::process::id()));
+        fs::create_dir_all(home.join("conf")).unwrap();
+        let file = home.join("conf").join("tools.yml");
+        for (text, found) in [
+            ("accessKey: rocketmq2\nsecretKey: \"12345678\" # secret\n", true),
+            ("accessKey:\nsecretKey:\n", false),
+            ("secretKey: x\n", false),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(credentials(&home).is_some(), found, "{text}");
+        }
+        fs::remove_dir_all(&home).unwrap();
+        assert!(credentials(&home).is_none());
+    }
+
+    #[test]
+    fn addresses_stand_between_semicolons() {
+        assert_eq!(addresses(" a:1; ;b:2;"), ["a:1", "b:2"]);
+        assert!(addresses("").is_empty());
+    }
 }
