@@ -142,7 +142,7 @@ fn render_route(route: &TopicRouteData) -> String {
             let _ = write!(out, "{}\n\t\t{{{item}\n\t\t}}", if at == 0 { "" } else { "," });
         }
         let _ =
-            write!(out, "{}]{}\n", if items.is_empty() { "" } else { "\n\t" }, if last { "" } else { "," });
+            writeln!(out, "{}]{}", if items.is_empty() { "" } else { "\n\t" }, if last { "" } else { "," });
     };
     let brokers = route.broker_datas.iter().map(|broker| {
         let addrs: Vec<_> =
@@ -178,9 +178,9 @@ fn render_route(route: &TopicRouteData) -> String {
         .map(|(addr, servers)| format!("\n\t\t{}:{}", quoted(addr), json!(servers)))
         .collect();
     let end = if filters.is_empty() { "" } else { "\n\t" };
-    let _ = write!(out, "\t\"filterServerTable\":{{{}{end}}},\n", filters.join(","));
+    let _ = writeln!(out, "\t\"filterServerTable\":{{{}{end}}},", filters.join(","));
     if let Some(conf) = &route.order_topic_conf {
-        let _ = write!(out, "\t\"orderTopicConf\":{},\n", quoted(conf));
+        let _ = writeln!(out, "\t\"orderTopicConf\":{},", quoted(conf));
     }
     list(&mut out, "queueDatas", queues.collect(), true);
     out + "}\n"
@@ -282,7 +282,7 @@ fn render_status(status: &Status) -> String {
             offsets.max_offset,
         );
     }
-    let _ = write!(text, "\nTopic Put TPS: {}\n", double(status.topic_put_tps));
+    let _ = writeln!(text, "\nTopic Put TPS: {}", double(status.topic_put_tps));
     text
 }
 

@@ -82,6 +82,9 @@ pub(super) fn examine(facts: &Facts, limits: &Limits) -> Vec<Finding> {
     findings.0
 }
 
+/// Name, id and address of a broker.
+type Advertised<'a> = (&'a str, i64, &'a str);
+
 struct Findings(Vec<Finding>);
 
 impl Findings {
@@ -103,7 +106,7 @@ impl Findings {
     }
 
     fn name_servers(&mut self, facts: &Facts) {
-        let mut known: Vec<(&str, BTreeSet<(&str, i64, &str)>)> = Vec::new();
+        let mut known: Vec<(&str, BTreeSet<Advertised<'_>>)> = Vec::new();
         for (addr, info) in &facts.name_servers {
             match info {
                 Err(error) => self.add(
@@ -132,7 +135,9 @@ impl Findings {
                     "name servers agree",
                     format!("name server {addr}"),
                     format!("does not know {name} (id {id}, {broker}), which another one knows"),
-                    format!("name all name servers in namesrvAddr of {name}; clients get different routes now"),
+                    format!(
+                        "name all name servers in namesrvAddr of {name}; clients get different routes now"
+                    ),
                 );
             }
         }
@@ -237,7 +242,8 @@ impl Findings {
             );
         }
         for (name, text) in &runtime.table {
-            let ratio = name.starts_with("commitLogDiskRatio").then(|| text.trim().parse::<f64>().ok()).flatten();
+            let ratio =
+                name.starts_with("commitLogDiskRatio").then(|| text.trim().parse::<f64>().ok()).flatten();
             let Some(ratio) = ratio.filter(|ratio| *ratio > limits.disk_ratio) else { continue };
             let folder = name.strip_prefix("commitLogDiskRatio_").unwrap_or_default();
             if folder.is_empty() && runtime.table.keys().any(|name| name.starts_with("commitLogDiskRatio_")) {
@@ -326,7 +332,7 @@ impl Findings {
             IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
             IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
         };
-        let far: Vec<_> = kinds.iter().filter(|(_, ip)| !ip.is_loopback()).collect();
+        let far: Vec<_> = kinds.iter().filter(|(_, ip)| !ip.is_loopback() && !ip.is_unspecified()).collect();
         let inner = far.iter().filter(|(_, ip)| private(ip)).count();
         if inner > 0 && inner < far.len() {
             let public: Vec<_> =
@@ -372,7 +378,9 @@ impl Findings {
                     "dead letters",
                     format!("group {group}"),
                     format!("{} messages could not be consumed at last", messages.unwrap_or_default()),
-                    format!("look at them with consumeMessage -t {name}; resendDlq gives them to the group again"),
+                    format!(
+                        "look at them with consumeMessage -t {name}; resendDlq gives them to the group again"
+                    ),
                 );
             }
             return;
@@ -411,7 +419,10 @@ impl Findings {
                 Severity::Note,
                 "single point",
                 subject,
-                format!("is on one broker alone ({}): it is away when that one is", route.queue_datas[0].broker_name),
+                format!(
+                    "is on one broker alone ({}): it is away when that one is",
+                    route.queue_datas[0].broker_name
+                ),
                 "make it on all with updateTopic -c, unless it has to be in one order",
             );
         } else if write == 1 {
@@ -640,7 +651,10 @@ mod tests {
             .collect();
         let known = info(&brokers.iter().collect::<Vec<_>>());
         Facts {
-            name_servers: vec![("10.0.0.9:9876".into(), Ok(known.clone())), ("10.0.0.8:9876".into(), Ok(known))],
+            name_servers: vec![
+                ("10.0.0.9:9876".into(), Ok(known.clone())),
+                ("10.0.0.8:9876".into(), Ok(known)),
+            ],
             brokers,
             ..Facts::default()
         }
@@ -722,9 +736,11 @@ mod tests {
     fn addresses_that_clients_cannot_reach_are_found() {
         let addr = |facts: &mut Facts, addr: &str| facts.brokers[0].addr = addr.into();
         let mut facts = healthy();
-        for (name, severity) in
-            [("127.0.0.1:1", Severity::Error), ("0.0.0.0:1", Severity::Error), ("8.8.8.8:1", Severity::Warning)]
-        {
+        for (name, severity) in [
+            ("127.0.0.1:1", Severity::Error),
+            ("0.0.0.0:1", Severity::Error),
+            ("8.8.8.8:1", Severity::Warning),
+        ] {
             addr(&mut facts, name);
             let known = info(&facts.brokers.iter().collect::<Vec<_>>());
             facts.name_servers.iter_mut().for_each(|(_, info)| *info = Ok(known.clone()));
@@ -790,7 +806,8 @@ mod tests {
             checks(&facts)
         };
         assert_eq!(with(two()), []);
-        let same = vec![("x".into(), Ok(running("A || B", "true"))), ("y".into(), Ok(running("B||A", "true")))];
+        let same =
+            vec![("x".into(), Ok(running("A || B", "true"))), ("y".into(), Ok(running("B||A", "true")))];
         assert_eq!(with(GroupFacts { running: same, ..two() }), []);
         let tags = vec![("x".into(), Ok(running("A", "true"))), ("y".into(), Ok(running("B", "true")))];
         assert_eq!(with(GroupFacts { running: tags, ..two() }), [(Severity::Error, "subscriptions")]);
