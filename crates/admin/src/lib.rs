@@ -9,12 +9,15 @@
 //! Every answer is foreign: lengths are bounded by the frame, JSON is read into types, text is shortened before it stands
 //! in a message, and nothing panics on it.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Until all families of commands are in.
 
 mod admin;
 mod cli;
 mod commands;
 mod format;
+mod java_text;
 
-pub use admin::{Admin, AdminError, Runtime};
+pub use admin::{
+    Admin, AdminError, Clean, Counted, CountedIn, HaClient, HaSlave, HaStatus, KeyQuery, Outgoing, Pull,
+    PullStatus, Pulled, QueueAt, Reset, Runtime, Sent, TOOLS_GROUP, address_of,
+};
 pub use cli::{Surroundings, run};
