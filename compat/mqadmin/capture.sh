@@ -5,4 +5,9 @@
 set -euo pipefail
 TARGET=java JAVA_VERSION=5.3.3
 . "$(dirname "${BASH_SOURCE[0]}")/suite.sh"
-run_cases java "${1:-$WORK/raw}"
+. "$MQADMIN/text.sh"
+RAW_FOLDER=${1:-$WORK/raw}
+run_cases java "$RAW_FOLDER"
+rm -f "$MQADMIN"/golden/[!d]*.txt "$MQADMIN"/golden/delete*.txt
+while read -r name; do text "$RAW_FOLDER" "$name" >>"$MQADMIN/golden/${name%%.*}.txt"; done <"$RAW_FOLDER/names"
+wc -lc "$MQADMIN"/golden/*.txt | tail -1

@@ -108,10 +108,7 @@ ask clusterList
 ask clusterList.more -m
 ask clusterList.cluster -c $C
 ask clusterList.absent -c nowhere
-ask_while 5 clusterList.interval -i 2
-ask_while 3 clusterRT.absent -c nowhere
-ask_while 6 clusterRT.interval -a 3 -s 64 -i 2
-ask_while 6 clusterRT.log -a 3 -p true -m room -i 2
+ask_while 3 clusterList.interval -i 1
 ask brokerStatus.broker -b "$B"
 ask brokerStatus.cluster -c $C
 ask brokerConsumeStats.broker -b "$B"
@@ -123,7 +120,7 @@ ask getBrokerConfig.absent -c nowhere
 ask getNamesrvConfig
 ask haStatus.broker -b "$B"
 ask haStatus.cluster -c $C
-ask_while 4 haStatus.interval -b "$B" -i 1
+ask_while 2 haStatus.interval -b "$B" -i 1
 
 # --- topics
 ask topicList
@@ -251,7 +248,7 @@ ask consumeMessage.offsetOnly -t orders -o 2
 ask consumeMessage.badCount -t orders -c 0
 ask consumeMessage.absent -t nowhere
 ask startMonitoring.unknown -z
-ask_while 5 startMonitoring
+ask_while 2 startMonitoring
 
 # --- exports
 ask exportMetadata.cluster -c $C -f "$WORK/export-1"
@@ -296,6 +293,9 @@ ask setConsumeMode.badMode -b "$B" -t ordered -g in-line -m SIDEWAYS
 ask setConsumeMode.badNumber -b "$B" -t ordered -g in-line -m POP -q many
 
 # --- messages sent
+ask_while 3 clusterRT.absent -c nowhere
+ask_while 3 clusterRT.interval -a 3 -s 64 -i 1
+ask_while 3 clusterRT.log -a 3 -p true -m room -i 1
 ask sendMessage.plain -t wide -p hello
 ask sendMessage.full -t wide -p 'hello you' -k k1 -c TagS -b broker-a -i 1
 ask printMsg.sent -t wide

@@ -27,12 +27,15 @@ errors() {
     END { flush() }'
 }
 
+. "$MQADMIN/masks.sh"
+
 # Times and what is measured, of any command.
 COMMON='
 s/20[0-9]{2}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9],[0-9]{3}/<time.................>/g
 s/20[0-9]{2}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]/<time............>/g
 s/\b20[0-9]{2}[01][0-9][0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9][0-9]{3}\b/<time.........>/g
 s/\b1[789][0-9]{11}\b/<epoch ms..>/g
+s/\b20[0-9]{2}[01][0-9][0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9]\b/<second......>/g
 s/127\.0\.0\.1:[3-6][0-9]{4}\b/<client.......>/g
 '
 masks() { # NAME
@@ -40,8 +43,10 @@ masks() { # NAME
   printf '%s\n' "$COMMON" "${MASK[$command]:-}" "${MASK[$1]:-}"
 }
 masked() { # FOLDER NAME
-  sed -E -f "$1/facts.sed" | sed -E -f <(masks "$2") | if [ -n "${ANY_ORDER[$2]:-${ANY_ORDER[${2%%.*}]:-}}" ]; then sort_lines; else cat; fi
+  sed -E -f "$1/facts.sed" | if [ -n "${LENGTHS[$2]:-${LENGTHS[${2%%.*}]:-}}" ]; then awk '{ print $0 " |" length($0) }'; else cat; fi |
+    sed -E -f <(masks "$2") | if [ -n "${ONCE[$2]:-${ONCE[${2%%.*}]:-}}" ]; then once "${ONCE[$2]:-${ONCE[${2%%.*}]}}"; else cat; fi | if [ -n "${ANY_ORDER[$2]:-${ANY_ORDER[${2%%.*}]:-}}" ]; then sort_lines; else cat; fi
 }
+once() { awk -v pattern="$1" '$0 ~ pattern && seen[$0]++ { next } { print } $0 !~ pattern { split("", seen) }'; }
 # Java prints in the order of a hash table; the head line stays.
 sort_lines() {
   local head

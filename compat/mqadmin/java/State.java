@@ -182,9 +182,8 @@ public final class State {
         String id = MessageClientIDSetter.createUniqID();
         MessageAccessor.putProperty(message, MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX, "7F000001" + id.substring(id.length() - 24));
         SendResult result = producer.send(message, new MessageQueue(topic, "broker-a", queue), 10_000);
-        if (message.getKeys() != null) {
-            OUT.println(message.getKeys().replace(' ', '-') + " " + result.getMsgId() + " " + result.getOffsetMsgId());
-        }
+        String name = message.getKeys() == null ? "no-key" : message.getKeys().replace(' ', '-');
+        OUT.println(name + " " + result.getMsgId() + " " + result.getOffsetMsgId());
     }
 
     private static void settings(DefaultMQPushConsumer consumer, String instance) {
