@@ -40,6 +40,8 @@ mod print_message;
 mod progress_text;
 mod query_message;
 mod queue_units;
+mod redistribute;
+mod resend_dlq;
 mod reset_offset;
 mod running_text;
 mod send_message;
@@ -170,6 +172,8 @@ static COMMANDS: &[&Command] = &[
     &unsupported::CHECK_ROCKSDB_CQ_WRITE_PROGRESS,
     &reset_offset::RESET_OFFSET_BY_TIME_OLD,
     &consumer_status::GET_CONSUMER_STATUS,
+    &resend_dlq::RESEND_DLQ,
+    &redistribute::REDISTRIBUTE,
 ];
 
 /// All commands in the order of the list.
