@@ -12,6 +12,7 @@
 
 mod acl;
 mod compression;
+pub mod consumer;
 mod error;
 mod ids;
 mod instance;
