@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every crate that is built may be passed on with ours, and none needs a C compiler.
+//! Every crate that is built may be passed on with ours, and none needs a C compiler but a few that are named here.
 
 use crate::{Findings, graph::Graph};
 use std::collections::BTreeSet;
@@ -19,6 +19,9 @@ const ALLOWED: [&str; 11] = [
 ];
 /// Crates that compile or read C.
 const C_TOOLS: [&str; 3] = ["cc", "cmake", "bindgen"];
+/// Those that may all the same: each brings C or assembler of its own, which the C compiler that links Rust programs
+/// compiles without further tools.
+const MAY_COMPILE_C: [&str; 2] = ["ring", "zstd-sys"];
 
 pub(crate) fn check(graph: &Graph) -> Findings {
     let mut findings = Findings::new();
@@ -29,7 +32,7 @@ pub(crate) fn check(graph: &Graph) -> Findings {
     for package in built.iter().map(|id| &graph[*id]) {
         for need in package.needs.iter().filter(|need| package.ours || !need.only_dev) {
             let tool = &graph[&need.id].name;
-            if C_TOOLS.contains(&tool.as_str()) {
+            if C_TOOLS.contains(&tool.as_str()) && !MAY_COMPILE_C.contains(&package.name.as_str()) {
                 findings.push(format!("{} {} is built with {tool}", package.name, package.version));
             }
         }

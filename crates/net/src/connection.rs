@@ -5,7 +5,7 @@
 //! Nearly all connections are idle nearly all the time, so buffers belong to the worker thread and are lent to the
 //! connection that has something to do; it keeps bytes of its own only for an incomplete frame or unsent answers.
 
-use crate::{Answer, Peer, Reply, Request, Service, outbox::Outbox};
+use crate::{Answer, Peer, Reply, Request, Service, outbox::Outbox, peer::HUNG_UP, stream::Stream};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use oxmq_remoting::{Command, Encoding, FRAME_MAX_BYTES, Frame, Header, Kind, code, split_frame};
 use std::{
@@ -23,8 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncRead, ReadBuf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
 use tracing::{debug, error, info, warn};
@@ -117,7 +116,7 @@ impl From<io::Error> for End {
 
 /// The task of one connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     peer: Arc<Peer>,
     service: Arc<dyn Service>,
     shared: Arc<Shared>,
@@ -131,7 +130,7 @@ pub(crate) struct Connection {
     charged: usize,
     outbox: Outbox,
     waiting: FuturesUnordered<Waiting>,
-    /// Encoding of the peer's last request: what it writes, it reads.
+    /// What our requests are written in: what was agreed upon, then what the peer's last request was written in.
     encoding: Encoding,
     timer: Pin<Box<Sleep>>,
     last_active: Instant,
@@ -143,10 +142,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection over `stream`, to be polled until it ends.
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
         peer: Arc<Peer>,
         service: Arc<dyn Service>,
         shared: Arc<Shared>,
+        encoding: Encoding,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(check_interval(&shared.limits)));
         service.opened(&peer);
@@ -161,7 +161,7 @@ impl Connection {
             charged: 0,
             outbox: Outbox::default(),
             waiting: FuturesUnordered::new(),
-            encoding: Encoding::Json,
+            encoding,
             timer,
             last_active: Instant::now(),
             frame_since: None,
@@ -223,6 +223,14 @@ impl Connection {
     fn take_inbox(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<(), End> {
         let mut inbox = self.peer.inbox();
         if let Some(reason) = inbox.close {
+            if reason == HUNG_UP {
+                // What was sent before that is still written, if the socket takes it.
+                let commands = inbox.take();
+                drop(inbox);
+                for (command, kind, opaque) in commands {
+                    self.outbox.push(command, self.encoding, kind, opaque, &mut spare.write);
+                }
+            }
             return Err(End::Because(reason.to_owned()));
         }
         if !inbox.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -252,11 +260,19 @@ impl Connection {
     /// Writes what the socket takes.
     fn poll_flush(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> io::Result<()> {
         let before = self.outbox.len();
+        if before > 0
+            && let Poll::Ready(result) = self.outbox.poll_write(&mut self.stream, context, &mut spare.write)
+        {
+            result?;
+        }
+        // With TLS, what was written may still lie there encrypted.
+        if self.stream.is_tls()
+            && let Poll::Ready(result) = Pin::new(&mut self.stream).poll_flush(context)
+        {
+            result?;
+        }
         if before == 0 {
             return Ok(());
-        }
-        if let Poll::Ready(result) = self.outbox.poll_write(&mut self.stream, context, &mut spare.write) {
-            result?;
         }
         let (left, now) = (self.outbox.len(), Instant::now());
         if left < before {
@@ -466,6 +482,7 @@ impl Future for Connection {
         match end {
             End::ByPeer => debug!(%peer, "connection closed by its peer"),
             End::Io(error) => info!(%peer, %error, "connection lost"),
+            End::Because(reason) if reason == HUNG_UP => debug!(%peer, "connection closed by us"),
             End::Because(reason) => warn!(%peer, reason, "connection closed"),
         }
         Poll::Ready(())

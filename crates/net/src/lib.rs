@@ -4,7 +4,7 @@
 //! [`Workers`] are threads with one single-threaded tokio runtime each. A [`Server`] accepts connections and spreads
 //! them over the workers, where each stays for life: a request is read, handled and answered on one thread, so one
 //! wake-up serves it. A [`Service`] is what a product does with requests; it must not block. A [`Client`] calls
-//! other servers. Both ends of a connection may ask and answer, so there is one connection loop for both
+//! other servers, on the workers or on any other tokio runtime, in plain or over [`Tls`]. Both ends of a connection may ask and answer, so there is one connection loop for both
 //! (`connection.rs`).
 //!
 //! Bounds: a frame has [`Limits::frame_max_bytes`], incomplete frames of all connections together have
@@ -18,11 +18,14 @@ mod outbox;
 mod peer;
 mod server;
 mod service;
+mod stream;
+mod tls;
 mod workers;
 
-pub use client::Client;
+pub use client::{Client, ClientOptions};
 pub use connection::{Limits, UNSENT_MAX_BYTES};
 pub use peer::{CallError, Peer, Reply};
 pub use server::{Listening, Server};
 pub use service::{Answer, NoService, Request, Service};
+pub use tls::{Tls, TlsError};
 pub use workers::Workers;

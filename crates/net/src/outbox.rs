@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 256;
@@ -84,7 +84,7 @@ impl Outbox {
     /// Writes until the outbox is empty or the socket takes no more.
     pub(crate) fn poll_write(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
         spare: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {

@@ -21,6 +21,9 @@ const QUEUED_MAX: usize = 4096;
 /// As many bytes of bodies and texts may wait, and the command with which there are more.
 const QUEUED_MAX_BYTES: usize = 16 << 20;
 
+/// The reason of [`Peer::hang_up`].
+pub(crate) const HUNG_UP: &str = "not needed any more";
+
 /// A connected peer. Commands can be sent to it from any thread.
 #[derive(Debug)]
 pub struct Peer {
@@ -188,6 +191,11 @@ impl Peer {
         let mut inbox = self.inbox();
         inbox.close = Some(reason);
         wake(inbox);
+    }
+
+    /// Ends the connection because it is not needed any more. What was sent before is written if the socket takes it.
+    pub fn hang_up(&self) {
+        self.close(HUNG_UP);
     }
 
     fn push(&self, command: Command, kind: Kind, opaque: i32, answer: Option<oneshot::Sender<Reply>>) {

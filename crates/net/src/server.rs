@@ -4,7 +4,9 @@
 use crate::{
     Limits, Peer, Service, Workers,
     connection::{Connection, Shared},
+    stream::Stream,
 };
+use oxmq_remoting::Encoding;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
@@ -150,6 +152,6 @@ async fn serve(
     stream.set_nodelay(true)?;
     let stream = tokio::net::TcpStream::from_std(stream)?;
     let peer = Peer::new(stream.peer_addr()?, stream.local_addr()?);
-    Connection::new(stream, peer, service, shared.clone()).await;
+    Connection::new(Stream::Plain(stream), peer, service, shared.clone(), Encoding::Json).await;
     Ok(())
 }

@@ -15,6 +15,41 @@ pub fn version_name() -> &'static str {
     "V5_3_3"
 }
 
+/// What people read for the version that a peer tells: `V5_3_3` for 479. Java: `MQVersion#getVersionDesc`.
+#[must_use]
+pub fn version_of(version: i32) -> String {
+    const FIRST: [&str; 16] = [
+        "SNAPSHOT",
+        "ALPHA1",
+        "BETA1",
+        "BETA2",
+        "BETA3",
+        "BETA4",
+        "BETA5",
+        "BETA6_SNAPSHOT",
+        "BETA6",
+        "BETA7_SNAPSHOT",
+        "BETA7",
+        "BETA8_SNAPSHOT",
+        "BETA8",
+        "BETA9_SNAPSHOT",
+        "BETA9",
+        "FINAL",
+    ];
+    // After those of 3.0.0, each release has an ordinal for its snapshot and one for itself.
+    let (minor, patch) = match version {
+        ..0 => return "UNKNOWN".to_owned(),
+        0..16 => return format!("V3_0_0_{}", FIRST[version.cast_unsigned() as usize]),
+        16..46 => (30, 1 + (version - 16) / 2),
+        46..86 => (31 + (version - 46) / 20, (version - 46) % 20 / 2),
+        86..212 => (33 + (version - 86) / 18, 1 + (version - 86) % 18 / 2),
+        212..612 => (40 + (version - 212) / 20, (version - 212) % 20 / 2),
+        _ => return "HIGHER_VERSION".to_owned(),
+    };
+    let snapshot = if version % 2 == 0 { "_SNAPSHOT" } else { "" };
+    format!("V{}_{}_{patch}{snapshot}", minor / 10, minor % 10)
+}
+
 /// A value of a custom field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldValue {
@@ -331,6 +366,32 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
     use crate::{Header, split_frame};
+
+    #[test]
+    fn versions_have_names() {
+        assert_eq!(version_of(VERSION), version_name());
+        for (version, name) in [
+            (-1, "UNKNOWN"),
+            (0, "V3_0_0_SNAPSHOT"),
+            (15, "V3_0_0_FINAL"),
+            (16, "V3_0_1_SNAPSHOT"),
+            (45, "V3_0_15"),
+            (46, "V3_1_0_SNAPSHOT"),
+            (85, "V3_2_9"),
+            (86, "V3_3_1_SNAPSHOT"),
+            (211, "V3_9_9"),
+            (213, "V4_0_0"),
+            (293, "V4_4_0"),
+            (407, "V4_9_7"),
+            (411, "V4_9_9"),
+            (412, "V5_0_0_SNAPSHOT"),
+            (611, "V5_9_9"),
+            (612, "HIGHER_VERSION"),
+            (i32::MAX, "HIGHER_VERSION"),
+        ] {
+            assert_eq!(version_of(version), name);
+        }
+    }
 
     #[test]
     fn a_name_made_at_run_time_cannot_break_the_header() {

@@ -7,26 +7,20 @@ use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter};
 use std::{borrow::Cow, io};
 
-/// Makes standard JSON of what fastjson may have written: puts numeric names into quotes. Text that needs nothing
-/// comes back borrowed; text that is no JSON at all is left for the parser to refuse.
+/// Makes standard JSON of what fastjson may have written: puts numeric names into quotes, and structures that stand
+/// as names, whose own text becomes the name. Text that needs nothing comes back borrowed; text that is no JSON at
+/// all is left for the parser to refuse.
 #[must_use]
 pub fn standard(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out: Option<Vec<u8>> = None;
-    let mut copied = 0;
-    let mut at = 0;
+    let (mut at, mut copied) = (0, 0);
+    // Of each object or array that is open, whether it is an object: only there do names stand.
+    let mut open: Vec<bool> = Vec::new();
     let mut name_may_follow = false;
     while let Some(&byte) = text.get(at) {
         match byte {
             b'"' => {
-                at += 1;
-                while let Some(&byte) = text.get(at) {
-                    match byte {
-                        b'\\' => at += 2,
-                        b'"' => break,
-                        _ => at += 1,
-                    }
-                }
-                at += 1;
+                at = string_end(text, at);
                 name_may_follow = false;
             }
             b'-' | b'0'..=b'9' => {
@@ -34,7 +28,6 @@ pub fn standard(text: &[u8]) -> Cow<'_, [u8]> {
                 while matches!(text.get(at), Some(b'-' | b'0'..=b'9')) {
                     at += 1;
                 }
-                // `[1:2]` is no JSON, so a number after a comma and before a colon can only be a name.
                 if name_may_follow && text.get(at) == Some(&b':') {
                     let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() + 64));
                     out.extend_from_slice(&text[copied..start]);
@@ -45,9 +38,33 @@ pub fn standard(text: &[u8]) -> Cow<'_, [u8]> {
                 }
                 name_may_follow = false;
             }
+            b'{' | b'[' if name_may_follow => {
+                // What does not end is no JSON.
+                let Some(end) = structure_end(text, at) else { break };
+                let out = out.get_or_insert_with(|| Vec::with_capacity(text.len() * 2));
+                out.extend_from_slice(&text[copied..at]);
+                out.push(b'"');
+                for &byte in &text[at..end] {
+                    if matches!(byte, b'"' | b'\\') {
+                        out.push(b'\\');
+                    }
+                    out.push(byte);
+                }
+                out.push(b'"');
+                (at, copied) = (end, end);
+                name_may_follow = false;
+            }
             byte => {
-                name_may_follow =
-                    matches!(byte, b'{' | b',') || (name_may_follow && byte.is_ascii_whitespace());
+                match byte {
+                    b'{' | b'[' => open.push(byte == b'{'),
+                    b'}' | b']' => drop(open.pop()),
+                    _ => {}
+                }
+                name_may_follow = match byte {
+                    b'{' => true,
+                    b',' => open.last() == Some(&true),
+                    byte => name_may_follow && byte.is_ascii_whitespace(),
+                };
                 at += 1;
             }
         }
@@ -61,6 +78,41 @@ pub fn standard(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// Where the string that opens at `at` has ended.
+fn string_end(text: &[u8], mut at: usize) -> usize {
+    at += 1;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' => break,
+            _ => at += 1,
+        }
+    }
+    at + 1
+}
+
+/// Where the object or array that opens at `at` has ended. `None` if it does not.
+fn structure_end(text: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match *text.get(at)? {
+            b'"' => {
+                at = string_end(text, at);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
 /// Reads a body or a file that fastjson may have written.
 ///
 /// # Errors
@@ -69,7 +121,10 @@ pub fn from_slice<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, serd
     serde_json::from_slice(&standard(text))
 }
 
-/// Writes JSON with numeric map keys bare, as fastjson does.
+/// First character of a map key that is the text of a structure: [`to_vec_with_bare_keys`] writes it as it is.
+pub(crate) const STRUCTURE_MARK: char = '\0';
+
+/// Writes JSON with numeric map keys bare, and queues as keys as they come, as fastjson does.
 ///
 /// # Errors
 /// A value that JSON cannot hold, such as a map with a structure as its key.
@@ -147,6 +202,8 @@ enum KeyQuote {
     Due,
     /// The key is a number: it gets none.
     Omitted,
+    /// The key is the text of a structure: it gets none either, and nothing in it is escaped.
+    Structure,
 }
 
 /// `serde_json` writes a numeric key as quote, number, quote. This holds the quote back until it is known whether a
@@ -194,7 +251,10 @@ impl Formatter for BareKeys {
 
     fn end_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.due_quote(writer)?;
-        if std::mem::take(&mut self.quote) == KeyQuote::Omitted { Ok(()) } else { writer.write_all(b"\"") }
+        match std::mem::take(&mut self.quote) {
+            KeyQuote::Omitted | KeyQuote::Structure => Ok(()),
+            _ => writer.write_all(b"\""),
+        }
     }
 
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
@@ -203,6 +263,15 @@ impl Formatter for BareKeys {
     }
 
     fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, c: CharEscape) -> io::Result<()> {
+        match (&self.quote, &c) {
+            (KeyQuote::Due, CharEscape::AsciiControl(0)) => {
+                self.quote = KeyQuote::Structure;
+                return Ok(());
+            }
+            (KeyQuote::Structure, CharEscape::Quote) => return writer.write_all(b"\""),
+            (KeyQuote::Structure, CharEscape::ReverseSolidus) => return writer.write_all(b"\\"),
+            _ => {}
+        }
         self.due_quote(writer)?;
         serde_json::ser::CompactFormatter.write_char_escape(writer, c)
     }
@@ -261,12 +330,31 @@ mod tests {
     }
 
     #[test]
+    fn structures_become_names() {
+        let table = br#"{"t":{{"b":"a\"}","q":0}:{0:[{"x":1}]}, {"q":[1,{}]}:[2] },"n":[{"a":1},{"b":2}]}"#;
+        let read: serde_json::Value = from_slice(table).unwrap();
+        let first = r#"{"b":"a\"}","q":0}"#;
+        assert_eq!(read["t"][first]["0"][0]["x"], 1);
+        assert_eq!(read["t"][r#"{"q":[1,{}]}"#][0], 2);
+        assert_eq!(read["n"][1]["b"], 2);
+        assert_eq!(standard(b"{{}:1}"), &br#"{"{}":1}"#[..]);
+        // A hostile text must not cost more than its length.
+        for bad in
+            ["{{", "{{\"", "{{]", "{[}:", "]", "}{{}", "{{}}", &"{".repeat(1 << 20), &"{[".repeat(1 << 20)]
+        {
+            assert!(from_slice::<serde_json::Value>(bad.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
     fn quotes_numeric_names_only() {
         for (fastjson, json) in [
             (r#"{0:"a",1:"b"}"#, r#"{"0":"a","1":"b"}"#),
             (r#"{"a":{0:1, 12:[1,2]},"b":-1}"#, r#"{"a":{"0":1, "12":[1,2]},"b":-1}"#),
             (r#"{"a":"{0:1,2:3}\"{4:5}"}"#, r#"{"a":"{0:1,2:3}\"{4:5}"}"#),
             (r#"{"offsetTable":{"T@g":{0:5,-1:6}}}"#, r#"{"offsetTable":{"T@g":{"0":5,"-1":6}}}"#),
+            ("[1,2,{3:[4,5]}]", r#"[1,2,{"3":[4,5]}]"#),
+            ("[1,2:3]", "[1,2:3]"),
             ("", ""),
             ("\"open\\", "\"open\\"),
         ] {

@@ -19,7 +19,7 @@ pub mod code;
 pub mod namesrv_requests;
 pub mod requests;
 
-pub use command::{Body, Command, FieldValue, Kind, VERSION, version_name};
+pub use command::{Body, Command, FieldValue, Kind, VERSION, version_name, version_of};
 pub use frame::{Encoding, FRAME_MAX_BYTES, Frame, FrameError, split_frame};
 pub use header::{Fields, Header, HeaderError, Language};
 pub use requests::{FieldError, FromField, RequestHeader};

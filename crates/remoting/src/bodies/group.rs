@@ -3,7 +3,9 @@
 //!
 //! Members that we do not know are kept as they are, so that a file may go to a newer Java broker and back.
 
+use super::{DataVersion, heartbeat::null_as_default};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Settings of a consumer group. Java: `subscription.SubscriptionGroupConfig`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,4 +49,19 @@ impl Default for SubscriptionGroupConfig {
             other: serde_json::Map::new(),
         }
     }
+}
+
+/// Groups of a broker: the answer of GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SubscriptionGroupWrapper {
+    /// Version of the table.
+    #[serde(deserialize_with = "null_as_default")]
+    pub data_version: DataVersion,
+    /// 5.x: topics that groups may not read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forbidden_table: Option<serde_json::Value>,
+    /// Settings by group.
+    #[serde(deserialize_with = "null_as_default")]
+    pub subscription_group_table: BTreeMap<String, SubscriptionGroupConfig>,
 }

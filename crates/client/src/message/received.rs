@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A message that a broker gave out.
+
+use super::{MessageQueue, PropertyText, property};
+use crate::compression;
+use bytes::Bytes;
+use oxmq_record::{Peeked, RecordError, RecordView, peek_size_and_magic, sys_flag};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use thiserror::Error;
+
+/// A message that a broker gave out. Java: `MessageExt`. Cheap to clone.
+///
+/// Body and properties are slices of the answer in which they came: one message that is kept keeps the memory of all
+/// that came with it. [`Self::detached`] copies it out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReceivedMessage {
+    pub(crate) topic: Arc<str>,
+    pub(crate) broker_name: Arc<str>,
+    pub(crate) body: Bytes,
+    pub(crate) fault: Option<BodyFault>,
+    pub(crate) properties: PropertyText,
+    pub(crate) queue_id: i32,
+    pub(crate) queue_offset: i64,
+    pub(crate) physical_offset: i64,
+    pub(crate) reconsume_times: i32,
+    flag: i32,
+    sys_flag: i32,
+    born_timestamp_ms: i64,
+    born_host: SocketAddr,
+    store_timestamp_ms: i64,
+    store_host: SocketAddr,
+    body_crc: u32,
+    prepared_transaction_offset: i64,
+    store_size: u32,
+}
+
+/// Why a body could not be taken as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BodyFault {
+    /// Its checksum is not that of the record.
+    #[error("the body is damaged: its checksum is not that of the record")]
+    Checksum,
+    /// It cannot be decompressed.
+    #[error("the body cannot be decompressed ({0})")]
+    Compression(String),
+}
+
+/// Why the body of an answer cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A record is malformed.
+    #[error("record {index} of the answer: {error}")]
+    Record {
+        /// Its ordinal, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: RecordErrorText,
+    },
+}
+
+/// The text of a [`RecordError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct RecordErrorText(pub RecordError);
+
+impl ReceivedMessage {
+    /// All messages in the body of an answer: of a pull, of a look for a key, or one alone. Bodies come decompressed.
+    /// `broker_name`: of the broker that answered, empty if it is not known.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for bytes that are no records. A body that is damaged is no error here: see [`Self::body_fault`].
+    pub fn decode_all(bytes: &Bytes, broker_name: &Arc<str>) -> Result<Vec<Self>, DecodeError> {
+        let mut messages: Vec<Self> = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            if let Peeked::Blank { .. } = peek_size_and_magic(&bytes[at..]) {
+                break;
+            }
+            let index = messages.len();
+            let view = RecordView::parse(&bytes[at..])
+                .map_err(|error| DecodeError::Record { index, error: RecordErrorText(error) })?;
+            // Nearly always all of one topic.
+            let topic = match messages.last() {
+                Some(last) if *last.topic == *view.topic() => last.topic.clone(),
+                _ => view.topic().into(),
+            };
+            messages.push(Self::of(bytes, &view, topic, broker_name.clone()));
+            at += view.size() as usize;
+        }
+        Ok(messages)
+    }
+
+    fn of(bytes: &Bytes, view: &RecordView<'_>, topic: Arc<str>, broker_name: Arc<str>) -> Self {
+        let flags = view.sys_flag();
+        let mut body = bytes.slice_ref(view.body());
+        let mut fault = None;
+        if !view.verify_crc() {
+            fault = Some(BodyFault::Checksum);
+        } else if flags & sys_flag::COMPRESSED != 0 {
+            match compression::decompress(flags, &body) {
+                Ok(plain) => body = plain,
+                Err(error) => fault = Some(BodyFault::Compression(error.to_string())),
+            }
+        }
+        Self {
+            topic,
+            broker_name,
+            body,
+            fault,
+            properties: PropertyText::new(bytes.slice_ref(view.properties())),
+            queue_id: view.queue_id().0 as i32,
+            queue_offset: view.queue_offset().0 as i64,
+            physical_offset: view.physical_offset().0 as i64,
+            reconsume_times: view.reconsume_times(),
+            flag: view.flag(),
+            sys_flag: flags,
+            born_timestamp_ms: view.born_timestamp_ms(),
+            born_host: view.born_host(),
+            store_timestamp_ms: view.store_timestamp_ms(),
+            store_host: view.store_host(),
+            body_crc: view.body_crc(),
+            prepared_transaction_offset: view.prepared_transaction_offset(),
+            store_size: view.size(),
+        }
+    }
+
+    /// The topic. Of a message that comes again to a consumer, the topic it was sent to at first.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Name of the broker that gave it out, empty if that is not known.
+    #[must_use]
+    pub fn broker_name(&self) -> &str {
+        &self.broker_name
+    }
+
+    /// The queue it lies in.
+    #[must_use]
+    pub fn queue(&self) -> MessageQueue {
+        MessageQueue::new(self.topic.clone(), self.broker_name.clone(), self.queue_id)
+    }
+
+    /// The body, decompressed unless [`Self::body_fault`] says otherwise.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The body as text. `None` if it is no UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.body).ok()
+    }
+
+    /// What is wrong with the body. `None`: nothing.
+    #[must_use]
+    pub fn body_fault(&self) -> Option<&BodyFault> {
+        self.fault.as_ref()
+    }
+
+    /// The id that its producer made (`UNIQ_KEY`), or the offset message id if it made none. Java: `getMsgId`.
+    #[must_use]
+    pub fn msg_id(&self) -> String {
+        self.get(property::UNIQ_KEY).map_or_else(|| self.offset_msg_id(), Cow::into_owned)
+    }
+
+    /// Where it lies, as text: the broker's address and the physical offset.
+    #[must_use]
+    pub fn offset_msg_id(&self) -> String {
+        let physical_offset = oxmq_types::PhysicalOffset(self.physical_offset as u64);
+        oxmq_record::MessageId { store_host: self.store_host, physical_offset }.to_text()
+    }
+
+    /// The tag.
+    #[must_use]
+    pub fn tag(&self) -> Option<Cow<'_, str>> {
+        self.get(property::TAGS)
+    }
+
+    /// The keys, separated by blanks.
+    #[must_use]
+    pub fn keys(&self) -> Option<Cow<'_, str>> {
+        self.get(property::KEYS)
+    }
+
+    /// The value of a property.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.properties.get(name)
+    }
+
+    /// All properties.
+    pub fn properties(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.properties.iter()
+    }
+
+    /// All properties in the form of the wire: `name 0x01 value 0x02`, repeated.
+    #[must_use]
+    pub fn raw_properties(&self) -> &Bytes {
+        self.properties.bytes()
+    }
+
+    /// Number of the queue.
+    #[must_use]
+    pub fn queue_id(&self) -> i32 {
+        self.queue_id
+    }
+
+    /// Place in the queue, in messages.
+    #[must_use]
+    pub fn queue_offset(&self) -> i64 {
+        self.queue_offset
+    }
+
+    /// Place in the broker's commit log, in bytes.
+    #[must_use]
+    pub fn physical_offset(&self) -> i64 {
+        self.physical_offset
+    }
+
+    /// How often the group consumed it in vain.
+    #[must_use]
+    pub fn reconsume_times(&self) -> i32 {
+        self.reconsume_times
+    }
+
+    /// The application's own flag.
+    #[must_use]
+    pub fn flag(&self) -> i32 {
+        self.flag
+    }
+
+    /// Compression, transaction and address bits, see [`oxmq_record::sys_flag`].
+    #[must_use]
+    pub fn sys_flag(&self) -> i32 {
+        self.sys_flag
+    }
+
+    /// When its producer made it, in ms since 1970.
+    #[must_use]
+    pub fn born_timestamp_ms(&self) -> i64 {
+        self.born_timestamp_ms
+    }
+
+    /// Address of its producer.
+    #[must_use]
+    pub fn born_host(&self) -> SocketAddr {
+        self.born_host
+    }
+
+    /// When the broker stored it, in ms since 1970.
+    #[must_use]
+    pub fn store_timestamp_ms(&self) -> i64 {
+        self.store_timestamp_ms
+    }
+
+    /// Address of the broker.
+    #[must_use]
+    pub fn store_host(&self) -> SocketAddr {
+        self.store_host
+    }
+
+    /// Checksum of the body as it is stored.
+    #[must_use]
+    pub fn body_crc(&self) -> u32 {
+        self.body_crc
+    }
+
+    /// Physical offset of the half message that this one resolves.
+    #[must_use]
+    pub fn prepared_transaction_offset(&self) -> i64 {
+        self.prepared_transaction_offset
+    }
+
+    /// Bytes of its record at the broker.
+    #[must_use]
+    pub fn store_size(&self) -> u32 {
+        self.store_size
+    }
+
+    /// The same with body and properties of its own, so that it keeps no other memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        let mut copy = self.clone();
+        copy.body = own(&self.body);
+        copy.properties = PropertyText::new(own(self.properties.bytes()));
+        copy
+    }
+}
+
+impl std::fmt::Debug for ReceivedMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReceivedMessage")
+            .field("topic", &self.topic)
+            .field("broker_name", &self.broker_name)
+            .field("queue_id", &self.queue_id)
+            .field("queue_offset", &self.queue_offset)
+            .field("msg_id", &self.msg_id())
+            .field("reconsume_times", &self.reconsume_times)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
