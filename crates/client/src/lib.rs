@@ -5,6 +5,7 @@
 
 mod acl;
 mod compression;
+pub mod idempotent;
 mod message;
 mod remote;
 

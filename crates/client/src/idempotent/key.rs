@@ -2,9 +2,9 @@
 //! By what two messages are the same. Pure.
 
 use super::HandleError;
-use crate::ReceivedMessage;
+use crate::{ReceivedMessage, property};
 use ring::digest::{SHA256, digest};
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Longest text of a key that is kept as it is, in bytes; of a longer one its SHA-256 is kept. Group, topic and key
 /// together have to fit into an index of MySQL, which takes 3072 bytes.
@@ -116,8 +116,8 @@ impl KeyOf {
 
     fn text(&self, message: &ReceivedMessage) -> Option<String> {
         let text = match self {
-            Self::MessageKeys => message.property("KEYS").map(str::to_owned),
-            Self::UniqueId => message.property("UNIQ_KEY").filter(|id| !id.is_empty()).map(|id| {
+            Self::MessageKeys => message.keys().map(Cow::into_owned),
+            Self::UniqueId => message.get(property::UNIQ_KEY).filter(|id| !id.is_empty()).map(|id| {
                 let body = digest(&SHA256, message.body());
                 format!("id:{id}:{}", hex(&body.as_ref()[..8]))
             }),
@@ -163,8 +163,8 @@ impl Keys {
             WithoutKey::UniqueId => KeyOf::UniqueId.text(message),
         });
         // A message that comes again must have the key that it had first.
-        let topic = message.property("RETRY_TOPIC").filter(|topic| !topic.is_empty());
-        let topic = topic.unwrap_or(message.topic());
+        let topic = message.get(property::RETRY_TOPIC).filter(|topic| !topic.is_empty());
+        let topic = topic.unwrap_or(Cow::Borrowed(message.topic()));
         Ok(Key::new(self.group.clone(), topic, text.unwrap_or_default())?)
     }
 }

@@ -27,7 +27,7 @@
 //! let store = SqlStore::new(pool);
 //! store.create_table().await?;
 //! let handler = InTransaction::new("payments", store, |message: &ReceivedMessage, transaction: &mut Transaction<'static, Sqlite>| {
-//!     let order = message.property("KEYS").unwrap_or_default().to_owned();
+//!     let order = message.keys().unwrap_or_default().into_owned();
 //!     Box::pin(async move {
 //!         sqlx::query("UPDATE account SET paid = paid + 1 WHERE id = ?").bind(order).execute(&mut **transaction).await?;
 //!         Ok(())
@@ -129,7 +129,9 @@ pub enum HandleError {
     LeaseLost,
     /// The transaction ended under the handler: the database rolled it back (a deadlock whose error the handler did not pass
     /// on), or a statement of the handler committed it.
-    #[error("the transaction ended before the handler did: it must pass errors of the database on, and neither commit nor run DDL")]
+    #[error(
+        "the transaction ended before the handler did: it must pass errors of the database on, and neither commit nor run DDL"
+    )]
     TransactionGone,
     /// The store.
     #[error(transparent)]

@@ -2,8 +2,8 @@
 //! For handlers that write into the database that remembers their keys: both in one transaction.
 
 use super::{
-    CONFLICTS_MAX, Claim, HANDLER_TIMEOUT, HandleError, Handled, HandlerError, Key, KeyError, KeyOf, RETENTION,
-    Sql, SqlStore, StoreError, Token, WithoutKey, guarded, key::Keys, sql::is_conflict,
+    CONFLICTS_MAX, Claim, HANDLER_TIMEOUT, HandleError, Handled, HandlerError, Key, KeyError, KeyOf,
+    RETENTION, Sql, SqlStore, StoreError, Token, WithoutKey, guarded, key::Keys, sql::is_conflict,
 };
 use crate::ReceivedMessage;
 use futures_util::future::BoxFuture;

@@ -144,15 +144,15 @@ database!("sqlite", sqlx::Sqlite, Dialect::Sqlite,
     conflict: |error| code(error).and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xFF, 5 | 6)));
 
 database!("mysql", sqlx::MySql, Dialect::MySql,
-    begin: None,
-    // A claim waits for that of another for `innodb_lock_wait_timeout`, 50 s by default.
-    alone: |_, _| std::future::ready(Ok(true)),
-    // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK; "record has changed since last read" of MariaDB.
-    conflict: |error| {
-        let error = error.as_database_error();
-        let error = error.and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>());
-        error.is_some_and(|error| matches!(error.number(), 1205 | 1213 | 1020))
-    });
+begin: None,
+// A claim waits for that of another for `innodb_lock_wait_timeout`, 50 s by default.
+alone: |_, _| std::future::ready(Ok(true)),
+// ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK; "record has changed since last read" of MariaDB.
+conflict: |error| {
+    let error = error.as_database_error();
+    let error = error.and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>());
+    error.is_some_and(|error| matches!(error.number(), 1205 | 1213 | 1020))
+});
 
 database!("postgres", sqlx::Postgres, Dialect::Postgres,
     begin: None,

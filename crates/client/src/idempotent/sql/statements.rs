@@ -62,7 +62,9 @@ impl Statements {
             // unixepoch('subsec') is only in newer ones.
             Dialect::Sqlite => "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)",
             // Of UNIX_TIMESTAMP(NOW(3)) an hour comes twice where clocks go back in autumn.
-            Dialect::MySql => "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)",
+            Dialect::MySql => {
+                "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)"
+            }
             // now() would be the start of the transaction.
             Dialect::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
         };
@@ -182,7 +184,9 @@ mod tests {
     fn binds_are_numbered_where_the_database_wants_it() {
         assert_eq!(numbered("a = ? AND b = ?"), "a = $1 AND b = $2");
         let statements = Statements::new(Dialect::Postgres, "t").unwrap();
-        assert!(statements.complete.ends_with("consumer_group = $2 AND topic = $3 AND message_key = $4 AND token = $5 AND state = 1"));
+        assert!(statements.complete.ends_with(
+            "consumer_group = $2 AND topic = $3 AND message_key = $4 AND token = $5 AND state = 1"
+        ));
         assert!(!statements.claim.contains('?'));
     }
 }
