@@ -64,6 +64,11 @@ impl Fixture {
         Self::with(|_| {})
     }
 
+    /// Whose tools it lets destroy.
+    pub(crate) fn access(&self) -> Arc<oxmq_net::AdminAccess> {
+        self.broker.admin.access()
+    }
+
     /// What the broker answers to a request of `peer`. All values of `fields` are text on the wire.
     pub(crate) fn handle(&self, peer: &Arc<Peer>, code: i32, fields: &Value, body: &[u8]) -> Answer {
         self.handle_of(479, peer, code, fields, body)

@@ -130,6 +130,7 @@ impl Settings {
                 server_side_reset: true,
                 accepts_sends_from_ms: 0,
                 configuration: Arc::new(NoConfiguration),
+                access: Arc::default(),
             },
             auto_create_groups: true,
             memory_bytes: 1 << 30,

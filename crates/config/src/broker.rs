@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use oxmq_types::{BrokerId, Perm, Properties};
+use oxmq_types::{BrokerId, Networks, Perm, Properties};
 
 use crate::{
     keys::{self, addresses},
@@ -381,6 +381,12 @@ impl BrokerSettings {
     #[must_use]
     pub fn to_properties(&self) -> Properties {
         self.0.to_properties()
+    }
+
+    /// `adminAllowedNetworks`: whose tools may ask for what destroys, besides those on this machine.
+    #[must_use]
+    pub fn admin_networks(&self) -> Networks {
+        self.0.admin_networks()
     }
 
     /// Where the broker listens.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use oxmq_types::Properties;
+use oxmq_types::{Networks, Properties};
 
 use crate::{
     keys,
@@ -92,6 +92,12 @@ impl NamesrvSettings {
     #[must_use]
     pub fn to_properties(&self) -> Properties {
         self.0.to_properties()
+    }
+
+    /// `adminAllowedNetworks`: whose tools may ask for what destroys, besides those on this machine.
+    #[must_use]
+    pub fn admin_networks(&self) -> Networks {
+        self.0.admin_networks()
     }
 
     /// Where the name server listens.

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use oxmq_types::Properties;
+use oxmq_types::{Networks, Properties};
 
 use crate::keys::{Effect, Group, Key, Kind, RENAMED};
 
@@ -356,6 +356,11 @@ impl Values {
             idle_timeout_seconds: self.number("serverChannelMaxIdleTimeSeconds"),
             backlog: self.number("serverSocketBacklog"),
         }
+    }
+
+    /// `adminAllowedNetworks`.
+    pub(crate) fn admin_networks(&self) -> Networks {
+        self.text("adminAllowedNetworks").parse().expect("it was checked when it was set")
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {

@@ -8,7 +8,7 @@ use crate::{
     names::check_topic,
     routes::{BrokerAddress, Change, Registration, RouteView, Routes},
 };
-use oxmq_net::{Answer, Peer, Request, Service};
+use oxmq_net::{AdminAccess, Answer, Peer, Request, Service};
 use oxmq_remoting::{
     Command, FieldError, RequestHeader,
     bodies::{
@@ -22,6 +22,7 @@ use oxmq_remoting::{
         WritePermOfBroker,
     },
 };
+use oxmq_types::Properties;
 use serde::Serialize;
 use std::{
     borrow::Cow,
@@ -30,7 +31,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Clients of this and later versions (`V4_9_4` of Java's `MQVersion`) read numeric map keys in quotes; older ones
 /// of other languages than Java may know only the bare form.
@@ -109,6 +110,7 @@ pub struct NameServer {
     settings: Arc<RwLock<Settings>>,
     kv: Arc<KvConfigs>,
     configuration: Arc<dyn Configuration>,
+    access: Arc<AdminAccess>,
     started: Instant,
 }
 
@@ -153,6 +155,10 @@ type Outcome = Result<Answer, Failure>;
 
 impl Service for NameServer {
     fn handle(&self, request: Request<'_>) -> Answer {
+        if let Err(remark) = self.access.check(request.header.code, request.peer) {
+            warn!(peer = %request.peer.remote(), code = request.header.code, "a tool on another machine was refused");
+            return Command::failure(code::NO_PERMISSION, remark).into();
+        }
         let outcome = match request.header.code {
             request::GET_ROUTEINFO_BY_TOPIC => self.route(request),
             request::REGISTER_BROKER => self.register_broker(request),
@@ -210,7 +216,8 @@ fn no_route(topic: &str) -> Failure {
 }
 
 impl NameServer {
-    /// A name server that keeps its key-value configuration in the file `kv_path`.
+    /// A name server that keeps its key-value configuration in the file `kv_path`. `access` says whose tools may ask
+    /// for what destroys.
     ///
     /// # Errors
     /// [`KvError`] if that file cannot be read or is damaged.
@@ -218,12 +225,14 @@ impl NameServer {
         settings: Settings,
         kv_path: impl Into<PathBuf>,
         configuration: Arc<dyn Configuration>,
+        access: Arc<AdminAccess>,
     ) -> Result<Self, KvError> {
         Ok(Self {
             state: RwLock::default(),
             settings: Arc::new(RwLock::new(settings)),
             kv: Arc::new(KvConfigs::load(kv_path.into())?),
             configuration,
+            access,
             started: Instant::now(),
         })
     }
@@ -489,6 +498,12 @@ impl NameServer {
         };
         if text.is_empty() {
             return Ok(Command::success().into());
+        }
+        // What cannot be read is refused below.
+        let changes = Properties::parse(text).unwrap_or_default();
+        if changes.get(AdminAccess::KEY).is_some() && !AdminAccess::is_here(request.peer) {
+            let remark = format!("{} is changed from this machine only", AdminAccess::KEY);
+            return Err(Failure { code: code::NO_PERMISSION, remark: remark.into() });
         }
         let (configuration, settings) = (self.configuration.clone(), self.settings.clone());
         let (text, peer) = (text.to_owned(), request.peer.remote());

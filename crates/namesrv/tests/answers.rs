@@ -4,9 +4,9 @@
 //! all were well.
 
 use oxmq_namesrv::{Configuration, NameServer, Settings, UpdateRefusal};
-use oxmq_net::{Answer, Peer, Request, Service};
+use oxmq_net::{AdminAccess, Answer, Peer, Request, Service};
 use oxmq_remoting::{
-    Command, Encoding, FRAME_MAX_BYTES, Header, Kind,
+    Command, Encoding, FRAME_MAX_BYTES, Header, Kind, RequestClass,
     bodies::{RegisterBrokerBody, TopicConfig},
     code::{self, request},
     split_frame,
@@ -69,7 +69,9 @@ impl Asked {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("oxmq-namesrv-{}-{number}", std::process::id()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let server = NameServer::new(settings, folder.join("kvConfig.json"), Arc::new(OneKey)).unwrap();
+        let server =
+            NameServer::new(settings, folder.join("kvConfig.json"), Arc::new(OneKey), Arc::default())
+                .unwrap();
         Self { server, peer: peer(), folder, runtime }
     }
 
@@ -461,6 +463,54 @@ fn the_order_of_a_topic_is_told_once_it_is_enabled() {
     assert!(route().contains(r#""orderTopicConf":"broker-49:4""#));
     let configuration = text(&asked.ask(request::GET_NAMESRV_CONFIG, &[], b""));
     assert_eq!(configuration, "listenPort=9876\norderMessageEnable=false\n");
+}
+
+/// Java takes them from anybody.
+#[test]
+fn what_destroys_is_refused_to_other_machines() {
+    let mut asked = Asked::new().with_java_brokers();
+    let foreign = Peer::unconnected_to("10.0.0.1:9876".parse().unwrap(), "10.0.0.9:50000".parse().unwrap());
+    asked.peer = foreign.clone();
+    let mut refused = 0;
+    for code in 0..4000 {
+        let answer = asked.ask(code, &[], b"");
+        match RequestClass::of(code) {
+            Some((RequestClass::Destroy, name)) => {
+                check_refused(
+                    &answer,
+                    code::NO_PERMISSION,
+                    &format!("{name} ({code}) is refused to 10.0.0.9: "),
+                );
+                check_refused(&answer, code::NO_PERMISSION, "add 10.0.0.9 to adminAllowedNetworks in");
+                refused += 1;
+            }
+            Some(_) => assert_ne!(answer.code, code::NO_PERMISSION, "{code}: {answer:?}"),
+            None => assert_eq!(answer.code, code::REQUEST_CODE_NOT_SUPPORTED, "{code}"),
+        }
+    }
+    assert!(refused > 30, "{refused}");
+    let topic = [("topic", "BenchmarkTest")];
+    assert_eq!(asked.ask(request::GET_ROUTEINFO_BY_TOPIC, &topic, b"").code, code::SUCCESS);
+
+    // The same request, when the network is allowed.
+    let access = Arc::new(AdminAccess::new("10.0.0.0/24".parse().unwrap()));
+    let file = asked.folder.join("kvConfig.json");
+    asked.server = NameServer::new(Settings::default(), file, Arc::new(OneKey), access).unwrap();
+    assert_eq!(asked.ask(request::DELETE_TOPIC_IN_NAMESRV, &topic, b"").code, code::SUCCESS);
+    assert_eq!(
+        asked.ask(request::UPDATE_NAMESRV_CONFIG, &[], b"orderMessageEnable=true").code,
+        code::SUCCESS
+    );
+    // It does not open the door further.
+    for text in
+        ["adminAllowedNetworks=0.0.0.0/0", "orderMessageEnable=true\nadmin\\u0041llowedNetworks : ::/0"]
+    {
+        let answer = asked.ask(request::UPDATE_NAMESRV_CONFIG, &[], text.as_bytes());
+        check_refused(&answer, code::NO_PERMISSION, "adminAllowedNetworks is changed from this machine only");
+    }
+    asked.peer = peer();
+    let answer = asked.ask(request::UPDATE_NAMESRV_CONFIG, &[], b"adminAllowedNetworks=::/0");
+    check_refused(&answer, code::NO_PERMISSION, "not adminAllowedNetworks=::/0");
 }
 
 #[test]

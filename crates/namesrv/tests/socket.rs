@@ -54,7 +54,9 @@ fn registration(name: &str, port: u16) -> Command {
 fn brokers_go_with_their_connection_or_their_heartbeat() {
     let folder = std::env::temp_dir().join(format!("oxmq-namesrv-socket-{}", std::process::id()));
     let settings = Settings { scan_interval_ms: 20, ..Settings::default() };
-    let server = Arc::new(NameServer::new(settings, folder.join("kvConfig.json"), Arc::new(Fixed)).unwrap());
+    let server = Arc::new(
+        NameServer::new(settings, folder.join("kvConfig.json"), Arc::new(Fixed), Arc::default()).unwrap(),
+    );
     let workers = Workers::start(1).unwrap();
     workers.handle().spawn(server.clone().run_scans());
     let listener =

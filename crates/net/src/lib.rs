@@ -12,6 +12,7 @@
 //! [`UNSENT_MAX_BYTES`] wait for it, and is closed when nothing moves for [`Limits::stall_timeout`].
 #![forbid(unsafe_code)]
 
+mod access;
 mod client;
 mod connection;
 mod outbox;
@@ -22,6 +23,7 @@ mod stream;
 mod tls;
 mod workers;
 
+pub use access::AdminAccess;
 pub use client::{Client, ClientOptions};
 pub use connection::{Limits, UNSENT_MAX_BYTES};
 pub use peer::{CallError, Peer, Reply};

@@ -133,6 +133,12 @@ impl Peer {
         Self::new(remote, remote)
     }
 
+    /// The same, of a peer that dialled another address than its own, as those on other machines do.
+    #[must_use]
+    pub fn unconnected_to(local: SocketAddr, remote: SocketAddr) -> Arc<Self> {
+        Self::new(remote, local)
+    }
+
     /// A number that no other peer of this process ever has.
     #[must_use]
     pub fn id(&self) -> u64 {

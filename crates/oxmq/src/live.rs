@@ -8,10 +8,11 @@
 use crate::keep::keep;
 use oxmq_broker::{Configuration, UpdateRefused};
 use oxmq_config::{BrokerSettings, Retention, UpdateError};
+use oxmq_net::AdminAccess;
 use oxmq_types::Properties;
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 use tracing::warn;
 
@@ -19,6 +20,7 @@ use tracing::warn;
 pub(crate) struct LiveSettings {
     settings: Mutex<BrokerSettings>,
     file: Option<PathBuf>,
+    access: Arc<AdminAccess>,
     retain: Retain,
 }
 
@@ -29,9 +31,10 @@ impl LiveSettings {
     pub(crate) fn new(
         settings: BrokerSettings,
         file: Option<PathBuf>,
+        access: Arc<AdminAccess>,
         retain: impl Fn(&Retention) + Send + Sync + 'static,
     ) -> Self {
-        Self { settings: Mutex::new(settings), file, retain: Box::new(retain) }
+        Self { settings: Mutex::new(settings), file, access, retain: Box::new(retain) }
     }
 }
 
@@ -59,7 +62,8 @@ impl Configuration for LiveSettings {
         for change in list {
             let mut alone = settings.clone();
             let one = [(change.key, &*change.new)].into_iter().collect();
-            let at_once = alone.update(&one).is_ok() && alone.retention() != settings.retention();
+            let at_once = change.key == AdminAccess::KEY
+                || alone.update(&one).is_ok() && alone.retention() != settings.retention();
             let from = if at_once { "now" } else { "the next start" };
             warn!(key = change.key, old = change.old, new = change.new, "changed from {from} on");
         }
@@ -67,6 +71,7 @@ impl Configuration for LiveSettings {
         if retention != settings.retention() {
             (self.retain)(&retention);
         }
+        self.access.allow(changed.admin_networks());
         *settings = changed;
         Ok(())
     }
@@ -76,7 +81,7 @@ impl Configuration for LiveSettings {
 mod tests {
     use super::*;
     use oxmq_config::Host;
-    use std::{fs, sync::Arc};
+    use std::fs;
 
     fn changes(pairs: &[(&str, &str)]) -> Properties {
         pairs.iter().copied().collect()
@@ -94,7 +99,7 @@ mod tests {
         };
         let retained = Arc::new(Mutex::new(Vec::new()));
         let retaining = Arc::clone(&retained);
-        let live = LiveSettings::new(load(), Some(file.clone()), move |retention| {
+        let live = LiveSettings::new(load(), Some(file.clone()), Arc::default(), move |retention| {
             retaining.lock().unwrap().push(retention.reserved_hours);
         });
         live.update(&changes(&[("traceOn", "true"), ("maxMessageSize", "1024")])).unwrap();
@@ -112,7 +117,7 @@ mod tests {
         }
         assert_eq!(load().to_properties().get("fileReservedTime"), Some("48"), "nothing of a refused change");
         assert_eq!(*retained.lock().unwrap(), [48], "when it changed, and only then");
-        let homeless = LiveSettings::new(load(), None, |_| panic!("nothing changed"));
+        let homeless = LiveSettings::new(load(), None, Arc::default(), |_| panic!("nothing changed"));
         let refused = homeless.update(&changes(&[("traceOn", "true")])).unwrap_err();
         assert!(matches!(refused, UpdateRefused::NotAllowed(_)), "{refused}");
     }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The one binary. Under the name `mqnamesrv`, `mqbroker` or `mqshutdown` it takes the options of Java's command of that
+//! The one binary. Under the name `mqnamesrv`, `mqbroker`, `mqadmin` or `mqshutdown` it takes the options of Java's command of that
 //! name; under its own it has them as subcommands, and `oxmq dev` and `oxmq store`.
 //!
 //! Standard output carries what Java's commands print there and nothing else; the log goes to standard error and to a file.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod cli;
 mod keep;
 mod live;
@@ -28,6 +29,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    if let Some(args) = admin::args(std::env::args_os()) {
+        return admin::run(args);
+    }
     match cli::parse(std::env::args_os()).and_then(execute) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -5,7 +5,7 @@ use crate::keep::keep;
 use anyhow::Context;
 use oxmq_config::{Change, NamesrvSettings, UpdateError};
 use oxmq_namesrv::{Configuration, NameServer, Settings, UpdateRefusal};
-use oxmq_net::{Limits, Server, Workers};
+use oxmq_net::{AdminAccess, Limits, Server, Workers};
 use oxmq_remoting::code;
 use oxmq_types::Properties;
 use std::{
@@ -30,8 +30,9 @@ impl RunningNameServer {
         let addr = SocketAddr::new(bind, listener.port);
         let listening = Server::listen(&[addr])?;
         let (routes, files) = (routes(&settings), settings.files());
-        let configuration = Arc::new(Kept(Mutex::new(settings)));
-        let name_server = Arc::new(NameServer::new(routes, files.kv_config, configuration)?);
+        let access = Arc::new(AdminAccess::new(settings.admin_networks()));
+        let configuration = Arc::new(Kept { settings: Mutex::new(settings), access: access.clone() });
+        let name_server = Arc::new(NameServer::new(routes, files.kv_config, configuration, access)?);
         let limits =
             Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
         let server = listening.serve(workers, name_server.clone(), limits)?;
@@ -62,11 +63,14 @@ fn routes(settings: &NamesrvSettings) -> Settings {
 }
 
 /// The settings as tools read and change them; changes are kept in `configStorePath`.
-struct Kept(Mutex<NamesrvSettings>);
+struct Kept {
+    settings: Mutex<NamesrvSettings>,
+    access: Arc<AdminAccess>,
+}
 
 impl Kept {
     fn settings(&self) -> MutexGuard<'_, NamesrvSettings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +97,7 @@ impl Configuration for Kept {
         if let Err(error) = keep(&file, &updates) {
             warn!(file = %file.display(), %error, "the change holds until the next start only");
         }
+        self.access.allow(settings.admin_networks());
         Ok(routes(&settings))
     }
 }

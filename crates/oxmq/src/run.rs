@@ -8,7 +8,7 @@ use oxmq_broker::{
     TransactionRules, dispatch_rule,
 };
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings, Retention};
-use oxmq_net::{Client, Limits, NoService, Server, Workers};
+use oxmq_net::{AdminAccess, Client, Limits, NoService, Server, Workers};
 use oxmq_store::{
     FlushMode, Folder, IndexConfig, OpenError, Problems, RetentionConfig, Store, StoreConfig, preflight,
 };
@@ -189,6 +189,7 @@ impl RunningBroker {
 
         let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
         let transactions = settings.transactions();
+        let access = Arc::new(AdminAccess::new(settings.admin_networks()));
         let store_host = SocketAddr::new(ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port);
         let sync_flush_timeout =
             (files.flush_type == FlushType::Sync).then(|| Duration::from_millis(files.sync_flush_timeout_ms));
@@ -259,10 +260,16 @@ impl RunningBroker {
                     unique_query_max: files.unique_query_max as usize,
                     server_side_reset: settings.consumers().server_side_reset,
                     accepts_sends_from_ms: sends.accept_from_ms,
-                    configuration: Arc::new(LiveSettings::new(settings.clone(), config_file, {
-                        let store = store.clone();
-                        move |changed| store.set_retention(changed_retention(&kept, changed))
-                    })),
+                    configuration: Arc::new(LiveSettings::new(
+                        settings.clone(),
+                        config_file,
+                        access.clone(),
+                        {
+                            let store = store.clone();
+                            move |changed| store.set_retention(changed_retention(&kept, changed))
+                        },
+                    )),
+                    access,
                 },
                 auto_create_groups: topics.auto_create_subscription_group,
                 memory_bytes: memory_bytes() / 100 * u64::from(pulls.in_memory_percent),

@@ -39,6 +39,11 @@ pub mod request {
     pub const GET_ALL_DELAY_OFFSET: i32 = 45;
     pub const CHECK_CLIENT_CONFIG: i32 = 46;
     pub const GET_CLIENT_CONFIG: i32 = 47;
+    pub const UPDATE_AND_CREATE_ACL_CONFIG: i32 = 50;
+    pub const DELETE_ACL_CONFIG: i32 = 51;
+    pub const GET_BROKER_CLUSTER_ACL_INFO: i32 = 52;
+    pub const UPDATE_GLOBAL_WHITE_ADDRS_CONFIG: i32 = 53;
+    pub const GET_BROKER_CLUSTER_ACL_CONFIG: i32 = 54;
     pub const GET_TIMER_CHECK_POINT: i32 = 60;
     pub const GET_TIMER_METRICS: i32 = 61;
     pub const POP_MESSAGE: i32 = 200_050;
@@ -116,6 +121,8 @@ pub mod request {
     pub const GET_TOPIC_CONFIG: i32 = 351;
     pub const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
     pub const UPDATE_AND_GET_GROUP_FORBIDDEN: i32 = 353;
+    pub const CHECK_ROCKSDB_CQ_WRITE_PROGRESS: i32 = 354;
+    pub const EXPORT_ROCKSDB_CONFIG_TO_JSON: i32 = 355;
     pub const LITE_PULL_MESSAGE: i32 = 361;
     pub const RECALL_MESSAGE: i32 = 370;
     pub const QUERY_ASSIGNMENT: i32 = 400;
@@ -130,9 +137,33 @@ pub mod request {
     pub const EXCHANGE_BROKER_HA_INFO: i32 = 906;
     pub const GET_BROKER_HA_STATUS: i32 = 907;
     pub const RESET_MASTER_FLUSH_OFFSET: i32 = 908;
+    pub const CONTROLLER_ALTER_SYNC_STATE_SET: i32 = 1001;
+    pub const CONTROLLER_ELECT_MASTER: i32 = 1002;
+    pub const CONTROLLER_REGISTER_BROKER: i32 = 1003;
+    pub const CONTROLLER_GET_REPLICA_INFO: i32 = 1004;
+    pub const CONTROLLER_GET_METADATA_INFO: i32 = 1005;
+    pub const CONTROLLER_GET_SYNC_STATE_DATA: i32 = 1006;
     pub const GET_BROKER_EPOCH_CACHE: i32 = 1007;
     pub const NOTIFY_BROKER_ROLE_CHANGED: i32 = 1008;
+    pub const UPDATE_CONTROLLER_CONFIG: i32 = 1009;
+    pub const GET_CONTROLLER_CONFIG: i32 = 1010;
     pub const CLEAN_BROKER_DATA: i32 = 1011;
+    pub const CONTROLLER_GET_NEXT_BROKER_ID: i32 = 1012;
+    pub const CONTROLLER_APPLY_BROKER_ID: i32 = 1013;
+    pub const UPDATE_COLD_DATA_FLOW_CTR_CONFIG: i32 = 2001;
+    pub const REMOVE_COLD_DATA_FLOW_CTR_CONFIG: i32 = 2002;
+    pub const GET_COLD_DATA_FLOW_CTR_INFO: i32 = 2003;
+    pub const SET_COMMITLOG_READ_MODE: i32 = 2004;
+    pub const AUTH_CREATE_USER: i32 = 3001;
+    pub const AUTH_UPDATE_USER: i32 = 3002;
+    pub const AUTH_DELETE_USER: i32 = 3003;
+    pub const AUTH_GET_USER: i32 = 3004;
+    pub const AUTH_LIST_USER: i32 = 3005;
+    pub const AUTH_CREATE_ACL: i32 = 3006;
+    pub const AUTH_UPDATE_ACL: i32 = 3007;
+    pub const AUTH_DELETE_ACL: i32 = 3008;
+    pub const AUTH_GET_ACL: i32 = 3009;
+    pub const AUTH_LIST_ACL: i32 = 3010;
 }
 
 pub const SUCCESS: i32 = 0;

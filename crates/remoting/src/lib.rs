@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bodies;
+mod class;
 mod command;
 pub mod fastjson;
 mod frame;
@@ -19,6 +20,7 @@ pub mod code;
 pub mod namesrv_requests;
 pub mod requests;
 
+pub use class::RequestClass;
 pub use command::{Body, Command, FieldValue, Kind, VERSION, version_name, version_of};
 pub use frame::{Encoding, FRAME_MAX_BYTES, Frame, FrameError, split_frame};
 pub use header::{Fields, Header, HeaderError, Language};

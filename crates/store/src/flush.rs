@@ -7,8 +7,9 @@
 //! None of them wakes while nothing is appended.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     mem,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,8 +43,8 @@ const POPULATE_TIME: Duration = Duration::from_millis(200);
 const POPULATE_MIN: u64 = 4 * 1024 * 1024;
 /// and at most.
 const POPULATE_MAX: u64 = 64 * 1024 * 1024;
-/// By so much less than others the thread that makes pages ready is entitled to a core: it may be long in the kernel,
-/// where it lets nobody else have it, and should not begin that by pushing aside a thread that handles requests.
+/// By so much less than the broker's other threads the one that makes pages ready is entitled to a core: it may be long in
+/// the kernel, where it lets nobody else have it, and should not begin that by pushing aside a thread that handles requests.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 /// More files than this are made durable by one call for the whole file system.
@@ -56,8 +57,10 @@ type Waiter = Box<dyn FnOnce(Result<(), FlushError>) + Send>;
 /// How much of the log is durable, and who waits for more.
 pub(crate) struct FlushState {
     pub(crate) flushed: u64,
-    /// Store time of the last record below `flushed`.
+    /// Store time of the last record below `flushed`, or of one shortly before it.
     pub(crate) timestamp_ms: i64,
+    /// Where the log ended when it was flushed last, and the store time of the record that ended there.
+    seen: (u64, i64),
     pub(crate) waiters: Vec<(u64, Waiter)>,
     /// No more will be flushed, and why.
     pub(crate) over: Option<FlushError>,
@@ -65,7 +68,7 @@ pub(crate) struct FlushState {
 
 impl FlushState {
     pub(crate) fn new(flushed: u64, timestamp_ms: i64) -> Self {
-        Self { flushed, timestamp_ms, waiters: Vec::new(), over: None }
+        Self { flushed, timestamp_ms, seen: (flushed, timestamp_ms), waiters: Vec::new(), over: None }
     }
 
     /// What someone who waits for `to` is to be told; `None`: to wait.
@@ -82,6 +85,8 @@ pub(crate) fn log_flusher(shared: &Shared) {
     let mut thorough = Instant::now();
     // Up to here the disk has begun.
     let mut written = shared.log.end();
+    // Where the log ended when this thread looked last; its last page was left out when it flushed last.
+    let (mut before, mut left_out) = (shared.log.end(), false);
     loop {
         // The ring that tells of the end may have been heard as one for those who waited.
         if !shared.stopping() {
@@ -106,6 +111,7 @@ pub(crate) fn log_flusher(shared: &Shared) {
                 }
             }
             let flushed = lock(&shared.flush).flushed;
+            let mut part = Part::All;
             {
                 let mut writer = lock(&shared.writer);
                 if writer.end == flushed && !waited_for {
@@ -113,33 +119,64 @@ pub(crate) fn log_flusher(shared: &Shared) {
                     writer.flush_due = false;
                     break;
                 }
+                let quiet = mem::replace(&mut before, writer.end) == writer.end;
                 let dirty_pages = (writer.end - flushed).div_ceil(PAGE);
                 if let FlushMode::Async { least_pages, thorough_interval_ms, .. } = shared.config.flush
                     && !waited_for
-                    && dirty_pages < least_pages
-                    && thorough.elapsed() < Duration::from_millis(thorough_interval_ms)
+                    && !(quiet && left_out)
                 {
-                    continue;
+                    let thorough = thorough.elapsed() >= Duration::from_millis(thorough_interval_ms);
+                    if dirty_pages < least_pages && !thorough {
+                        continue;
+                    }
+                    part = Part::WholePages;
                 }
             }
             thorough = Instant::now();
-            if !flush_log(shared) {
+            left_out = part == Part::WholePages;
+            if !flush_part(shared, part) {
                 return;
             }
-            if lock(&shared.flush).waiters.is_empty() {
+            if part == Part::All && lock(&shared.flush).waiters.is_empty() {
                 break;
             }
         }
     }
 }
 
+/// How much of the log is flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// Not the page with which it ends, if there are others. Who writes to a page while it goes to the disk waits in the
+    /// kernel, under the lock of all who append: at times for a commit of the file system's journal. So it is left for
+    /// the next time, or until nothing is appended any more.
+    WholePages,
+}
+
 /// Makes what was appended so far durable and tells those who wait for it. False if nothing will be flushed any more.
 pub(crate) fn flush_log(shared: &Shared) -> bool {
-    let flushed = lock(&shared.flush).flushed;
-    let (end, timestamp_ms) = {
+    flush_part(shared, Part::All)
+}
+
+/// The same for a part of it.
+pub(crate) fn flush_part(shared: &Shared, part: Part) -> bool {
+    let (flushed, seen) = {
+        let state = lock(&shared.flush);
+        (state.flushed, state.seen)
+    };
+    let (now_seen, whole) = {
         let mut writer = lock(&shared.writer);
-        writer.flush_due = false;
-        (writer.end, writer.last_timestamp_ms)
+        let whole = writer.end - writer.end % PAGE;
+        let whole = (part == Part::WholePages && whole > flushed).then_some(whole);
+        // Who goes on flushing needs no bell.
+        writer.flush_due = whole.is_some();
+        ((writer.end, writer.last_timestamp_ms), whole)
+    };
+    let (end, timestamp_ms) = match whole {
+        None => (now_seen.0, Some(now_seen.1)),
+        // Which record is the last one below is not known; that of the last time is.
+        Some(whole) => (whole, (whole >= seen.0).then_some(seen.1)),
     };
     if let Err(error) = shared.log.sync(flushed, end) {
         shared.poison(&error.to_string());
@@ -152,7 +189,8 @@ pub(crate) fn flush_log(shared: &Shared) -> bool {
             return false;
         }
         state.flushed = end;
-        state.timestamp_ms = timestamp_ms;
+        state.timestamp_ms = timestamp_ms.unwrap_or(state.timestamp_ms);
+        state.seen = now_seen;
         let (done, later) = mem::take(&mut state.waiters).into_iter().partition(|(to, _)| *to <= end);
         state.waiters = later;
         done
@@ -190,8 +228,10 @@ pub(crate) struct QueueFlusher {
     dispatched_timestamp_ms: i64,
     /// Files written since the last checkpoint: queue, byte offset.
     written: Vec<(Arc<Queue>, u64)>,
-    /// Some of them were made since the last checkpoint; or recovery has cleared or removed some.
-    created: bool,
+    /// Those of them that were made since the last checkpoint are these queues'.
+    created: Vec<Arc<Queue>>,
+    /// Recovery has cleared or removed files.
+    recovered: bool,
     /// Queues that got a file since, which the list of queues is to know.
     unlisted: Vec<Arc<Queue>>,
     /// Why some of them are not durable. The kernel tells of a failed fsync once, so no later one proves that they are:
@@ -210,7 +250,8 @@ impl QueueFlusher {
             dispatched: Mark { dispatched: nothing, last_record: nothing, clean: false, no_queues: false },
             dispatched_timestamp_ms: 0,
             written: Vec::new(),
-            created: recovered,
+            created: Vec::new(),
+            recovered,
             unlisted: Vec::new(),
             not_durable: None,
             buffer: Vec::new(),
@@ -246,7 +287,7 @@ impl QueueFlusher {
             let mut created = false;
             let flushed = queue.flush(&mut self.buffer, &mut starts, &mut created);
             if created {
-                self.created = true;
+                self.created.push(Arc::clone(&queue));
                 self.unlisted.push(Arc::clone(&queue));
             }
             self.written.extend(starts.iter().map(|start| (Arc::clone(&queue), *start)));
@@ -285,19 +326,23 @@ impl QueueFlusher {
                     && queue.rebuilding().is_none()
                     && seen.insert((Arc::as_ptr(queue), *start))
             });
-        let synced = if self.created || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
+        let synced = if self.recovered || self.written.len() > FILES_SYNCED_ONE_BY_ONE {
             let dir = &shared.config.consume_queue_dir;
             let synced = shared.disk.sync_file_system(dir);
             synced.map_err(|source| QueueFileError { path: dir.clone(), source })
         } else {
-            self.written.iter().try_for_each(|(queue, start)| queue.sync(*start))
+            // Not for a few: it would take along the page of the log that is being written to, and all that other programs
+            // have written.
+            let files = self.written.iter().try_for_each(|(queue, start)| queue.sync(*start));
+            files.and_then(|()| sync_names(shared, &self.created))
         };
         synced.inspect_err(|error| {
             tracing::error!(%error, "cannot sync consume queues; the next start dispatches what follows the checkpoint again");
             self.not_durable = Some(error.to_string());
         })?;
         self.written = Vec::new();
-        self.created = false;
+        self.created = Vec::new();
+        self.recovered = false;
         // The log goes first: a checkpoint beyond its durable end would have recovery start after what it must see.
         let end = self.dispatched.dispatched.0;
         let (flushed, timestamp_ms) = {
@@ -342,6 +387,17 @@ impl QueueFlusher {
     }
 }
 
+/// Makes the names of files durable that were made for `queues`, and those of the folders that they are in.
+fn sync_names(shared: &Shared, queues: &[Arc<Queue>]) -> Result<(), QueueFileError> {
+    let mut dirs = BTreeSet::new();
+    for queue in queues.iter().filter(|queue| !queue.is_deleted() && queue.rebuilding().is_none()) {
+        let dir = queue.dir();
+        dirs.extend(dir.ancestors().take(3).map(Path::to_owned));
+    }
+    dirs.into_iter()
+        .try_for_each(|dir| shared.disk.sync_dir(&dir).map_err(|source| QueueFileError { path: dir, source }))
+}
+
 /// Writes tails every `queue_flush_interval_ms` and the checkpoint every `checkpoint_interval_ms`.
 pub(crate) fn queue_flusher(shared: &Shared) {
     let interval = Duration::from_millis(shared.config.queue_flush_interval_ms);
@@ -356,6 +412,15 @@ pub(crate) fn queue_flusher(shared: &Shared) {
         }
         if shared.stopping() {
             return;
+        }
+        // Before the units that came since: what the log had when those before were written is behind the page that is
+        // being written to, and need not wait for it.
+        if checkpoint_due.is_some_and(|due| due <= Instant::now()) {
+            checkpoint_due = None;
+            if let Err(error) = shared.checkpoint(false) {
+                tracing::warn!(%error, "cannot write the checkpoint");
+                checkpoint_due = Some(Instant::now() + checkpoint_interval);
+            }
         }
         if lock(&shared.writer).queues_due {
             // Units gather for a while; too many of them, or the end, ring before that.
@@ -375,20 +440,17 @@ pub(crate) fn queue_flusher(shared: &Shared) {
             }
             checkpoint_due.get_or_insert_with(|| Instant::now() + checkpoint_interval);
         }
-        if checkpoint_due.is_some_and(|due| due <= Instant::now()) {
-            checkpoint_due = None;
-            if let Err(error) = shared.checkpoint(false) {
-                tracing::warn!(%error, "cannot write the checkpoint");
-                checkpoint_due = Some(Instant::now() + checkpoint_interval);
-            }
-        }
     }
 }
 
 /// Has pages and the next segment ready before the log's end gets there.
 pub(crate) fn prepare(shared: &Shared) {
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+    {
+        let this = Some(rustix::thread::gettid());
+        let _ = rustix::process::getpriority_process(this)
+            .and_then(|nice| rustix::process::setpriority_process(this, nice + NICE));
+    }
     let mut populated = 0;
     let mut last = (Instant::now(), shared.log.end());
     loop {

@@ -108,6 +108,14 @@ impl QueueFiles {
         !lock(&self.suspects).is_empty()
     }
 
+    /// Forgets what was said of `queues` before they were condemned: they are built again now.
+    pub(crate) fn forget_suspects(&self, queues: &[Arc<Queue>]) {
+        let built = |suspect: &Suspect| {
+            queues.iter().any(|queue| queue.topic == suspect.topic && queue.queue_id == suspect.id)
+        };
+        lock(&self.suspects).retain(|suspect| !built(suspect));
+    }
+
     /// Those that could not be built yet.
     pub(crate) fn put_back(&self, suspects: Vec<Suspect>) {
         lock(&self.suspects).extend(suspects);
@@ -445,18 +453,22 @@ impl Queue {
         // What a crash makes uncertain is dispatched again.
         let least = listed.max;
         let ends = max >= least
-            || (least <= end && pages.unit(least - 1)?.is_some_and(|unit| unit.physical.0 >= limit));
+            || (torn && least <= end && pages.unit(least - 1)?.is_some_and(|unit| unit.physical.0 >= limit));
         // Retention leaves a file as long as something in it is in the log.
         let begins = start <= listed.start
             || listed.max == 0
             || pages.unit(start)?.is_none_or(|unit| unit.physical.0 < log_min);
-        let rest = if max < end { pages.unit(max)? } else { None };
+        // Without a crash there is no rest: it was the unit of a message that the log has, and that is not to be lost.
+        if !torn && max < end && pages.bytes(max)?.iter().any(|&byte| byte != 0) {
+            let what = format!("its unit {max} points to no place in the log, which ends at {limit}");
+            return Err(self.failed(self.place(max).0, io::Error::new(io::ErrorKind::InvalidData, what)));
+        }
         let min = gallop(start, max, |at| {
             let unit = pages.unit(at)?.ok_or_else(|| self.failed(self.place(at).0, never_written()))?;
             Ok(unit.physical.0 < log_min || unit.is_leading_filler())
         })?;
         let last = if max > start { pages.unit(max - 1)?.map(|unit| unit.physical) } else { None };
-        if torn || rest.is_some() {
+        if torn {
             self.clear_from(max, &starts)?;
         }
         *lock(&self.state) = State { start, min, flushed: max, last, ..State::default() };
@@ -901,6 +913,11 @@ struct Pages<'a> {
 impl Pages<'_> {
     /// The unit at `at`; `None` if it was never written.
     fn unit(&mut self, at: u64) -> Result<Option<Unit>, QueueFileError> {
+        self.bytes(at).map(Unit::decode)
+    }
+
+    /// What stands in the place of the unit `at`; nothing if the file ends before it.
+    fn bytes(&mut self, at: u64) -> Result<&[u8], QueueFileError> {
         const PAGE: u64 = 200;
         let (start, within) = self.queue.place(at);
         let known = self.first..self.first + self.bytes.len() as u64 / UNIT_SIZE;
@@ -910,7 +927,7 @@ impl Pages<'_> {
                 let file = self.queue.files.disk.open(&file_at(&self.queue.dir(), start), false);
                 self.file = Some((start, file.map_err(failed)?));
             }
-            let Some((_, file)) = &self.file else { return Ok(None) };
+            let Some((_, file)) = &self.file else { return Ok(&[]) };
             let from = within / UNIT_SIZE / PAGE * PAGE * UNIT_SIZE;
             self.first = (start + from) / UNIT_SIZE;
             // A file that ends within the page has nothing behind its end.
@@ -919,7 +936,7 @@ impl Pages<'_> {
             file.read_at(from, &mut self.bytes).map_err(failed)?;
         }
         let place = ((at - self.first) * UNIT_SIZE) as usize;
-        Ok(self.bytes.get(place..place + UNIT_SIZE as usize).and_then(Unit::decode))
+        Ok(self.bytes.get(place..place + UNIT_SIZE as usize).unwrap_or_default())
     }
 }
 

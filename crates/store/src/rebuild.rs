@@ -161,6 +161,8 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
     let dir = &registry.files.dir;
     let synced = registry.files.disk.sync_file_system(dir);
     synced.map_err(|source| QueueFileError { path: dir.clone(), source })?;
+    // A reader may have met the damage when it was already known.
+    registry.files.forget_suspects(&queues);
     pairs().for_each(|(queue, built)| queue.adopt(built));
     // The list must not say more than the checkpoint counts.
     let mut flusher = lock(&shared.queue_flusher);

@@ -8,6 +8,7 @@
 mod hash;
 mod ids;
 mod names;
+mod networks;
 mod perm;
 mod properties;
 
@@ -19,5 +20,6 @@ pub use names::{
     TOPIC_NAME_MAX_LENGTH, dlq_topic, is_send_forbidden, is_system_group, is_system_topic, retry_topic,
     validate_group, validate_topic,
 };
+pub use networks::{Networks, NetworksError};
 pub use perm::Perm;
 pub use properties::{Properties, PropertiesError};

@@ -6,9 +6,10 @@
 
 use super::Parts;
 use crate::{groups::now_ms, refusal::Refusal};
+use oxmq_net::{AdminAccess, Peer};
 use oxmq_remoting::Command;
 use oxmq_types::Properties;
-use std::{net::SocketAddr, sync::PoisonError};
+use std::sync::PoisonError;
 use thiserror::Error;
 use tracing::warn;
 
@@ -61,8 +62,23 @@ impl Parts {
         Ok(Command::success().with("version", version).with_body(all.to_string().into_bytes()))
     }
 
-    pub(super) fn configure(&self, text: &str, peer: SocketAddr) -> Result<Command, Refusal> {
+    /// Checks whether a peer may take something away; `what` says what it is.
+    pub(super) fn check_destroy(&self, what: &str, peer: &Peer) -> Result<(), Refusal> {
+        self.rules.access.check_destroy(what, peer).map_err(|remark| {
+            warn!(peer = %peer.remote(), what, "a tool on another machine was refused");
+            Refusal::NoPermission(remark)
+        })
+    }
+
+    pub(super) fn configure(&self, text: &str, peer: &Peer) -> Result<Command, Refusal> {
         let changes = Properties::parse(text).map_err(|error| Refusal::Body(error.to_string()))?;
+        if changes.get(AdminAccess::KEY).is_some() && !AdminAccess::is_here(peer) {
+            return Err(Refusal::NoPermission(format!(
+                "{} is changed from this machine only",
+                AdminAccess::KEY
+            )));
+        }
+        let peer = peer.remote();
         match self.rules.configuration.update(&changes) {
             Ok(()) => {
                 self.configured.lock().unwrap_or_else(PoisonError::into_inner).advance(now_ms());

@@ -3,6 +3,7 @@
 
 use super::{Parts, answer, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
+use oxmq_net::Peer;
 use oxmq_remoting::{Command, admin_requests::GroupForbidden, bodies::SubscriptionGroupConfig};
 use oxmq_types::validate_group;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,14 @@ fn check(config: &SubscriptionGroupConfig) -> Result<(), Refusal> {
     }
 }
 
+/// True if the group could do less than now, or messages died sooner.
+fn takes_away(known: &SubscriptionGroupConfig, new: &SubscriptionGroupConfig) -> bool {
+    (known.consume_enable && !new.consume_enable)
+        || (known.consume_broadcast_enable && !new.consume_broadcast_enable)
+        || new.retry_queue_nums < known.retry_queue_nums
+        || new.retry_max_times < known.retry_max_times
+}
+
 /// Java: `GroupForbidden`.
 #[derive(Serialize)]
 struct Readable<'a> {
@@ -66,12 +75,18 @@ impl Parts {
     pub(super) fn put_groups(
         &self,
         configs: Vec<SubscriptionGroupConfig>,
-        peer: SocketAddr,
+        peer: &Peer,
     ) -> Result<Ticket, Refusal> {
         configs.iter().try_for_each(check)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         for config in &configs {
-            info!(group = config.group_name, %peer, "group set by a tool");
+            let name = &config.group_name;
+            if self.groups.get(name).is_some_and(|known| takes_away(&known, config)) {
+                self.check_destroy(&format!("Taking permissions or retries from group {name}"), peer)?;
+            }
+        }
+        for config in &configs {
+            info!(group = config.group_name, peer = %peer.remote(), "group set by a tool");
         }
         let too_many = || Refusal::System("the broker has too many groups".into());
         self.groups.put_all(configs).ok_or_else(too_many)
@@ -102,13 +117,16 @@ impl Parts {
     pub(super) fn set_readable(
         &self,
         header: &GroupForbidden<'_>,
-        peer: SocketAddr,
+        peer: &Peer,
     ) -> Result<Option<Ticket>, Refusal> {
         let Some(readable) = header.readable else { return Ok(None) };
         let GroupForbidden { group, topic, .. } = header;
+        if !readable {
+            self.check_destroy(&format!("Keeping group {group:.255} from topic {topic:.255}"), peer)?;
+        }
         self.groups.get(group).ok_or(Refusal::GroupUnknown)?;
         self.topics.get(topic).ok_or_else(|| Refusal::TopicUnknown(topic.to_string()))?;
-        info!(%group, %topic, readable, %peer, "reading set by a tool");
+        info!(%group, %topic, readable, peer = %peer.remote(), "reading set by a tool");
         Ok(Some(self.groups.set_forbidden(group, topic, !readable)))
     }
 

@@ -22,6 +22,8 @@
 //! reads files. Where Java answers a missing field with the text of its exception, the remark names the field; what
 //! Java takes and cannot mean (a negative number of queues, an illegal group name) is refused.
 
+#[cfg(test)]
+mod access_tests;
 mod attributes;
 mod clients;
 mod configuration;
@@ -48,7 +50,7 @@ use crate::{
     stats::Stats,
     topics::Topics,
 };
-use oxmq_net::{Answer, Request};
+use oxmq_net::{AdminAccess, Answer, Request};
 use oxmq_remoting::{
     Command, RequestHeader,
     admin_requests::{
@@ -67,6 +69,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 /// So many requests of tools are worked on at a time; the others wait.
 const WORKING_MAX: usize = 4;
@@ -94,6 +97,8 @@ pub struct AdminRules {
     pub accepts_sends_from_ms: u64,
     /// Its configuration.
     pub configuration: Arc<dyn Configuration>,
+    /// Whose tools may ask for what destroys.
+    pub access: Arc<AdminAccess>,
 }
 
 /// Answers tools.
@@ -151,8 +156,18 @@ impl Admin {
         self.parts.sample(now_ms());
     }
 
+    #[cfg(test)]
+    pub(crate) fn access(&self) -> Arc<AdminAccess> {
+        self.parts.rules.access.clone()
+    }
+
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let fields = &request.header.fields;
+        let access = &self.parts.rules.access;
+        if let Err(remark) = access.check(request.header.code, request.peer) {
+            warn!(peer = %request.peer.remote(), code = request.header.code, "a tool on another machine was refused");
+            return Err(Refusal::NoPermission(remark));
+        }
         match request.header.code {
             codes::GET_BROKER_RUNTIME_INFO => Ok(self.aside(Parts::runtime_info)),
             codes::VIEW_BROKER_STATS_DATA => {
@@ -162,19 +177,19 @@ impl Admin {
 
             codes::GET_BROKER_CONFIG => self.parts.configuration().map(Answer::Now),
             codes::UPDATE_BROKER_CONFIG => {
-                let (text, peer) = (body_text(request.body)?, request.peer.remote());
-                Ok(self.aside(move |parts| parts.configure(&text, peer)))
+                let (text, peer) = (body_text(request.body)?, request.peer.clone());
+                Ok(self.aside(move |parts| parts.configure(&text, &peer)))
             }
 
             codes::UPDATE_AND_CREATE_TOPIC => {
                 let config = topics::requested(&CreateTopic::from_fields(fields)?)?;
-                let peer = request.peer.remote();
-                Ok(self.aside_until_saved(move |parts| parts.put_topics(vec![config], peer)))
+                let peer = request.peer.clone();
+                Ok(self.aside_until_saved(move |parts| parts.put_topics(vec![config], &peer)))
             }
             codes::UPDATE_AND_CREATE_TOPIC_LIST => {
                 let configs = topics::requested_list(request.body)?;
-                let peer = request.peer.remote();
-                Ok(self.aside_until_saved(move |parts| parts.put_topics(configs, peer)))
+                let peer = request.peer.clone();
+                Ok(self.aside_until_saved(move |parts| parts.put_topics(configs, &peer)))
             }
             codes::DELETE_TOPIC_IN_BROKER => {
                 let topic = TopicQuery::from_fields(fields)?.topic.into_owned();
@@ -200,13 +215,13 @@ impl Admin {
 
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
                 let group = groups::requested(request.body)?;
-                let peer = request.peer.remote();
-                Ok(self.aside_until_saved(move |parts| parts.put_groups(vec![group], peer)))
+                let peer = request.peer.clone();
+                Ok(self.aside_until_saved(move |parts| parts.put_groups(vec![group], &peer)))
             }
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
                 let groups = groups::requested_list(request.body)?;
-                let peer = request.peer.remote();
-                Ok(self.aside_until_saved(move |parts| parts.put_groups(groups, peer)))
+                let peer = request.peer.clone();
+                Ok(self.aside_until_saved(move |parts| parts.put_groups(groups, &peer)))
             }
             codes::DELETE_SUBSCRIPTIONGROUP => {
                 let header = DeleteGroup::from_fields(fields)?;
@@ -216,7 +231,7 @@ impl Admin {
             }
             codes::UPDATE_AND_GET_GROUP_FORBIDDEN => {
                 let header = GroupForbidden::from_fields(fields)?;
-                let changed = self.parts.set_readable(&header, request.peer.remote())?;
+                let changed = self.parts.set_readable(&header, request.peer)?;
                 let answer = self.parts.readable(&header)?;
                 let Some(changed) = changed else { return Ok(Answer::Now(answer)) };
                 Ok(Answer::later(async move {

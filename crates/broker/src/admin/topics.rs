@@ -3,6 +3,7 @@
 
 use super::{Parts, answer, attributes, body_json, bounded_list};
 use crate::{persist::Ticket, refusal::Refusal, topics::QUEUES_MAX};
+use oxmq_net::Peer;
 use oxmq_remoting::{
     Command,
     admin_requests::CreateTopic,
@@ -56,17 +57,13 @@ pub(super) fn requested_list(body: &[u8]) -> Result<Vec<TopicConfig>, Refusal> {
 
 impl Parts {
     /// Makes or changes topics: all, or none if one of them is illegal.
-    pub(super) fn put_topics(
-        &self,
-        requested: Vec<TopicConfig>,
-        peer: SocketAddr,
-    ) -> Result<Ticket, Refusal> {
+    pub(super) fn put_topics(&self, requested: Vec<TopicConfig>, peer: &Peer) -> Result<Ticket, Refusal> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let configs: Vec<_> =
-            requested.into_iter().map(|config| self.checked(config)).collect::<Result<_, _>>()?;
+            requested.into_iter().map(|config| self.checked(config, peer)).collect::<Result<_, _>>()?;
         let mut ticket = None;
         for config in configs {
-            info!(topic = config.topic_name, %peer, "topic set by a tool");
+            info!(topic = config.topic_name, peer = %peer.remote(), "topic set by a tool");
             let name = config.topic_name.clone();
             let refused = || {
                 Refusal::System(format!(
@@ -78,7 +75,7 @@ impl Parts {
         ticket.ok_or_else(|| Refusal::Parameter("the list of topics is empty".into()))
     }
 
-    fn checked(&self, requested: TopicConfig) -> Result<TopicConfig, Refusal> {
+    fn checked(&self, requested: TopicConfig, peer: &Peer) -> Result<TopicConfig, Refusal> {
         let TopicConfig { topic_name, read_queue_nums, write_queue_nums, perm, .. } = &requested;
         validate_topic(topic_name)?;
         if self.topics.is_system(topic_name) {
@@ -95,6 +92,9 @@ impl Parts {
             )));
         }
         let known = self.topics.get(topic_name).map(|topic| topic.config());
+        if known.as_ref().is_some_and(|known| takes_away(known, &requested)) {
+            self.check_destroy(&format!("Taking queues or permissions from topic {topic_name}"), peer)?;
+        }
         let attributes =
             attributes::alter(known.as_ref().map(|known| &known.attributes), &requested.attributes)?;
         Ok(TopicConfig { attributes, ..requested })
@@ -172,6 +172,13 @@ impl Parts {
     pub(super) fn system_topics(&self) -> Result<Command, Refusal> {
         answer(&TopicList { broker_addr: None, topic_list: self.topics.system().into_iter().collect() })
     }
+}
+
+/// True if messages that can be sent or consumed now could not be any more.
+fn takes_away(known: &TopicConfig, new: &TopicConfig) -> bool {
+    new.read_queue_nums < known.read_queue_nums
+        || new.write_queue_nums < known.write_queue_nums
+        || known.perm & !new.perm != 0
 }
 
 fn illegal_queues(what: &str, count: i64) -> Refusal {

@@ -2,7 +2,7 @@
 //! A message that a broker gave out.
 
 use super::{MessageQueue, PropertyText, property};
-use crate::compression;
+use crate::{Request, compression};
 use bytes::Bytes;
 use oxmq_record::{Peeked, RecordError, RecordView, peek_size_and_magic, sys_flag};
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
@@ -123,6 +123,50 @@ impl ReceivedMessage {
             body_crc: view.body_crc(),
             prepared_transaction_offset: view.prepared_transaction_offset(),
             store_size: view.size(),
+        }
+    }
+
+    /// A reply that a broker pushes (326): the fields of a send, and two more.
+    pub(crate) fn from_push(request: Request<'_>) -> Self {
+        let text = |name: &str| {
+            let found = request.header.fields.iter().find(|(found, _)| *found == name);
+            found.map(|(_, value)| value.to_cow().into_owned())
+        };
+        let number = |name: &str| text(name).and_then(|value| value.parse::<i64>().ok()).unwrap_or(0);
+        let host = |name: &str| {
+            let text = text(name).unwrap_or_default();
+            // Java writes `/127.0.0.1:10911`.
+            text.trim_start_matches('/').parse().unwrap_or_else(|_| request.peer.remote())
+        };
+        let flags = number("sysFlag") as i32;
+        let body = Bytes::copy_from_slice(request.body);
+        let (body, fault) = if flags & sys_flag::COMPRESSED == 0 {
+            (body, None)
+        } else {
+            match compression::decompress(flags, &body) {
+                Ok(plain) => (plain, None),
+                Err(error) => (body, Some(BodyFault::Compression(error.to_string()))),
+            }
+        };
+        Self {
+            topic: text("topic").unwrap_or_default().into(),
+            broker_name: "".into(),
+            body,
+            fault,
+            properties: PropertyText::new(text("properties").unwrap_or_default().into()),
+            queue_id: number("queueId") as i32,
+            queue_offset: 0,
+            physical_offset: 0,
+            reconsume_times: number("reconsumeTimes") as i32,
+            flag: number("flag") as i32,
+            sys_flag: flags,
+            born_timestamp_ms: number("bornTimestamp"),
+            born_host: host("bornHost"),
+            store_timestamp_ms: number("storeTimestamp"),
+            store_host: host("storeHost"),
+            body_crc: 0,
+            prepared_transaction_offset: 0,
+            store_size: 0,
         }
     }
 

@@ -2,7 +2,7 @@
 //! Java: `BrokerConfig` with its parent `BrokerIdentity`.
 
 use super::{
-    BOOL,
+    ADMIN_NETWORKS, BOOL,
     Effect::{Ignored, Later, Used},
     INT, Key, Kind, LONG, PERCENT, PORT, POSITIVE, POSITIVE_LONG, SIGNED, TEXT, int, key, unset,
 };
@@ -224,6 +224,7 @@ pub(super) const BROKER_IDENTITY: &[Key] = &[
 /// Keys that people's files hold and Java 5.3.3 does not have in its classes.
 #[rustfmt::skip]
 pub(super) const OTHERS: &[Key] = &[
+    ADMIN_NETWORKS,
     // 4.9 has these; 5.x dropped them.
     key("filterServerNums", INT, "0", Ignored),
     key("commercialEnable", BOOL, "true", Ignored),

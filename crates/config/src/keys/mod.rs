@@ -10,6 +10,8 @@ mod namesrv;
 mod netty;
 mod store;
 
+use oxmq_types::Networks;
+
 /// Whether a key means something in OxMQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -49,6 +51,8 @@ pub enum Kind {
     DelayLevels,
     /// `host:port`, several separated by `;`. Java: `NetworkUtil#string2SocketAddress`.
     Addresses,
+    /// Addresses and networks such as `10.0.0.0/8`, separated by commas; none at all, too.
+    Networks,
 }
 
 impl Kind {
@@ -80,6 +84,7 @@ impl Kind {
                 };
                 addresses(value).next().is_some() && addresses(value).all(address)
             }
+            Self::Networks => value.parse::<Networks>().is_ok(),
         }
     }
 
@@ -99,9 +104,13 @@ impl Kind {
                 "delays such as 1s 5m 2h 1d (number above 0 and unit), separated by blanks".to_owned()
             }
             Self::Addresses => "host:port, such as 127.0.0.1:9876;192.168.0.1:9876".to_owned(),
+            Self::Networks => "addresses and networks, such as 10.0.0.0/8,192.168.1.7".to_owned(),
         }
     }
 }
+
+/// The one key that Java does not have: networks whose tools may ask for what destroys. This machine always may.
+pub(crate) const ADMIN_NETWORKS: Key = key("adminAllowedNetworks", Kind::Networks, "", Effect::Used).live();
 
 /// The addresses of a `;`-separated list. Empty parts are skipped, as Java's `split` does at the end.
 pub(crate) fn addresses(list: &str) -> impl Iterator<Item = &str> {
@@ -235,6 +244,11 @@ mod tests {
             Kind::Addresses,
             &["a:9876", "127.0.0.1:9876;[::1]:9876;", " a:1 ; b:2"],
             &["", ";", "a", "a:", ":9876", "a:0", "a:65536", "a:b", "a:1;b"],
+        );
+        check(
+            Kind::Networks,
+            &["", "10.0.0.0/8, ::1", "0.0.0.0/0"],
+            &["10.0.0.0/33", "everybody", "10.0.0.0-8"],
         );
         check(Kind::Name, &["broker-a", "经纪人"], &["", "a\nb"]);
     }

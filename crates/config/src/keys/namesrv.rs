@@ -2,7 +2,7 @@
 //! Java: `NamesrvConfig`.
 
 use super::{
-    BOOL,
+    ADMIN_NETWORKS, BOOL,
     Effect::{Ignored, Later, Used},
     INT, Key, Kind, POSITIVE, POSITIVE_LONG, TEXT, key, unset,
 };
@@ -34,8 +34,9 @@ pub(super) const NAMESRV_CONFIG: &[Key] = &[
     key("configBlackList", TEXT, "configBlackList;configStorePath;kvConfigPath", Used),
 ];
 
-/// `-n` of `mqnamesrv`, which Java accepts and does not use.
+/// Ours, and `-n` of `mqnamesrv`, which Java accepts and does not use.
 #[rustfmt::skip]
 pub(super) const OTHERS: &[Key] = &[
+    ADMIN_NETWORKS,
     unset("namesrvAddr", Kind::Addresses, Ignored),
 ];

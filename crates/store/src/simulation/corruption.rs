@@ -26,7 +26,7 @@ use crate::{
         memory::{BadRange, MemoryDisk},
     },
     flush::flush_log,
-    index, rebuild,
+    index, list, rebuild,
     sync::lock,
     tags_of,
 };
@@ -140,6 +140,8 @@ const CHECKSUMS: &str = "commit log, `enabledAppendPropCRC`";
 /// No other file is as long.
 const SEGMENT: u64 = 4608;
 
+const QUEUE_FILE: u64 = 120;
+
 /// Runs all cases, with every `stride`th position of each file of a kind that is `wanted`, on a store that was closed and
 /// on one that was killed.
 #[must_use]
@@ -192,6 +194,7 @@ fn kind_of(path: &Path) -> &'static str {
         Some("checkpoint") => "checkpoint",
         Some("abort") => "abort",
         Some("lock") => "lock",
+        Some(list::NAME) => "list of queues",
         _ => "other",
     }
 }
@@ -200,7 +203,7 @@ impl Ground {
     fn new(left: Left, checksums: bool) -> Self {
         let config = StoreConfig {
             segment_size_bytes: SEGMENT,
-            consume_queue_file_size_bytes: 120,
+            consume_queue_file_size_bytes: QUEUE_FILE,
             flush: FlushMode::Sync,
             index: Some(IndexConfig { dir: "/store/index".into(), slots: 7, entries: 30 }),
             ..StoreConfig::new("/store")
@@ -496,12 +499,14 @@ fn hit(case: Case, path: &Path, at: usize) -> Option<Range<u64>> {
     })
 }
 
+fn overwrite(disk: &MemoryDisk, path: &Path, bytes: &[u8]) {
+    let file = disk.open(path, false).expect("a file");
+    file.set_length(bytes.len() as u64).expect("set");
+    file.write_at(0, bytes).expect("written");
+}
+
 fn damage(disk: &MemoryDisk, case: Case, path: &Path, at: usize, other: Option<&Path>) {
-    let write = |path: &Path, bytes: &[u8]| {
-        let file = disk.open(path, false).expect("a file");
-        file.set_length(bytes.len() as u64).expect("set");
-        file.write_at(0, bytes).expect("written");
-    };
+    let write = |path: &Path, bytes: &[u8]| overwrite(disk, path, bytes);
     let mut bytes = disk.content(path);
     match case {
         Case::Truncated => write(path, &bytes[..at]),
@@ -538,7 +543,8 @@ fn damage(disk: &MemoryDisk, case: Case, path: &Path, at: usize, other: Option<&
 
 #[cfg(test)]
 mod tests {
-    use super::sweep;
+    use super::*;
+    use crate::unit::UNIT_SIZE;
 
     /// `cargo run --release -p oxmq-store --features memory-disk --example corruption` does all of it.
     #[test]
@@ -546,5 +552,41 @@ mod tests {
         let tally = sweep(97, |_| true);
         assert!(tally.positions > 200, "{}", tally.positions);
         assert!(tally.wrong.is_empty(), "{}:\n{}", tally.wrong.len(), tally.wrong.join("\n"));
+    }
+
+    /// One of them made the last unit point beyond the log: it was taken for what a crash had left, though there was none, the
+    /// queue ended before its last message, and the next one got its offset.
+    #[test]
+    fn whatever_bit_of_the_last_unit_is_another_its_message_is_served() {
+        let ground = Ground::new(Left::Closed, false);
+        let queues: BTreeMap<_, _> = (ground.stored.iter())
+            .map(|stored| ((&*stored.topic, stored.queue_id), stored.queue_offset))
+            .collect();
+        assert_eq!(queues.len(), 4);
+        // Without the list of queues, as in a folder of Java.
+        for (list, bit) in [true, false].into_iter().flat_map(|list| (0..96).map(move |bit| (list, bit))) {
+            for ((topic, queue_id), last) in &queues {
+                let (start, at) =
+                    (last * UNIT_SIZE / QUEUE_FILE * QUEUE_FILE, last * UNIT_SIZE % QUEUE_FILE + bit / 8);
+                let path = PathBuf::from(format!("/store/consumequeue/{topic}/{queue_id}/{start:020}"));
+                let disk = Arc::new(ground.disk.copy());
+                let mut bytes = disk.content(&path);
+                bytes[at as usize] ^= 1 << (bit % 8);
+                overwrite(&disk, &path, &bytes);
+                if !list {
+                    disk.remove_file(&Path::new("/store").join(list::NAME)).unwrap();
+                }
+                let store = ground.open(&disk).unwrap();
+                meet_damage(&store);
+                let queue = store.queue(topic, QueueId(*queue_id)).unwrap();
+                let name = format!("{topic} {queue_id}, bit {bit}, list {list}");
+                assert_eq!(queue.max_offset(), QueueOffset(last + 1), "{name}");
+                let unit = queue.unit(*last).unwrap().unwrap();
+                let served = store.reader(&queue, Access::Disk).record(QueueOffset(*last), &unit);
+                let stored =
+                    ground.stored.iter().find(|stored| stored.physical == unit.physical.0).expect(&name);
+                assert!(served.is_ok_and(|served| served == stored.bytes), "{name}");
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         Disk,
         memory::{BadRange, MemoryDisk, Random},
     },
-    flush::{flush_log, prepare_segment},
+    flush::{Part, flush_log, flush_part, prepare_segment},
     index,
     store::DeleteError,
     sync::lock,
@@ -248,7 +248,7 @@ impl World {
                 self.disk.faults().clear();
             }
             self.work(&store);
-            self.model.promised = self.model.promised.max(store.flushed_to().0).max(*self.told.borrow());
+            self.model.promise(store.flushed_to().0.max(*self.told.borrow()));
             assert!(store.flushed_to().0 >= *self.told.borrow(), "told of a flush that was not");
             if self.disk.faults().stopped() || !self.model.half_deleted.is_empty() {
                 break;
@@ -328,7 +328,8 @@ impl World {
                     Err(_) => assert!(store.refuses().is_some()),
                 }
             }
-            24..26 => drop(flush_log(shared)),
+            24 => drop(flush_log(shared)),
+            25 => drop(flush_part(shared, Part::WholePages)),
             26..30 => drop(lock(&shared.queue_flusher).flush(shared)),
             30..33 => {
                 let _ = lock(&shared.queue_flusher).flush(shared);

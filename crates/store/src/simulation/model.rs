@@ -135,6 +135,13 @@ impl Model {
         self.log.insert(physical, message);
     }
 
+    /// Everything below `to` is durable, which may lie within a record.
+    pub(super) fn promise(&mut self, to: u64) {
+        let ends = self.log.range(..to).rev().map(|(at, message)| at + message.bytes.len() as u64);
+        let whole = ends.take(2).find(|end| *end <= to).unwrap_or(0);
+        self.promised = self.promised.max(whole);
+    }
+
     /// `topic` is deleted, or may be if not `surely`. Then those that were deleted before may be there again: if there
     /// are no queues left, these are taken for lost and all are built again from the log.
     pub(super) fn delete(&mut self, topic: &str, surely: bool) {

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Administration of a RocketMQ cluster, this one or Java's.
+//!
+//! Two layers. [`Admin`] is the library: typed questions to name servers and brokers, with errors that say what to do;
+//! the console uses it, too. [`run`] is `mqadmin`: the commands, options, columns and wording of the Java tool, so that
+//! scripts and runbooks go on working, and in addition `-o json`, `--watch`, exit codes, and one line instead of a stack
+//! trace. How a command is added stands at the head of `commands/mod.rs`.
+//!
+//! Every answer is foreign: lengths are bounded by the frame, JSON is read into types, text is shortened before it stands
+//! in a message, and nothing panics on it.
+#![forbid(unsafe_code)]
+#![allow(dead_code)] // Until all families of commands are in.
+
+mod admin;
+mod cli;
+mod commands;
+mod format;
+
+pub use admin::{Admin, AdminError, Runtime};
+pub use cli::{Surroundings, run};
