@@ -20,19 +20,27 @@
 //! ```
 //! # #[cfg(feature = "sqlite")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use oxmq_client::{ReceivedMessage, idempotent::{InTransaction, SqlStore}};
+//! use oxmq_client::{ReceivedMessage, idempotent::{HandlerError, InTransaction, SqlStore, TransactionHandler}};
 //! use sqlx::{Sqlite, SqlitePool, Transaction};
 //!
-//! let pool = SqlitePool::connect("sqlite:shop.db?mode=rwc").await?;
-//! let store = SqlStore::new(pool);
-//! store.create_table().await?;
-//! let handler = InTransaction::new("payments", store, |message: &ReceivedMessage, transaction: &mut Transaction<'static, Sqlite>| {
-//!     let order = message.keys().unwrap_or_default().into_owned();
-//!     Box::pin(async move {
-//!         sqlx::query("UPDATE account SET paid = paid + 1 WHERE id = ?").bind(order).execute(&mut **transaction).await?;
+//! struct Payments;
+//!
+//! impl TransactionHandler<Sqlite> for Payments {
+//!     async fn handle(
+//!         &self,
+//!         message: &ReceivedMessage,
+//!         transaction: &mut Transaction<'static, Sqlite>,
+//!     ) -> Result<(), HandlerError> {
+//!         let order = message.keys().unwrap_or_default();
+//!         let pay = sqlx::query("UPDATE orders SET paid = paid + 1 WHERE id = ?").bind(&*order);
+//!         pay.execute(&mut **transaction).await?;
 //!         Ok(())
-//!     })
-//! })?;
+//!     }
+//! }
+//!
+//! let store = SqlStore::new(SqlitePool::connect("sqlite:shop.db?mode=rwc").await?);
+//! store.create_table().await?;
+//! let handler = InTransaction::new("payments", store, Payments)?;
 //! // Hand it to a consumer of the group "payments".
 //! # let _ = handler; Ok(()) }
 //! ```

@@ -6,7 +6,6 @@ use super::{
     RETENTION, Sql, SqlStore, StoreError, Token, WithoutKey, guarded, key::Keys, sql::is_conflict,
 };
 use crate::ReceivedMessage;
-use futures_util::future::BoxFuture;
 use sqlx::Transaction;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -15,7 +14,7 @@ use tracing::{debug, warn};
 /// Pause before a transaction that was in conflict is tried again; twice as long every time.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Handles one message inside of a transaction. A closure that takes both and returns a boxed future is one.
+/// Handles one message inside of a transaction.
 ///
 /// Three rules:
 /// - Pass errors of the database on (`?`). A database that met a deadlock has rolled everything back; that is noticed
@@ -29,26 +28,6 @@ pub trait TransactionHandler<DB: Sql>: Send + Sync + 'static {
         message: &ReceivedMessage,
         transaction: &mut Transaction<'static, DB>,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
-}
-
-impl<DB, F> TransactionHandler<DB> for F
-where
-    DB: Sql,
-    F: for<'a> Fn(
-            &'a ReceivedMessage,
-            &'a mut Transaction<'static, DB>,
-        ) -> BoxFuture<'a, Result<(), HandlerError>>
-        + Send
-        + Sync
-        + 'static,
-{
-    async fn handle(
-        &self,
-        message: &ReceivedMessage,
-        transaction: &mut Transaction<'static, DB>,
-    ) -> Result<(), HandlerError> {
-        self(message, transaction).await
-    }
 }
 
 /// Runs a handler in a transaction that also claims the message's key. **The effect happens exactly once**: it and the key are one commit.

@@ -140,8 +140,19 @@ impl<DB: Sql> SqlStore<DB> {
         self.within(transaction.commit()).await
     }
 
-    pub(super) async fn roll_back(&self, transaction: Transaction<'static, DB>) -> Result<(), StoreError> {
-        self.within(transaction.rollback()).await
+    pub(super) async fn roll_back(
+        &self,
+        mut transaction: Transaction<'static, DB>,
+    ) -> Result<(), StoreError> {
+        self.within(async {
+            if DB::DIALECT == Dialect::Sqlite {
+                // If the handler ended the transaction there is nothing to roll back, and the connection, which takes that for
+                // a failure, could never begin another. If it did not, this changes nothing.
+                let _ = DB::execute(&mut transaction, "BEGIN", &[]).await;
+            }
+            transaction.rollback().await
+        })
+        .await
     }
 
     async fn claim_on(
