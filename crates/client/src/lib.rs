@@ -13,6 +13,7 @@
 
 mod acl;
 mod compression;
+pub mod consumer;
 mod error;
 pub mod idempotent;
 mod ids;

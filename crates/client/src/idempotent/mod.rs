@@ -20,7 +20,11 @@
 //! ```
 //! # #[cfg(feature = "sqlite")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use oxmq_client::{ReceivedMessage, idempotent::{HandlerError, InTransaction, SqlStore, TransactionHandler}};
+//! use oxmq_client::{
+//!     Client, ClientOptions, ReceivedMessage,
+//!     consumer::{ConsumerOptions, PushConsumer},
+//!     idempotent::{HandlerError, InTransaction, SqlStore, TransactionHandler},
+//! };
 //! use sqlx::{Sqlite, SqlitePool, Transaction};
 //!
 //! struct Payments;
@@ -41,8 +45,11 @@
 //! let store = SqlStore::new(SqlitePool::connect("sqlite:shop.db?mode=rwc").await?);
 //! store.create_table().await?;
 //! let handler = InTransaction::new("payments", store, Payments)?;
-//! // Hand it to a consumer of the group "payments".
-//! # let _ = handler; Ok(()) }
+//!
+//! let client = Client::new(ClientOptions::new("127.0.0.1:9876"))?;
+//! let options = ConsumerOptions::new("payments").subscribe("Orders", "*");
+//! let consumer = PushConsumer::start(&client, options, handler).await?;
+//! # consumer.shutdown().await; Ok(()) }
 //! ```
 //!
 //! # What happens when
@@ -60,6 +67,8 @@
 //! | a commit without an answer | the message comes again; what the database knows decides | – |
 //! | deadlock, conflict of transactions | tried again at once, [`CONFLICTS_MAX`] times, then the message comes again | the claim fails, the message comes again |
 //!
+//! Of a batch of several messages, the first that has to come again takes those behind it along.
+//!
 //! "Comes again" costs one of the message's tries (16 by default); what fails every time becomes a dead letter of the group.
 //!
 //! # Memory of the past
@@ -68,6 +77,7 @@
 //! messages can come again: than the broker keeps them (`fileReservedTime`, 72 h by default), since an offset can be
 //! reset. Rows past their end are removed by [`Cleanup`], or by your own calls of [`ClaimStore::forget_expired`].
 
+mod batch;
 mod cleanup;
 mod key;
 mod lease;

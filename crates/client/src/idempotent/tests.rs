@@ -351,3 +351,25 @@ async fn a_closure_is_a_handler() {
     assert_eq!(handler.handle_message(&message).await.unwrap(), Handled::Now);
     seen.notified().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_ends_with_the_first_that_has_to_come_again() {
+    use crate::consumer::{Batch, Handler, Outcome};
+    let (work, store) = (Work::default(), Flaky::new());
+    let handler = once(&work, &store);
+    let batch = |keys: &[&str]| {
+        let queue = Arc::new(crate::MessageQueue::new("T", "b", 0));
+        Batch::new(queue, keys.iter().map(|key| keyed(key)))
+    };
+    assert_eq!(handler.handle(batch(&["a", "b", "a"])).await, Outcome::Success);
+    assert_eq!(work.runs.load(SeqCst), 2);
+    let key = Key::new("g", "T", "held").unwrap();
+    store.claim(&key, Token::random().unwrap(), S * 20).await.unwrap();
+    assert_eq!(handler.handle(batch(&["a", "c", "held", "d"])).await, Outcome::Partly(2));
+    assert_eq!(handler.handle(batch(&["held", "d"])).await, Outcome::RetryAfter(S * 20));
+    work.fails.store(true, SeqCst);
+    assert_eq!(handler.handle(batch(&["d"])).await, Outcome::Retry);
+    store.down.store(true, SeqCst);
+    assert_eq!(handler.handle(batch(&["a"])).await, Outcome::Retry, "nobody knows");
+    assert_eq!(handler.handle(batch(&[""])).await, Outcome::Retry, "no key");
+}
