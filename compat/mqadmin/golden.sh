@@ -4,6 +4,7 @@
 #   golden.sh [DIRECTION...]     java-java, java-oxmq, ours-java, ours-oxmq; TOOL-SERVER. Default: the last three
 #   golden.sh smoke-4.9.7        the Java mqadmin 4.9.7 against OxMQ: every command it has runs
 #   ONLY=PATTERN                 only the cases whose name matches, as `topic*` or `@(topicList|topicRoute)*`; those before the state that it needs always run
+#   AGAIN=1                      with RAW: compares what was printed then, without asking again
 #   RAW=FOLDER                   keeps what was printed in FOLDER/DIRECTION
 # A deliberate difference stands, with its reason, in golden/differs.TOOL-SERVER.txt, differs.TOOL.txt or differs.SERVER.txt: a whole
 # section in place of the golden one. A difference that is gone is an error too.
@@ -60,16 +61,18 @@ compare() { # TOOL SERVER FOLDER
     else
       FAILED=$((FAILED + 1))
       echo "FAILED $tool-$server $name"
-      diff -U 2 --label golden --label found "$wanted" "$found" | tail -n +3 | cut -c1-300 | head -"${DIFF_LINES:-40}" | sed 's/^/    /'
+      diff -U 2 --label golden --label found "$wanted" "$found" | tail -n +3 | cut -c1-300 | sed "${DIFF_LINES:-40}q" | sed 's/^/    /' || true
     fi
   done <"$folder/names"
 }
 
 direction() { # TOOL-SERVER
   local tool=${1%-*} server=${1##*-} folder=${RAW_FOLDER:-$WORK/raw}/$1
-  rm -rf "$folder"
-  TARGET=$server
-  run_cases "$tool" "$folder"
+  if [ -z "${AGAIN:-}" ]; then
+    rm -rf "$folder"
+    TARGET=$server
+    run_cases "$tool" "$folder"
+  fi
   compare "$tool" "$server" "$folder"
   echo "$1: $PASSED passed, $FAILED failed, in $SECONDS s"
   [ "$FAILED" = 0 ]

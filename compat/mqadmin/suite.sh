@@ -34,12 +34,14 @@ start_batch() { # VERSION
   mkfifo "$WORK/calls" "$WORK/answers"
   java_tool "$1" -Djava.security.manager=allow Batch "$RAW" <"$WORK/calls" >"$WORK/answers" 2>"$WORK/batch.err" &
   BATCH=$!
+  PID[batch]=$BATCH KIND[batch]=mqadmin OUT[batch]=$WORK/batch.err
+  disown
   exec {CALLS}>"$WORK/calls" {ANSWERS}<"$WORK/answers"
 }
 end_batch() {
   echo >&"$CALLS" # The state's process holds the pipe too: closing it would not end it.
   exec {CALLS}>&- {ANSWERS}<&-
-  wait "$BATCH" || true
+  wait_until 20 "the end of mqadmin's process" ended batch || kill9 batch
 }
 
 call_java() { # NAME ARGS...
