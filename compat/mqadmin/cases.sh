@@ -92,7 +92,6 @@ ask updateSubGroup.disabled -c $C -g made-3 -s false
 ask updateSubGroup.policy -b "$B" -g made-4 -p '{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1000,5000]}}'
 ask updateSubGroup.attributes -b "$B" -g made-5 --attributes +priority.factor=1
 ask updateSubGroup.badNumber -b "$B" -g made-6 -r many
-ask updateSubGroup.badName -b "$B" -g 'no/name'
 ask updateSubGroup.absentCluster -c nowhere -g made-6
 cat >"$WORK/groups.json" <<'JSON'
 [{"groupName":"listed-group-1","retryMaxTimes":3},{"groupName":"listed-group-2","consumeEnable":false}]
@@ -296,9 +295,10 @@ ask setConsumeMode.badNumber -b "$B" -t ordered -g in-line -m POP -q many
 ask_while 3 clusterRT.absent -c nowhere
 ask_while 3 clusterRT.interval -a 3 -s 64 -i 1
 ask_while 3 clusterRT.log -a 3 -p true -m room -i 1
-ask sendMessage.plain -t wide -p hello
+ask sendMessage.plain -t fifo -p hello
 ask sendMessage.full -t wide -p 'hello you' -k k1 -c TagS -b broker-a -i 1
 ask printMsg.sent -t wide
+ask printMsg.sentPlain -t fifo
 ask sendMessage.trace -t wide -p traced -m true -b broker-a -i 0
 ask sendMessage.noBroker -t wide -p hello -i 1
 ask sendMessage.absentQueue -t wide -p hello -b broker-a -i 99
@@ -327,6 +327,7 @@ ask wipeWritePerm.absent -b broker-z
 ask addWritePerm.absent -b broker-z
 
 # --- cleaning
+ask updateSubGroup.badName -b "$B" -g 'no/name'
 ask cleanExpiredCQ.broker -b "$B"
 ask cleanExpiredCQ.cluster -c $C
 ask cleanExpiredCQ.all

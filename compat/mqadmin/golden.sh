@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Every call of cases.sh, compared line by line with what the Java mqadmin 5.3.3 prints about a Java broker (golden/, made by capture.sh).
-#   golden.sh [DIRECTION...]     java-java, java-oxmq, ours-java, ours-oxmq; TOOL-SERVER. Default: the last three
-#   golden.sh smoke-4.9.7        the Java mqadmin 4.9.7 against OxMQ: every command it has runs
-#   ONLY=PATTERN                 only the cases whose name matches, as `topic*` or `@(topicList|topicRoute)*`; those before the state that it needs always run
+#   golden.sh [TOOL-SERVER...]   java-java, java-oxmq, ours-java, ours-oxmq. Default: the last three
+#   golden.sh java-4.9.7-oxmq    the Java mqadmin 4.9.7 about OxMQ, compared with what it prints about Java 5.3.3 (golden/4.9.7/)
+#   ONLY=PATTERN                 only the cases whose name matches, as `topic*` or `@(topicList|topicRoute)*`
+#   AGAIN=1                      with RAW: compares what was printed then, without asking again
 #   RAW=FOLDER                   keeps what was printed in FOLDER/DIRECTION
 # A deliberate difference stands, with its reason, in golden/differs.TOOL-SERVER.txt, differs.TOOL.txt or differs.SERVER.txt: a whole
 # section in place of the golden one. A difference that is gone is an error too.
@@ -24,52 +25,45 @@ section() { # NAME FILE...: the first section of that name in the files
   return 1
 }
 
-# Ours says in one line what Java says with a stack trace, and fails where Java's exit code is 0. Messages that come from a server, or
-# stand for one (CODE: n  DESC: text), must be there; others are worded anew.
-as_ours() {
-  awk '
-    /^=== / { error = 0; failed = 0 }
-    /^--- error$/ { error = 1; print; next }
-    /^--- exit/ { error = 0; if (failed && $3 == 0) $3 = 1; print; next }
-    error && /^error: / { failed = 1; if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
-    { print }'
-}
-ours_error() {
-  awk '
-    /^--- error$/ { error = 1; print; next }
-    /^--- exit/ { error = 0; print; next }
-    error && /^mqadmin [A-Za-z]+: / { if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
-    { print }'
+# The text that is wanted from a tool about a server.
+expected() { # TOOL SERVER NAME
+  local tool=$1 server=$2 name=$3 texts=$MQADMIN/golden
+  [ "$tool" != java-4.9.7 ] || texts=$MQADMIN/golden/4.9.7
+  golden_text() { if [ "$tool" = ours ]; then as_ours; else cat; fi; }
+  section "$name" "$texts/${name%%.*}.txt" | golden_text >"$WORK/golden" || { echo "    no golden text: $name"; : >"$WORK/golden"; }
+  if section "$name" "$texts/differs.$tool-$server.txt" "$texts/differs.$tool.txt" >"$WORK/listed" ||
+    { section "$name" "$texts/differs.$server.txt" >"$WORK/listed.java" && golden_text <"$WORK/listed.java" >"$WORK/listed"; }; then
+    cmp -s "$WORK/listed" "$WORK/golden" || { cat "$WORK/listed"; return 0; }
+    # What was to differ and no longer does is to be taken off the list.
+    echo "a listed difference that is none"
+  else
+    cat "$WORK/golden"
+  fi
 }
 
 compare() { # TOOL SERVER FOLDER
-  local tool=$1 server=$2 folder=$3 name wanted=$WORK/wanted found=$WORK/found failed=0
-  local differences=("$MQADMIN/golden/differs.$tool-$server.txt" "$MQADMIN/golden/differs.$tool.txt" "$MQADMIN/golden/differs.$server.txt")
+  local tool=$1 server=$2 folder=$3 name wanted=$WORK/wanted found=$WORK/found
   while read -r name; do
-    local file=$MQADMIN/golden/${name%%.*}.txt
-    section "$name" "$file" >"$wanted.java" || { echo "    no golden text: $name"; : >"$wanted.java"; }
-    if [ "$tool" = ours ]; then as_ours <"$wanted.java" >"$wanted"; else cp "$wanted.java" "$wanted"; fi
-    text "$folder" "$name" >"$found"
-    if [ "$tool" = ours ]; then ours_error <"$found" >"$found.ours"; mv "$found.ours" "$found"; fi
-    if section "$name" "${differences[@]}" >"$wanted.differs"; then
-      # What was to differ and no longer does is to be taken off the list.
-      if cmp -s "$wanted.differs" "$wanted"; then echo "    $name: the listed difference is none"; : >"$wanted"; else mv "$wanted.differs" "$wanted"; fi
-    fi
+    wanted "$name" || continue
+    expected "$tool" "$server" "$name" >"$wanted"
+    text "$folder" "$name" | if [ "$tool" = ours ]; then ours_error; else cat; fi >"$found"
     if cmp -s "$wanted" "$found"; then
       PASSED=$((PASSED + 1))
     else
       FAILED=$((FAILED + 1))
       echo "FAILED $tool-$server $name"
-      diff -U 2 --label golden --label found "$wanted" "$found" | tail -n +3 | cut -c1-300 | head -"${DIFF_LINES:-40}" | sed 's/^/    /'
+      diff -U 2 --label golden --label found "$wanted" "$found" | tail -n +3 | cut -c1-300 | sed "${DIFF_LINES:-40}q" | sed 's/^/    /' || true
     fi
   done <"$folder/names"
 }
 
 direction() { # TOOL-SERVER
   local tool=${1%-*} server=${1##*-} folder=${RAW_FOLDER:-$WORK/raw}/$1
-  rm -rf "$folder"
-  TARGET=$server
-  run_cases "$tool" "$folder"
+  if [ -z "${AGAIN:-}" ]; then
+    rm -rf "$folder"
+    TARGET=$server
+    run_cases "$tool" "$folder"
+  fi
   compare "$tool" "$server" "$folder"
   echo "$1: $PASSED passed, $FAILED failed, in $SECONDS s"
   [ "$FAILED" = 0 ]

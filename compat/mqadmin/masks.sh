@@ -5,8 +5,9 @@
 #   ANY_ORDER[...]                lines (or JSON members) whose order is that of a hash table in Java
 #   ROUNDS[NAME]                  how many lines of a command without end are compared
 #   LENGTHS[...]                  lines end with their length, because a mask hides how wide a column is
+#   PATHS[...]                    JSON, one value a line: every line behind its path, sorted
 #   ONCE[...]                     lines that match stand once in a row
-declare -A MASK=() ANY_ORDER=() ROUNDS=() LENGTHS=() ONCE=()
+declare -A MASK=() ANY_ORDER=() ROUNDS=() LENGTHS=() ONCE=() PATHS=()
 
 # InTPS(LOAD) and OutTPS(LOAD), the hours since the oldest message, the share of the disk; how full the waiting queues are stays.
 MASK[clusterList]='s/ +[0-9]+\.[0-9]{2}\(([0-9]+),[0-9]+ms\)/ <tps>(\1,<ms>)/
@@ -49,12 +50,18 @@ s/^Avg RT: [0-9]+\.[0-9]{2}$/Avg RT: <ms>/'
 SENT='s/\b([0-9A-F]{56}|[0-9A-F]{32})\b/<new id>/g'
 MASK[sendMessage]=$SENT
 MASK[sendMsgStatus]="$SENT
-s/^rt=[0-9]+ms/rt=<ms>/"
+s/^rt=[0-9]+ms/rt=<ms>/
+s/queueOffset=[0-9]+/queueOffset=<offset>/
+s/(topic=broker-z, brokerName=broker-a, queueId=)[0-3]\]/\1<any>]/" # the client begins with any queue
 MASK[printMsg.sent]="$SENT
-s/commitLogOffset=[0-9]+/commitLogOffset=<offset>/g"
+s/commitLogOffset=[0-9]+/commitLogOffset=<offset>/g
+s/storeSize=(2[0-9]{2})/storeSize=<with the id>/g"
+MASK[printMsg.sentPlain]=${MASK[printMsg.sent]}
 MASK[queryMsgTraceById]='s/ [0-9]+ms  +/ <ms> /'
 MASK[queryMsgById.push]='s/spentTimeMills=[0-9]+/spentTimeMills=<ms>/'
 MASK[queryMsgByUniqueKey.push]=${MASK[queryMsgById.push]}
+ANY_ORDER[consumerStatus.quarrel]=1
+MASK[consumerStatus.quarrel]='s/^[12]( +127\.0\.0\.1@quarrel-[12] )/#\1/'
 ANY_ORDER[topicList]=1 ANY_ORDER[statsAll]=1 ANY_ORDER[brokerConsumeStats]=1 ANY_ORDER[producer]=1 ANY_ORDER[getConsumerStatus]=1
 ANY_ORDER[getBrokerConfig]=1 ANY_ORDER[getNamesrvConfig]=1 ANY_ORDER[brokerStatus]=1
 # Its place depends on the traces before it.
@@ -70,3 +77,14 @@ s/^((%RETRY%)?[a-z-]+ +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}
   s/^[^ ].{39,} *(java|app|jdk)[^ ]*\/[^ ]+\(.*\)$/<frame>/
 }'
 ONCE[consumerStatus]='^<(thread|frame)>$'
+PORTS='s/^((listenPort|haListenPort) *=  )[0-9]{5}$/\1<port>/'
+MASK[getBrokerConfig]=$PORTS MASK[getNamesrvConfig]=$PORTS
+# An id that no message has, with the port of the broker.
+MASK[queryMsgById.beyond]='s/7F000001[0-9A-F]{8}0000000000FFFFFF/<beyond the log>/'
+MASK[exportMetadata]='s/^(\t\t"counter":)[0-9]+,$/\1<changes>,/'
+# The tables of an exported file are hash tables: every value with its path, sorted.
+for export in cluster broker topics groups special; do PATHS[exportMetadata.$export.file]=1; done
+MASK[exportMetrics.cluster.file]='s/("(total)?[nN]ormal(In|Out)Tps":)[0-9]+\.[0-9E-]+/\1<tps>/
+s/("(commitLog|consumeQueue)DiskRatio":)"[01]\.[0-9]+"/\1<ratio>/
+s/("messageAverageSize":)"[0-9.]+"/\1<bytes>/'
+PATHS[exportMetrics.cluster.file]=1 PATHS[exportConfigs.cluster.file]=1

@@ -7,7 +7,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 MQADMIN=$COMPAT/mqadmin
 declare -A UNIQUE=() OFFSET_ID=()
-LAST=
+LAST='' STATE_IS_BUILT=''
 
 # Compiles java/ against the jars of a version; State and Batch are for 5.3.3, Batch for 4.9.7 too.
 build_driver() { # VERSION
@@ -34,12 +34,14 @@ start_batch() { # VERSION
   mkfifo "$WORK/calls" "$WORK/answers"
   java_tool "$1" -Djava.security.manager=allow Batch "$RAW" <"$WORK/calls" >"$WORK/answers" 2>"$WORK/batch.err" &
   BATCH=$!
+  PID[batch]=$BATCH KIND[batch]=mqadmin OUT[batch]=$WORK/batch.err
+  disown
   exec {CALLS}>"$WORK/calls" {ANSWERS}<"$WORK/answers"
 }
 end_batch() {
   echo >&"$CALLS" # The state's process holds the pipe too: closing it would not end it.
   exec {CALLS}>&- {ANSWERS}<&-
-  wait "$BATCH" || true
+  wait_until 20 "the end of mqadmin's process" ended batch || kill9 batch
 }
 
 call_java() { # NAME ARGS...
@@ -62,7 +64,7 @@ call_java() { # NAME ARGS...
 ask_raw() { # NAME ARGS...
   local name=$1
   LAST=$name
-  wanted "$name" || return 0
+  ! skipped "$name" || return 0
   echo "$name" >>"$RAW/names"
   printf '%s\n' "${@:2}" >"$RAW/$name.args"
   case $TOOL in
@@ -83,7 +85,7 @@ ask() { # NAME ARGS...
 ask_while() { # SECONDS NAME ARGS...
   local seconds=$1 name=$2 status=0 call=("${2%%.*}" -n "$NAMESRV_ADDR" "${@:3}")
   LAST=$name
-  wanted "$name" || return 0
+  ! skipped "$name" || return 0
   echo "$name" >>"$RAW/names"
   printf '%s\n' "${call[@]}" >"$RAW/$name.args"
   case $TOOL in
@@ -101,7 +103,7 @@ ask_while() { # SECONDS NAME ARGS...
   esac
 }
 and_file() { # FILE
-  wanted "$LAST" || return 0
+  ! skipped "$LAST" || return 0
   if [ -f "$1" ]; then cp "$1" "$RAW/$LAST.file"; else echo "no file" >"$RAW/$LAST.file"; fi
 }
 # The last call wrote a message's body to the file that it names.
@@ -111,6 +113,8 @@ last_file() { [ ! -f "$RAW/$LAST.out" ] || echo "$PLACE/$(awk '$1 == 1 { print $
 
 # Only some cases: ONLY is a pattern for names.
 wanted() { [[ $1 == ${ONLY:-*} ]]; }
+# What the state needs is asked always.
+skipped() { ! wanted "$1" && { [ -n "$STATE_IS_BUILT" ] || [[ $1 != update* ]]; }; }
 
 build_state() {
   mkfifo "$WORK/state.input"
@@ -128,6 +132,7 @@ build_state() {
     UNIQUE[$key]=$unique OFFSET_ID[$key]=$offset
     printf 's/%s/%s/g\n' "$unique" "$(pad 32 "id-of-$key")" "$offset" "$(pad 32 "offset-id-of-$key")" >>"$RAW/facts.sed"
   done <"$WORK/state.out"
+  STATE_IS_BUILT=1
   # The first index comes a second after the messages.
   sleep 2
 }

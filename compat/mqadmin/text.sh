@@ -43,8 +43,23 @@ masks() { # NAME
   printf '%s\n' "$COMMON" "${MASK[$command]:-}" "${MASK[$1]:-}"
 }
 masked() { # FOLDER NAME
-  sed -E -f "$1/facts.sed" | if [ -n "${LENGTHS[$2]:-${LENGTHS[${2%%.*}]:-}}" ]; then awk '{ print $0 " |" length($0) }'; else cat; fi |
-    sed -E -f <(masks "$2") | if [ -n "${ONCE[$2]:-${ONCE[${2%%.*}]:-}}" ]; then once "${ONCE[$2]:-${ONCE[${2%%.*}]}}"; else cat; fi | if [ -n "${ANY_ORDER[$2]:-${ANY_ORDER[${2%%.*}]:-}}" ]; then sort_lines; else cat; fi
+  local how=${2%.err}
+  sed -E -f "$1/facts.sed" | set_for LENGTHS "$how" lengths | sed -E -f <(masks "$2") | set_for ONCE "$how" once | set_for ANY_ORDER "$how" sort_lines |
+    set_for PATHS "$how" paths
+}
+# Runs COMMAND if TABLE has something for the name or its command, with that as argument.
+set_for() { # TABLE NAME COMMAND
+  local -n table=$1
+  local value=${table[$2]:-${table[${2%%.*}]:-}}
+  if [ -n "$value" ]; then "$3" "$value"; else cat; fi
+}
+lengths() { awk '{ print $0 " |" length($0) }'; }
+paths() {
+  awk '
+    { line = $0; sub(/^\t+/, "", line); sub(/,$/, "", line) }
+    line ~ /^[}\]]/ { depth--; next }
+    { path = ""; for (i = 1; i <= depth; i++) path = path key[i] "/"; print path line " " (match($0, /^\t+/) ? RLENGTH : 0) }
+    line ~ /[{\[]$/ { name = line; sub(/^"/, "", name); sub(/":.*/, "", name); key[++depth] = name }' | LC_ALL=C sort
 }
 once() { awk -v pattern="$1" '$0 ~ pattern && seen[$0]++ { next } { print } $0 !~ pattern { split("", seen) }'; }
 # Java prints in the order of a hash table; the head line stays.
@@ -58,7 +73,7 @@ sort_lines() {
 text() { # FOLDER NAME
   local folder=$1 name=$2
   echo "=== $name"
-  paste -sd ' ' "$folder/$name.args" | sed -E -f "$folder/facts.sed"
+  paste -sd ' ' "$folder/$name.args" | sed -E -f "$folder/facts.sed" | sed -E -f <(masks "$name")
   echo "--- output"
   if [ "$(cat "$folder/$name.rc")" = endless ]; then cut_loop "$name" <"$folder/$name.out"; else cat "$folder/$name.out"; fi | masked "$folder" "$name" | ended_line
   if [ -s "$folder/$name.err" ]; then
@@ -79,4 +94,22 @@ cut_loop() { head -n "${ROUNDS[$1]:-1000}"; }
 texts() { # FOLDER
   local name
   while read -r name; do text "$1" "$name"; done <"$1/names"
+}
+
+# Ours says in one line what Java says with a stack trace, and fails where Java's exit code is 0. Messages that come from a server, or
+# stand for one (CODE: n  DESC: text), must be there; others are worded anew.
+as_ours() {
+  awk '
+    /^=== / { error = 0; failed = 0 }
+    /^--- error$/ { error = 1; print; next }
+    /^--- exit/ { error = 0; if (failed && $3 == 0) $3 = 1; print; next }
+    error && /^error: / { failed = 1; if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
+    { print }'
+}
+ours_error() {
+  awk '
+    /^--- error$/ { error = 1; print; next }
+    /^--- exit/ { error = 0; print; next }
+    error && /^mqadmin [A-Za-z]+: / { if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
+    { print }'
 }
