@@ -193,6 +193,7 @@
 
 mod acl;
 mod compression;
+#[allow(dead_code)] // Members are held, not read.
 pub mod consumer;
 mod error;
 pub mod idempotent;
