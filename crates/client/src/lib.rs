@@ -186,6 +186,7 @@
 //! - `instance` is a [`Client`]: id, name servers, routes, heartbeats, and who gets what brokers ask. Its `Member` trait is
 //!   what a producer or a consumer is to it: `Client::join` adds one, `Client::leave` removes it.
 //! - `route` (pure) makes of a name server's answer what producers and consumers need.
+//! - [`idempotent`] makes a handler run once for a key.
 //! - `message` has what is sent and received; `compression` its bodies; `ids` makes ids.
 //! - `producer` sends; [`consumer`] gives to handlers; `trace` tells of both.
 #![forbid(unsafe_code)]
@@ -194,6 +195,7 @@ mod acl;
 mod compression;
 pub mod consumer;
 mod error;
+pub mod idempotent;
 mod ids;
 mod instance;
 mod message;
@@ -207,6 +209,7 @@ mod trace;
 pub use acl::Credentials;
 pub use compression::Compression;
 pub use error::{NameServersError, RouteError, StartError};
+pub use ids::next_unique_id;
 pub use instance::Client;
 pub use message::{
     BodyFault, DecodeError, Message, MessageError, MessageQueue, ReceivedMessage, SendResult, SendStatus,
