@@ -29,7 +29,10 @@ pub const CASES: &[Case] = &[
     ("consume_everything_once", Need::Any, |env| Box::pin(consume_everything_once(env))),
     ("consume_by_tags", Need::Any, |env| Box::pin(consume_by_tags(env))),
     ("consume_by_sql", Need::Any, |env| Box::pin(consume_by_sql(env))),
-    ("consume_compressed_bodies", Need::Any, |env| Box::pin(consume_compressed_bodies(env))),
+    ("consume_zlib", Need::Any, |env| Box::pin(consume_compressed(env, &[Compression::Zlib]))),
+    ("consume_lz4_and_zstd", Need::Five, |env| {
+        Box::pin(consume_compressed(env, &[Compression::Lz4, Compression::Zstd]))
+    }),
     ("consume_from_a_time", Need::Any, |env| Box::pin(consume_from_a_time(env))),
     ("retry_and_dead_letter", Need::Any, |env| Box::pin(retry_and_dead_letter(env))),
     ("orderly_handover", Need::Any, |env| Box::pin(orderly_handover(env))),
@@ -169,15 +172,11 @@ async fn consume_by_sql(env: Env) -> Result<()> {
     Ok(())
 }
 
-async fn consume_compressed_bodies(env: Env) -> Result<()> {
+async fn consume_compressed(env: Env, methods: &[Compression]) -> Result<()> {
     let client = env.client()?;
     env.create_topic(&client, 1).await?;
-    let mut methods = vec![Compression::Zlib];
-    if Need::Five.met_by(&env.version) {
-        methods.extend([Compression::Lz4, Compression::Zstd]);
-    }
     let body = "the same again and again ".repeat(1000);
-    for method in &methods {
+    for method in methods {
         let group = format!("p_{}_{method:?}", env.topic);
         let producer = client.producer(group).compression(*method, 4096).start()?;
         producer.send(Message::new(&*env.topic, body.clone())).await?;
