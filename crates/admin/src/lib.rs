@@ -20,7 +20,7 @@ mod format;
 mod java_text;
 
 pub use admin::{
-    Admin, AdminError, KeyQuery, Outgoing, Pull, PullStatus, Pulled, QueueAt, Reset, Runtime, Sent,
-    TOOLS_GROUP, address_of,
+    Admin, AdminError, Clean, Counted, CountedIn, HaClient, HaSlave, HaStatus, KeyQuery, Outgoing, Pull,
+    PullStatus, Pulled, QueueAt, Reset, Runtime, Sent, TOOLS_GROUP, address_of,
 };
 pub use cli::{Surroundings, run};

@@ -2,20 +2,26 @@
 //! Typed questions to name servers and brokers. Java: `DefaultMQAdminExt`.
 
 mod cluster;
+mod config;
 mod error;
 mod groups;
 mod inventory;
 mod lookup;
 mod messages;
 mod send;
+mod topic;
 
 pub use cluster::Runtime;
 pub(crate) use cluster::no_cluster;
+pub(crate) use config::ORDER_NAMESPACE;
+pub use config::{Clean, HaClient, HaSlave, HaStatus};
 pub use error::AdminError;
 pub(crate) use error::one_line;
 pub use groups::{Reset, address_of};
 pub use messages::{KeyQuery, Pull, PullStatus, Pulled, TOOLS_GROUP};
 pub use send::{Outgoing, QueueAt, Sent};
+pub(crate) use topic::parse_topics;
+pub use topic::{Counted, CountedIn};
 
 use error::code_name;
 use oxmq_client::Remote;
@@ -42,6 +48,12 @@ impl Admin {
     #[must_use]
     pub fn new(remote: Remote, name_servers: Vec<String>) -> Self {
         Self { remote, name_servers: name_servers.into(), timeout: TIMEOUT }
+    }
+
+    /// The same with other name servers.
+    #[must_use]
+    pub fn with_name_servers(&self, name_servers: Vec<String>) -> Self {
+        Self { name_servers: name_servers.into(), ..self.clone() }
     }
 
     /// The same with another time for answers, 5 s by default.
