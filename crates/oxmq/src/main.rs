@@ -11,6 +11,7 @@ mod keep;
 mod live;
 mod log;
 mod name_server;
+mod parts;
 mod run;
 mod settings;
 mod shutdown;

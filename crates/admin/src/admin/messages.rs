@@ -172,7 +172,6 @@ impl Admin {
         cluster: Option<&str>,
         topic: &str,
         id: &str,
-        now_ms: i64,
     ) -> Result<ReceivedMessage, AdminError> {
         // Both kinds look the same. As in Java, an id that names no broker that can be reached is one of a producer.
         if let Ok(offset_id) = id.parse::<MessageId>()
@@ -181,14 +180,14 @@ impl Admin {
         {
             return Ok(message);
         }
-        const THREE_DAYS_MS: i64 = 3 * 24 * 3600 * 1000;
         let query = KeyQuery {
             topic,
             key: id,
             unique: true,
             cluster,
             max: 32,
-            begin_ms: now_ms - THREE_DAYS_MS,
+            // Java looks back three days only.
+            begin_ms: 0,
             end_ms: i64::MAX,
         };
         let mut found = self.query_message(query).await?;

@@ -183,3 +183,53 @@ pub(crate) fn json(message: &ReceivedMessage, bounds: Option<Bounds>, with_body:
 pub(crate) fn in_usual_order<V>(pairs: Vec<(String, V)>) -> Vec<(String, V)> {
     in_table_order(Table::Hash, SLOTS, pairs, |(name, _)| java_string_hash(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::message;
+
+    #[test]
+    fn a_message_is_listed_field_by_field() {
+        let message = message("T", b"hi", &[("KEYS", "k"), ("UNIQ_KEY", "U"), ("TAGS", "A")]);
+        let text = list(&message, None, true, "/tmp/x", Some("hi"));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "OffsetID:            7F00000100002A9F0000000000000000");
+        assert_eq!(
+            lines[1..4],
+            ["Topic:               T", "Tags:                [A]", "Keys:                [k]"]
+        );
+        assert_eq!(
+            lines[10..12],
+            ["Born Host:           10.0.0.7:5000", "Store Host:          127.0.0.1:10911"]
+        );
+        assert_eq!(lines[13], "Properties:          {UNIQ_KEY=U, TAGS=A, KEYS=k}");
+        assert_eq!(lines[15], "Message Body:        hi");
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_print_msg() {
+        let message = message("T", &[104, 0xFF], &[("UNIQ_KEY", "U")]);
+        let text = line(&message, Some(Bounds { min: 0, max: 9 }), None);
+        assert!(
+            text.starts_with("MSGID: U MessageExt [brokerName=broker-a, queueId=3, storeSize="),
+            "{text}"
+        );
+        assert!(
+            text.contains("bornHost=/10.0.0.7:5000, ") && text.contains("storeHost=/127.0.0.1:10911, "),
+            "{text}"
+        );
+        assert!(text.contains("MAX_OFFSET=9") && text.contains("MIN_OFFSET=0"), "{text}");
+        assert!(text.ends_with("body=[104, -1], transactionId='null'}] BODY: NOT PRINT BODY\n"), "{text}");
+        let half = crate::fixture::message("T", b"x", &[("UNIQ_KEY", "U"), ("TRAN_MSG", "true")]);
+        assert!(line(&half, Some(Bounds { min: 0, max: 9 }), None).contains("transactionId='U'"));
+    }
+
+    #[test]
+    fn json_has_text_or_base64() {
+        let value = json(&message("T", b"hi", &[("a", "1"), ("a", "2")]), None, true);
+        assert_eq!((&value["body"], &value["properties"]["a"]), (&"hi".into(), &"2".into()));
+        let value = json(&message("T", &[0xFF], &[]), None, true);
+        assert_eq!((&value["bodyBase64"], &value["tags"]), (&"/w==".into(), &Value::Null));
+    }
+}

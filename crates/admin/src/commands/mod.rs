@@ -44,6 +44,8 @@ mod probe;
 mod progress_text;
 mod query_message;
 mod queue_units;
+mod redistribute;
+mod resend_dlq;
 mod reset_offset;
 mod running_text;
 mod send_message;
@@ -178,6 +180,8 @@ static COMMANDS: &[&Command] = &[
     &doctor::DOCTOR,
     &reset_offset::RESET_OFFSET_BY_TIME_OLD,
     &consumer_status::GET_CONSUMER_STATUS,
+    &resend_dlq::RESEND_DLQ,
+    &redistribute::REDISTRIBUTE,
 ];
 
 /// All commands in the order of the list.

@@ -16,7 +16,7 @@ use crate::{
     java_text::{now_ms, parse_time, queue_text},
 };
 use oxmq_remoting::bodies::MessageQueue;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::HashMap,
     io::IsTerminal,
@@ -77,6 +77,8 @@ pub(super) static CONSUME_MESSAGE: Command = Command {
 
 /// Messages of one pull.
 const BATCH: i32 = 32;
+/// Text that is printed at once.
+const PRINT_BYTES: usize = 64 << 10;
 /// Tags that are counted; a topic with more uses them as keys, and no list of them helps.
 const TAGS_MAX: usize = 100_000;
 
@@ -94,22 +96,24 @@ impl Printed {
         Ok(Self { with_body, first: true })
     }
 
-    fn value(&mut self, context: &mut Context<'_>, value: &Value) -> Result<(), CommandError> {
-        let comma = if std::mem::take(&mut self.first) { "\n" } else { ",\n" };
-        context.print(&format!("{comma}{value}"))
-    }
-
     fn messages(&mut self, context: &mut Context<'_>, pulled: &Pulled) -> Result<(), CommandError> {
         let bounds = Some(Bounds { min: pulled.min_offset, max: pulled.max_offset });
+        let mut text = String::new();
         for message in &pulled.messages {
             if context.is_json() {
-                self.value(context, &message_text::json(message, bounds, self.with_body.is_some()))?;
+                let value = message_text::json(message, bounds, self.with_body.is_some());
+                text += if std::mem::take(&mut self.first) { "\n" } else { ",\n" };
+                text += &value.to_string();
             } else {
                 let body = self.with_body.map(|charset| charset.text(message.body()));
-                context.print(&message_text::line(message, bounds, body.as_deref()))?;
+                text += &message_text::line(message, bounds, body.as_deref());
+            }
+            // Few large writes, and never much in memory.
+            if text.len() >= PRINT_BYTES {
+                context.print(&std::mem::take(&mut text))?;
             }
         }
-        Ok(())
+        context.print(&text)
     }
 
     fn end(&self, context: &mut Context<'_>) -> Result<(), CommandError> {

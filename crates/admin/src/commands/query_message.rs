@@ -12,7 +12,6 @@ use super::{
 use crate::{
     admin::{KeyQuery, Pull, PullStatus, TOOLS_GROUP},
     cli::{CommandError, Context, Given, Opt, shorten},
-    java_text::now_ms,
 };
 use oxmq_client::ReceivedMessage;
 use oxmq_remoting::bodies::MessageQueue;
@@ -109,7 +108,7 @@ async fn query_by_id(context: &mut Context<'_>, given: &Given) -> Result<(), Com
         }
         let mut sent = Vec::new();
         for id in ids {
-            let message = context.admin.message_of_id(cluster, topic, id, now_ms()).await?;
+            let message = context.admin.message_of_id(cluster, topic, id).await?;
             if !context.is_json() {
                 context.print(&format!("prepare resend msg. originalMsgId={id}"))?;
             }
@@ -125,7 +124,7 @@ async fn query_by_id(context: &mut Context<'_>, given: &Given) -> Result<(), Com
     let charset = given.value("f").map(Charset::named).transpose()?;
     let mut shown = Vec::new();
     for id in ids {
-        let message = context.admin.message_of_id(cluster, topic, id, now_ms()).await?;
+        let message = context.admin.message_of_id(cluster, topic, id).await?;
         shown.extend(show(context, &message, None, Form { offset_id: true, charset, index: 0 }).await?);
     }
     if context.is_json() { context.json(&shown) } else { Ok(()) }
@@ -272,7 +271,7 @@ async fn consume_directly(
             shorten(client_id)
         )));
     }
-    let message = context.admin.message_of_id(cluster, topic, id, now_ms()).await?;
+    let message = context.admin.message_of_id(cluster, topic, id).await?;
     let addr = message.store_host().to_string();
     let offset_id = message.offset_msg_id();
     let result = context.admin.consume_directly(&addr, group, client_id, topic, &offset_id).await?;
