@@ -208,7 +208,9 @@ impl From<Refusal> for Command {
     fn from(refusal: Refusal) -> Self {
         // What was asked for may be as long as a frame.
         let mut remark = refusal.to_string();
-        remark.truncate(remark.floor_char_boundary(REMARK_MAX));
+        if let Some((end, _)) = remark.char_indices().find(|(at, _)| *at >= REMARK_MAX) {
+            remark.truncate(end);
+        }
         Self::failure(refusal.code(), remark)
     }
 }
