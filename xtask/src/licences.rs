@@ -21,7 +21,7 @@ const ALLOWED: [&str; 11] = [
 const C_TOOLS: [&str; 3] = ["cc", "cmake", "bindgen"];
 /// Those that may all the same: each brings C or assembler of its own, which the C compiler that links Rust programs
 /// compiles without further tools.
-const MAY_COMPILE_C: [&str; 2] = ["ring", "zstd-sys"];
+const MAY_COMPILE_C: [&str; 3] = ["libsqlite3-sys", "ring", "zstd-sys"];
 
 pub(crate) fn check(graph: &Graph) -> Findings {
     let mut findings = Findings::new();

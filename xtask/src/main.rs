@@ -26,7 +26,8 @@ const STEPS: [Step; 7] = [
     ("licences", || graph::read(&root()).map_or_else(|error| vec![error], |graph| licences::check(&graph))),
     ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
     ("test", || cargo(&["test", "--workspace", "--locked"])),
-    ("doc", || cargo(&["doc", "--workspace", "--no-deps", "--locked"])),
+    // With a database, so that the pages about keys in SQL are among them.
+    ("doc", || cargo(&["doc", "--workspace", "--no-deps", "--locked", "--features", "oxmq-client/sqlite"])),
 ];
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@
 //! - `instance` is a [`Client`]: id, name servers, routes, heartbeats, and who gets what brokers ask. Its `Member` trait is
 //!   what a producer or a consumer is to it: `Client::join` adds one, `Client::leave` removes it.
 //! - `route` (pure) makes of a name server's answer what producers and consumers need.
+//! - [`idempotent`] makes a handler run once for a key.
 //! - `message` has what is sent and received; `compression` its bodies; `ids` makes ids.
 #![forbid(unsafe_code)]
 #![allow(dead_code)] // Parts that the producer will use.
@@ -14,6 +15,7 @@ mod acl;
 mod compression;
 pub mod consumer;
 mod error;
+pub mod idempotent;
 mod ids;
 mod instance;
 mod message;
