@@ -35,7 +35,7 @@ const GROUPS_MAX: usize = 1_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Groups {
     kept: Arc<ConfigFile>,
-    auto_create: bool,
+    auto_create: Arc<AtomicBool>,
     file: Arc<Mutex<File>>,
     /// False if nobody may be kept from any topic, so that pulls need not look.
     any_forbidden: Arc<AtomicBool>,
@@ -73,11 +73,16 @@ impl Groups {
         }
         Ok(Self {
             kept: Arc::new(kept),
-            auto_create,
+            auto_create: Arc::new(AtomicBool::new(auto_create)),
             any_forbidden: Arc::new(AtomicBool::new(!file.forbidden_table.is_empty())),
             file: Arc::new(Mutex::new(file)),
             saver: Saver::default(),
         })
+    }
+
+    /// Changes whether unknown groups are made on first use.
+    pub(crate) fn set_auto_create(&self, auto_create: bool) {
+        self.auto_create.store(auto_create, Ordering::Relaxed);
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -91,7 +96,8 @@ impl Groups {
         if let Some(known) = file.subscription_group_table.get(name) {
             return Some(known.clone());
         }
-        let allowed = (self.auto_create || is_system_group(name)) && validate_group(name).is_ok();
+        let auto_create = self.auto_create.load(Ordering::Relaxed);
+        let allowed = (auto_create || is_system_group(name)) && validate_group(name).is_ok();
         if !allowed || file.subscription_group_table.len() >= GROUPS_MAX {
             return None;
         }

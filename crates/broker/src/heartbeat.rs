@@ -6,6 +6,8 @@ use crate::{
     clients::{Clients, ConsumerGroup, Sender},
     filter::{Filter, is_tag_type},
     groups::Groups,
+    live::Live,
+    pull::PullRules,
     refusal::Refusal,
     topics::Topics,
 };
@@ -32,7 +34,7 @@ pub(crate) struct Heartbeats {
     groups: Groups,
     topics: Topics,
     /// `enablePropertyFilter`.
-    property_filter: bool,
+    rules: Live<PullRules>,
 }
 
 /// Body of CHECK_CLIENT_CONFIG. Java: `CheckClientRequestBody`.
@@ -43,8 +45,8 @@ struct CheckedSubscription {
 }
 
 impl Heartbeats {
-    pub(crate) fn new(clients: Clients, groups: Groups, topics: Topics, property_filter: bool) -> Self {
-        Self { clients, groups, topics, property_filter }
+    pub(crate) fn new(clients: Clients, groups: Groups, topics: Topics, rules: Live<PullRules>) -> Self {
+        Self { clients, groups, topics, rules }
     }
 
     pub(crate) fn heartbeat(&self, request: Request<'_>) -> Result<Command, Refusal> {
@@ -115,7 +117,7 @@ impl Heartbeats {
         let body: CheckedSubscription =
             fastjson::from_slice(request.body).map_err(|error| Refusal::Body(error.to_string()))?;
         let SubscriptionData { sub_string, expression_type, .. } = body.subscription_data;
-        if !self.property_filter && !is_tag_type(&expression_type) {
+        if !self.rules.get().property_filter && !is_tag_type(&expression_type) {
             return Err(Refusal::NoPropertyFilter(expression_type));
         }
         Filter::compile(&sub_string, &expression_type)?;

@@ -8,6 +8,7 @@
 //! | `topics.json` | refused: topics would be made anew, with other queues, or not at all | refused |
 //! | `subscriptionGroup.json` | groups are made with the default settings when they come | refused |
 //! | `delayOffset.json` | from `delay/checkpoint`; else delayed messages are delivered again | refused |
+//! | `messageRequestMode.json` | groups pull, as all do | refused |
 //! | `consumerFilter.json` | built again as consumers subscribe | the same, and the log says so |
 //! | `timercheck` | from `delay/checkpoint`; else timed messages are delivered again | the same |
 //! | `delay/checkpoint`, `delay/run-N` | read again from the queues | the same, and the log says so |
@@ -16,6 +17,7 @@
 //! long as its log is not longer, or written for longer, than that.
 
 use crate::{
+    admin::RequestModesFile,
     delay::DelayOffsets,
     groups, offsets,
     persist::{Kept, LoadError, load},
@@ -61,6 +63,8 @@ pub fn check(root: &Path, folder: &Folder) -> Result<(), Vec<LoadError>> {
     look("topics.json", read::<TopicConfigSerializeWrapper>(&at("topics.json")), Some(WITHOUT_TOPICS));
     look("consumerOffset.json", read::<offsets::File>(&at("consumerOffset.json")), Some(WITHOUT_OFFSETS));
     look("subscriptionGroup.json", read::<groups::File>(&at("subscriptionGroup.json")), None);
+    let modes = read::<RequestModesFile>(&at("messageRequestMode.json"));
+    look("messageRequestMode.json", modes, None);
     look("delayOffset.json", read::<DelayOffsets>(&at("delayOffset.json")), None);
     let path = at("topicQueueMapping.json");
     match load::<Mappings>(&path) {

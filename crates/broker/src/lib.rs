@@ -27,6 +27,7 @@ mod fixture;
 mod groups;
 mod heartbeat;
 mod kept;
+mod live;
 mod offsets;
 mod order_lock;
 mod overload;
@@ -57,20 +58,21 @@ pub use send::SendRules;
 pub use topics::TopicRules;
 pub use transaction::TransactionRules;
 
-use admin::Admin;
+use admin::{Admin, RequestModes};
 use clients::Clients;
 use cold::ColdReads;
 use delay::{DelayThread, Delays, Recalls};
 use filter::consumer_filter::ConsumerFilters;
 use groups::Groups;
 use heartbeat::Heartbeats;
+use live::Live;
 use offsets::Offsets;
 use order_lock::OrderLocks;
 use overload::Admission;
 use oxmq_net::{Answer, Peer, Request, Service};
 use oxmq_remoting::{Command, code::request as codes};
 use oxmq_store::{Store, StoreConfig};
-use oxmq_types::QueueOffset;
+use oxmq_types::{Perm, QueueOffset};
 use positions::Positions;
 use pull::Pulls;
 use puts::Puts;
@@ -156,11 +158,14 @@ pub struct Broker {
     sends: Sends,
     transactions: Transactions,
     recalls: Recalls,
+    delays: Delays,
     delay_thread: Arc<DelayThread>,
     retries: Retries,
     replies: Replies,
     store: Arc<Store>,
     stats: Arc<Stats>,
+    send_rules: Live<SendRules>,
+    pull_rules: Live<PullRules>,
 }
 
 impl Broker {
@@ -182,9 +187,13 @@ impl Broker {
             offset_save_period,
         } = settings;
         let config = root.join("config");
+        let unflushed_max_bytes = sends.unflushed_max_bytes;
+        let (sends, pulls) = (Live::new(sends), Live::new(pulls));
+        let (send_rules, pull_rules) = (sends.clone(), pulls.clone());
         let topics = Topics::open(config.join("topics.json"), topics, store.clone())?;
         let groups = Groups::open(config.join("subscriptionGroup.json"), auto_create_groups)?;
         let offsets = Offsets::open(config.join("consumerOffset.json"))?;
+        let modes = RequestModes::open(config.join("messageRequestMode.json"))?;
         if store.was_recovered() {
             offsets.cut(|topic, queue| match store.existing_queue(topic, queue) {
                 Ok(queue) => Some(queue.map_or(QueueOffset(0), |queue| queue.max_offset())),
@@ -198,15 +207,15 @@ impl Broker {
         let consumer_filters = ConsumerFilters::open(config.join("consumerFilter.json"), clients.clone());
         let (stats, cold) = (Arc::new(Stats::default()), ColdReads::default());
         let delays = Delays::new(delays);
-        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), &sends);
-        let admission = Arc::new(Admission::new(store.clone(), sends.unflushed_max_bytes));
+        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays.clone(), sends.clone());
+        let admission = Arc::new(Admission::new(store.clone(), unflushed_max_bytes));
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
             (transactions, cold.clone()),
         )?;
         // Behind the transactions, which look at the last record of the log: delayed messages that are due are appended.
-        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays)?);
+        let delay_thread = Arc::new(DelayThread::start(&root, store.clone(), puts.clone(), delays.clone())?);
         let retries = Retries::new(
             (store.clone(), puts.clone(), cold.clone()),
             (groups.clone(), topics.clone()),
@@ -228,13 +237,9 @@ impl Broker {
                 (topics.clone(), groups.clone(), offsets.clone(), clients.clone()),
                 (store.clone(), stats.clone(), delay_thread.clone()),
                 (admin, cold.clone()),
+                modes,
             ),
-            heartbeats: Heartbeats::new(
-                clients.clone(),
-                groups.clone(),
-                topics.clone(),
-                pulls.property_filter,
-            ),
+            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), pulls.clone()),
             order_locks: OrderLocks::new(topics.clone(), groups.clone()),
             positions: Positions::new(
                 (store.clone(), cold.clone()),
@@ -249,6 +254,7 @@ impl Broker {
                 memory_bytes,
             ),
             recalls: Recalls::new(topics.clone(), puts.clone(), sends.clone()),
+            delays,
             delay_thread,
             replies: Replies::new(clients.clone(), puts.clone(), admission.clone(), sends.clone()),
             sends: Sends::new(topics.clone(), puts, retries.clone(), transactions.clone(), admission, sends),
@@ -262,6 +268,8 @@ impl Broker {
             offset_save_period,
             store: store.clone(),
             stats,
+            send_rules,
+            pull_rules,
         });
         let weak = Arc::downgrade(&broker);
         store.on_removal(move |removal| {
@@ -282,6 +290,37 @@ impl Broker {
     #[must_use]
     pub fn topics(&self) -> Topics {
         self.topics.clone()
+    }
+
+    /// `brokerPermission` as it is now.
+    pub(crate) fn permission(&self) -> Perm {
+        self.send_rules.get().permission
+    }
+
+    /// Takes over what may change while the broker runs; the rest of `new` is left for the next start.
+    pub fn change(&self, new: &Settings) {
+        let sends = SendRules::clone(&self.send_rules.get());
+        let permission_changed = sends.permission != new.sends.permission;
+        self.send_rules.set(SendRules {
+            trace_on: new.sends.trace_on,
+            stores_replies: new.sends.stores_replies,
+            permission: new.sends.permission,
+            accepts_from_ms: new.sends.accepts_from_ms,
+            body_max_bytes: new.sends.body_max_bytes,
+            sync_flush_timeout: sends.sync_flush_timeout.and(new.sends.sync_flush_timeout),
+            ..sends
+        });
+        let address = self.pull_rules.get().address.clone();
+        let units_max = self.pull_rules.get().units_max;
+        self.pull_rules.set(PullRules { address, units_max, ..new.pulls.clone() });
+        self.transactions.change(&new.transactions);
+        self.delays.change(&new.delays);
+        self.admin.change(&new.admin);
+        self.groups.set_auto_create(new.auto_create_groups);
+        self.topics.set_auto_create(new.topics.auto_create, new.topics.default_queues);
+        if permission_changed {
+            self.topics.touch();
+        }
     }
 
     /// Starts what goes on in the background, on the runtime that `spawn` gives it to.

@@ -14,6 +14,7 @@ use crate::{
     cold::{ColdReads, Room},
     filter::{Filter, is_tag_type},
     groups::Groups,
+    live::Live,
     offsets::Offsets,
     positions::commit,
     refusal::Refusal,
@@ -110,7 +111,7 @@ pub(crate) struct Pulls {
     offsets: Offsets,
     stats: Arc<Stats>,
     cold: ColdReads,
-    rules: PullRules,
+    rules: Live<PullRules>,
     /// Bytes at the end of the log that are taken to be in memory: `accessMessageInMemoryMaxRatio` of it all.
     memory_bytes: u64,
 }
@@ -123,7 +124,7 @@ impl Pulls {
     pub(crate) fn new(
         (store, topics, groups): (Arc<Store>, Topics, Groups),
         (clients, offsets, stats): (Clients, Offsets, Arc<Stats>),
-        (rules, cold): (PullRules, ColdReads),
+        (rules, cold): (Live<PullRules>, ColdReads),
         memory_bytes: u64,
     ) -> Self {
         Self { store, topics, groups, clients, offsets, stats, cold, rules, memory_bytes }
@@ -136,11 +137,12 @@ impl Pulls {
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = PullMessage::from_fields(&request.header.fields)?;
-        if !self.rules.permission.allows(Perm::READ) {
-            return Err(Refusal::BrokerNotReadable(self.rules.address.clone()));
+        let rules = self.rules.get();
+        if !rules.permission.allows(Perm::READ) {
+            return Err(Refusal::BrokerNotReadable(rules.address.clone()));
         }
-        if request.header.code == code::request::LITE_PULL_MESSAGE && !self.rules.lite_pull {
-            let remark = format!("the broker[{}] for lite pull consumer is forbidden", self.rules.address);
+        if request.header.code == code::request::LITE_PULL_MESSAGE && !rules.lite_pull {
+            let remark = format!("the broker[{}] for lite pull consumer is forbidden", rules.address);
             return Err(Refusal::NoPermission(remark));
         }
         let name = header.consumer_group.as_ref();
@@ -170,16 +172,16 @@ impl Pulls {
             queue_id,
             queue,
             filter,
-            messages_max: usize::try_from(header.max_messages).unwrap_or(0).min(self.rules.messages_max),
-            bytes_max: header.max_bytes.map_or(self.rules.bytes_max, |bytes| {
-                usize::try_from(bytes).unwrap_or(0).max(100).min(self.rules.bytes_max)
+            messages_max: usize::try_from(header.max_messages).unwrap_or(0).min(rules.messages_max),
+            bytes_max: header.max_bytes.map_or(rules.bytes_max, |bytes| {
+                usize::try_from(bytes).unwrap_or(0).max(100).min(rules.bytes_max)
             }),
-            old_max: (self.rules.old_messages_max, self.rules.old_bytes_max),
+            old_max: (rules.old_messages_max, rules.old_bytes_max),
             units_max: usize::try_from(header.max_messages)
                 .unwrap_or(0)
                 .min(UNITS_ASKED_MAX)
-                .max(self.rules.units_max),
-            broker_ids: if self.rules.slave_read {
+                .max(rules.units_max),
+            broker_ids: if rules.slave_read {
                 (BrokerId(group.broker_id), BrokerId(group.which_broker_when_consume_slowly))
             } else {
                 (BrokerId::MASTER, BrokerId::MASTER)
@@ -190,7 +192,7 @@ impl Pulls {
         let hold = (header.sys_flag & sys_flag::SUSPEND != 0).then(|| {
             let wanted =
                 u64::try_from(header.suspend_timeout_ms).map_or(Duration::ZERO, Duration::from_millis);
-            let time = if self.rules.long_polling { wanted } else { self.rules.short_polling };
+            let time = if rules.long_polling { wanted } else { rules.short_polling };
             time.min(HOLD_MAX)
         });
         let from = header.queue_offset;
@@ -237,7 +239,9 @@ impl Pulls {
             self.told_filter(header, config, request)?
         };
         match filter {
-            Filter::Sql(_) if !self.rules.property_filter => Err(Refusal::NoPropertyFilter("SQL92".into())),
+            Filter::Sql(_) if !self.rules.get().property_filter => {
+                Err(Refusal::NoPropertyFilter("SQL92".into()))
+            }
             allowed => Ok(allowed),
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::{
     delay::{self, Delays, Waiting},
+    live::Live,
     refusal::Refusal,
     send::SendRules,
     stats::Stats,
@@ -36,7 +37,7 @@ struct Shared {
     /// Without a limit of bodies, which counts where messages come in: what the log has already must not be kept from
     /// going on by a limit that was lowered since.
     encoder: Encoder,
-    body_max_bytes: usize,
+    rules: Live<SendRules>,
 }
 
 thread_local! {
@@ -51,11 +52,10 @@ impl Puts {
         (store, topics): (Arc<Store>, Topics),
         stats: Arc<Stats>,
         delays: Delays,
-        rules: &SendRules,
+        rules: Live<SendRules>,
     ) -> Self {
-        let encoder = Encoder::new(usize::MAX).with_checksums(rules.record_checksums);
-        let body_max_bytes = rules.body_max_bytes;
-        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, body_max_bytes }) }
+        let encoder = Encoder::new(usize::MAX).with_checksums(rules.get().record_checksums);
+        Self { shared: Arc::new(Shared { store, topics, stats, delays, encoder, rules }) }
     }
 
     /// What makes messages wait for their time.
@@ -197,7 +197,7 @@ impl Puts {
 
     /// Refuses bodies and properties of strangers that are larger than allowed, before anything is done with them.
     pub(crate) fn admit(&self, body: &[u8], properties: &[u8]) -> Result<(), Refusal> {
-        if body.len() > self.shared.body_max_bytes || properties.len() > PROPERTIES_LENGTH_MAX {
+        if body.len() > self.shared.rules.get().body_max_bytes || properties.len() > PROPERTIES_LENGTH_MAX {
             return Err(self.too_large());
         }
         Ok(())
@@ -208,7 +208,7 @@ impl Puts {
         Refusal::MessageIllegal(format!(
             "the message is illegal, maybe msg body or properties length not matched. \
              msg body length limit {}B, msg properties length limit 32KB.",
-            self.shared.body_max_bytes
+            self.shared.rules.get().body_max_bytes
         ))
     }
 

@@ -8,6 +8,9 @@ use oxmq_store::QueueError;
 use oxmq_types::NameError;
 use thiserror::Error;
 
+/// Longest remark, in bytes.
+const REMARK_MAX: usize = 4_096;
+
 const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
 /// A request that is not done, and why.
@@ -68,6 +71,9 @@ pub(crate) enum Refusal {
     /// A message is sent back for a group that is unknown here and cannot be made.
     #[error("subscription group not exist, {0} {SEE_FAQ}")]
     RetryOfNoGroup(String),
+    /// The mode is to be set of a group that is unknown here.
+    #[error("subscription group does not exist")]
+    RequestModeOfNoGroup,
     /// An offset is committed for a group that is unknown here.
     #[error("Group {0} not exist!")]
     CommitOfNoGroup(String),
@@ -170,6 +176,7 @@ impl Refusal {
             | Self::RetryOfNoGroup(_)
             | Self::CommitOfNoGroup(_)
             | Self::GroupUnknown
+            | Self::RequestModeOfNoGroup
             | Self::ResetOfNoGroup(_) => code::SUBSCRIPTION_GROUP_NOT_EXIST,
             Self::NoConsumers | Self::NoSubscription => code::SUBSCRIPTION_NOT_EXIST,
             Self::SubscriptionNotLatest => code::SUBSCRIPTION_NOT_LATEST,
@@ -199,7 +206,11 @@ impl From<QueueError> for Refusal {
 
 impl From<Refusal> for Command {
     fn from(refusal: Refusal) -> Self {
-        Self::failure(refusal.code(), refusal.to_string())
+        // What was asked for may be as long as a frame.
+        let mut remark = refusal.to_string();
+        let boundary = (0..=REMARK_MAX.min(remark.len())).rev().find(|at| remark.is_char_boundary(*at));
+        remark.truncate(boundary.unwrap_or(0));
+        Self::failure(refusal.code(), remark)
     }
 }
 
@@ -245,6 +256,7 @@ mod tests {
             (Refusal::SystemTopic("X".into()), 29, "The topic[X] is conflict with system topic."),
             (Refusal::NoGroup("g".into()), 26, "subscription group [g] does not exist, \nSee "),
             (Refusal::RetryOfNoGroup("g".into()), 26, "subscription group not exist, g \nSee "),
+            (Refusal::RequestModeOfNoGroup, 26, "subscription group does not exist"),
             (Refusal::CommitOfNoGroup("g".into()), 26, "Group g not exist!"),
             (Refusal::CommitInNoTopic("X".into()), 17, "Topic X not exist!"),
             (Refusal::GroupForbidden("g".into()), 16, "subscription group no permission, g"),

@@ -2,7 +2,7 @@
 //! The broker's registration at its name servers: at the start, every period, at once when a topic changes, and taken
 //! back when it stops. Java: `BrokerOuterAPI#registerBrokerAll`.
 
-use crate::topics::Topics;
+use crate::{Broker, topics::Topics};
 use oxmq_net::{CallError, Client, Reply};
 use oxmq_remoting::{
     Command,
@@ -11,7 +11,7 @@ use oxmq_remoting::{
     fastjson,
 };
 use oxmq_types::{BrokerId, Perm};
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -34,8 +34,6 @@ pub struct Registration {
     pub address: String,
     /// Where slaves reach it: `brokerIP2:haListenPort`.
     pub ha_address: String,
-    /// `brokerPermission`: what it takes away, it takes from the topics as others see them.
-    pub permission: Perm,
     /// `compressedRegister`.
     pub compressed: bool,
     /// `registerNameServerPeriod`.
@@ -55,12 +53,13 @@ enum RegisterError {
 
 impl Registration {
     /// Registers for as long as the program runs, or until it is dropped.
-    pub async fn run(self, client: Client, topics: Topics) {
+    pub async fn run(self, client: Client, broker: Arc<Broker>) {
+        let topics = broker.topics();
         let mut states: HashMap<String, Option<String>> = HashMap::new();
         loop {
             self.everywhere(
                 |address| {
-                    let (client, command) = (client.clone(), self.register(&topics));
+                    let (client, command) = (client.clone(), self.register(&topics, broker.permission()));
                     let (timeout, topics) = (self.timeout, topics.clone());
                     async move {
                         let answer = accepted(client.call(&address, command, timeout).await)?;
@@ -121,11 +120,12 @@ impl Registration {
             .with("brokerId", self.id.0)
     }
 
-    fn register(&self, topics: &Topics) -> Command {
+    /// `permission`: `brokerPermission`: what it takes away, it takes from the topics as others see them.
+    fn register(&self, topics: &Topics, permission: Perm) -> Command {
         let known = topics.snapshot();
         let mut table = known.topic_config_table;
         for config in table.values_mut() {
-            config.perm &= self.permission.0;
+            config.perm &= permission.0;
         }
         let body = RegisterBrokerBody {
             filter_server_list: Vec::new(),

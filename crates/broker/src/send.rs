@@ -11,6 +11,8 @@ mod tests;
 
 use crate::{
     delay,
+    groups::now_ms,
+    live::Live,
     overload::Admission,
     persist::Ticket,
     puts::{BUFFER_MAX_BYTES, Puts},
@@ -60,6 +62,8 @@ pub struct SendRules {
     pub record_checksums: bool,
     /// `brokerRole=SYNC_MASTER`: a message counts as safe only when a slave has it. None can have it yet.
     pub waits_for_slave: bool,
+    /// `startAcceptSendRequestTimeStamp`: sends before are refused; ms since 1970.
+    pub accepts_from_ms: i64,
     /// Most bytes that may wait for the disk; sends are refused beyond.
     pub unflushed_max_bytes: u64,
     /// With `SYNC_FLUSH`, how long an answer waits for the disk: `syncFlushTimeout`. `None` with `ASYNC_FLUSH`.
@@ -80,6 +84,7 @@ impl SendRules {
             body_max_bytes: 4 << 20,
             record_checksums: false,
             waits_for_slave: false,
+            accepts_from_ms: 0,
             unflushed_max_bytes: 1 << 30,
             sync_flush_timeout: None,
         }
@@ -94,11 +99,12 @@ pub(crate) struct Sends {
     retries: Retries,
     transactions: Transactions,
     admission: Arc<Admission>,
-    rules: SendRules,
+    rules: Live<SendRules>,
     unique_ids: UniqueIds,
-    /// What every message gets behind its own properties.
-    added_properties: Vec<u8>,
+    /// What every message gets behind its own properties, if traces are off and on.
+    added_properties: [Vec<u8>; 2],
     region: Arc<str>,
+    store_host: SocketAddr,
     next_queue: AtomicU32,
 }
 
@@ -142,16 +148,21 @@ impl Sends {
         retries: Retries,
         transactions: Transactions,
         admission: Arc<Admission>,
-        rules: SendRules,
+        rules: Live<SendRules>,
     ) -> Self {
-        let mut added_properties = Vec::new();
-        properties::append(&mut added_properties, "MSG_REGION", rules.region.as_bytes());
-        properties::append(&mut added_properties, "TRACE_ON", rules.trace_on.to_string().as_bytes());
-        properties::append(&mut added_properties, properties::CLUSTER, rules.cluster.as_bytes());
+        let now = rules.get();
+        let added_properties = [false, true].map(|trace_on| {
+            let mut added = Vec::new();
+            properties::append(&mut added, "MSG_REGION", now.region.as_bytes());
+            properties::append(&mut added, "TRACE_ON", trace_on.to_string().as_bytes());
+            properties::append(&mut added, properties::CLUSTER, now.cluster.as_bytes());
+            added
+        });
         Self {
-            unique_ids: UniqueIds::new(rules.store_host.ip()),
+            unique_ids: UniqueIds::new(now.store_host.ip()),
             next_queue: AtomicU32::new(0),
-            region: rules.region.as_str().into(),
+            region: now.region.as_str().into(),
+            store_host: now.store_host,
             topics,
             puts,
             retries,
@@ -165,6 +176,12 @@ impl Sends {
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let mut header = SendMessage::from_fields(&request.header.fields)?;
         self.admission.admit()?;
+        let accepts_from_ms = self.rules.get().accepts_from_ms;
+        if accepts_from_ms > 0 && now_ms() < accepts_from_ms {
+            return Err(Refusal::System(format!(
+                "broker unable to service, until {accepts_from_ms} ms since 1970"
+            )));
+        }
         let batch = header.batch == Some(true) || request.header.code == code::request::SEND_BATCH_MESSAGE;
         let (topic, created, resent) = match header.topic.strip_prefix(RETRY_GROUP_PREFIX) {
             Some(_) if batch => {
@@ -212,10 +229,10 @@ impl Sends {
     ) -> Result<(Arc<Topic>, Option<Ticket>), Refusal> {
         let name = header.topic.as_ref();
         let known = self.topics.get(name);
-        if !self.rules.permission.allows(Perm::WRITE)
+        if !self.rules.get().permission.allows(Perm::WRITE)
             && known.as_ref().is_some_and(|topic| topic.config().order)
         {
-            return Err(Refusal::BrokerNotWritable(self.rules.store_host.ip().to_string()));
+            return Err(Refusal::BrokerNotWritable(self.store_host.ip().to_string()));
         }
         // What is sent to the timer's topic would be delivered wherever it says.
         if is_send_forbidden(name) {
@@ -305,7 +322,8 @@ impl Sends {
         } else if let Some(waiting) = waiting {
             let place = (waiting.topic, waiting.queue_id);
             let draft = self.draft(header, request, place, content, properties)?;
-            let broker = &self.puts.delays().rules().broker;
+            let rules = self.puts.delays().rules();
+            let broker = &rules.broker;
             recall_handle = delay::recall_handle(broker, &header.topic, &waiting, &transaction_id);
             self.puts.put_waiting(&draft, &waiting)?
         } else {
@@ -339,7 +357,8 @@ impl Sends {
             text.write_to(&mut common);
         }
         self.puts.admit(request.body, &common)?;
-        let records_max = BATCH_MAX_BYTES.max(self.rules.body_max_bytes.saturating_mul(BATCH_GROWTH_MAX));
+        let records_max =
+            BATCH_MAX_BYTES.max(self.rules.get().body_max_bytes.saturating_mul(BATCH_GROWTH_MAX));
         let batch_noted = note(&mut common);
         let transactional = header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
         if batch_noted.kind != Kind::Plain || transactional {
@@ -398,7 +417,7 @@ impl Sends {
             properties::append(properties, properties::UNIQ_KEY, &unique_key);
             noted.unique_key = last_value(properties, &unique_key);
         }
-        extend(properties, &self.added_properties);
+        extend(properties, &self.added_properties[usize::from(self.rules.get().trace_on)]);
     }
 
     fn encode(
@@ -433,7 +452,7 @@ impl Sends {
             sys_flag: header.sys_flag & !sys_flag::TRANSACTION_TYPE,
             born_timestamp_ms: header.born_timestamp_ms,
             born_host: request.peer.remote(),
-            store_host: self.rules.store_host,
+            store_host: self.store_host,
             reconsume_times: header.reconsume_times.unwrap_or(0),
             prepared_transaction_offset: 0,
             body,
@@ -442,20 +461,21 @@ impl Sends {
     }
 
     fn message_id(&self, appended: &Appended) -> String {
-        MessageId { store_host: self.rules.store_host, physical_offset: appended.physical }.to_text()
+        MessageId { store_host: self.store_host, physical_offset: appended.physical }.to_text()
     }
 
     fn answer(&self, sent: Sent, created: Option<Ticket>) -> Answer {
-        let flush = self.rules.sync_flush_timeout.filter(|_| sent.waits);
+        let rules = self.rules.get();
+        let flush = rules.sync_flush_timeout.filter(|_| sent.waits);
         let end = sent.end;
-        let alone = self.rules.waits_for_slave && sent.waits;
+        let alone = rules.waits_for_slave && sent.waits;
         let answer = Command::new(if alone { code::SLAVE_NOT_AVAILABLE } else { code::SUCCESS })
             .with("msgId", sent.message_ids)
             .with("queueId", sent.queue_id.0)
             .with("queueOffset", sent.queue_offset.0)
             .with("transactionId", sent.transaction_id)
             .with("MSG_REGION", self.region.clone())
-            .with("TRACE_ON", self.rules.trace_on);
+            .with("TRACE_ON", rules.trace_on);
         let answer = match sent.recall_handle {
             Some(handle) => answer.with("recallHandle", handle),
             None => answer,

@@ -85,6 +85,8 @@ pub struct Topics {
 struct Shared {
     file: ConfigFile,
     rules: TopicRules,
+    /// `autoCreateTopicEnable` and `defaultTopicQueueNums` as they are now.
+    auto_create: Mutex<(bool, u32)>,
     store: Arc<Store>,
     /// By the hash of the name. Every send and pull reads them and none writes even a reference count that all
     /// threads share; a change copies one shard.
@@ -211,6 +213,7 @@ impl Topics {
         let version = Mutex::new(file.data_version);
         let shared = Shared {
             file: kept,
+            auto_create: Mutex::new((rules.auto_create, rules.default_queues)),
             rules,
             store,
             shards,
@@ -302,6 +305,44 @@ impl Topics {
         info!(topic = topic.name(), ?config, "topic settings changed");
         topic.config.store(Arc::new(config));
         Some(self.touched(&mut version))
+    }
+
+    /// Changes whether topics are made by their first message, and with how many queues at most. What a tool made of
+    /// `TBW102` stays as far as neither of the two changes.
+    pub(crate) fn set_auto_create(&self, auto_create: bool, default_queues: u32) {
+        let new = (auto_create, default_queues);
+        let old = std::mem::replace(
+            &mut *self.shared.auto_create.lock().unwrap_or_else(PoisonError::into_inner),
+            new,
+        );
+        if old == new {
+            return;
+        }
+        let known = self.get(AUTO_CREATE_TOPIC).map(|topic| TopicConfig::clone(&topic.config()));
+        let mut config = match known {
+            Some(known) => known,
+            None if auto_create => TopicConfig {
+                topic_name: AUTO_CREATE_TOPIC.to_owned(),
+                read_queue_nums: default_queues,
+                write_queue_nums: default_queues,
+                ..TopicConfig::default()
+            },
+            None => return,
+        };
+        config.perm = match auto_create {
+            true => config.perm | Perm::READ_WRITE.0 | Perm::INHERIT.0,
+            false => Perm(config.perm).without(Perm::INHERIT).0,
+        };
+        if old.1 != default_queues {
+            (config.read_queue_nums, config.write_queue_nums) = (default_queues, default_queues);
+        }
+        self.put(config);
+    }
+
+    /// Has the name servers told anew, as if a topic had changed.
+    pub(crate) fn touch(&self) {
+        let mut version = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        self.touched(&mut version);
     }
 
     /// Marks those of `names` that are topics here as ordered. Java: `TopicConfigManager#updateOrderTopicConfig`.

@@ -209,6 +209,7 @@ mod trace;
 pub use acl::Credentials;
 pub use compression::Compression;
 pub use error::{NameServersError, RouteError, StartError};
+pub use ids::next_unique_id;
 pub use instance::Client;
 pub use message::{
     BodyFault, DecodeError, Message, MessageError, MessageQueue, ReceivedMessage, SendResult, SendStatus,

@@ -227,7 +227,7 @@ async fn a_broker_that_comes_back_is_used_again() {
     for _ in 0..3 {
         let error = send(&client).await.unwrap_err();
         assert!(error.to_string().contains("connect to"), "{error}");
-        let broker = Fake::start_at(&addr, |request| taken(request));
+        let broker = Fake::start_at(&addr, taken);
         send(&client).await.unwrap();
         drop(broker);
     }

@@ -135,6 +135,8 @@ pub struct Change {
     pub old: String,
     /// What it is now.
     pub new: String,
+    /// True if it counts at once, false if from the next start on.
+    pub at_once: bool,
 }
 
 /// Why a change at run time is refused. Nothing was changed then.
@@ -275,7 +277,7 @@ impl Values {
             let new = checked(key, name, value.trim()).map_err(UpdateError::Value)?;
             let old = self.get(key.name).unwrap_or_default().to_owned();
             if old != new {
-                changes.push(Change { key: key.name, old, new });
+                changes.push(Change { key: key.name, old, new, at_once: key.at_once });
             }
         }
         self.values.extend(changes.iter().map(|change| (change.key, change.new.clone())));

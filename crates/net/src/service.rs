@@ -2,7 +2,7 @@
 //! What a product does with the requests of its peers.
 
 use crate::Peer;
-use oxmq_remoting::{Command, Header, code};
+use oxmq_remoting::{Command, Header, absent_because, code};
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// The product's side of every connection.
@@ -47,10 +47,13 @@ impl Answer {
         Self::Later(Box::pin(future))
     }
 
-    /// Java's answer to a request code that it does not know.
+    /// Java's answer to a request code that it does not know, with the reason if it is one that others know.
     #[must_use]
     pub fn unsupported(code: i32) -> Self {
-        let remark = format!(" request type {code} not supported");
+        let mut remark = format!(" request type {code} not supported");
+        if let Some(why) = absent_because(code) {
+            remark.extend([": ", why]);
+        }
         Self::Now(Command::failure(code::REQUEST_CODE_NOT_SUPPORTED, remark))
     }
 }

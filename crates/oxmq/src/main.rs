@@ -12,6 +12,7 @@ mod keep;
 mod live;
 mod log;
 mod name_server;
+mod parts;
 mod quickstart;
 mod run;
 mod settings;

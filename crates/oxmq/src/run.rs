@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the servers are put together from their parts.
 
-use crate::{live::LiveSettings, name_server::RunningNameServer, shutdown::ShutdownSignals, terminal::say};
-use anyhow::Context;
-use oxmq_broker::{
-    AdminRules, Broker, DelayRules, Levels, PullRules, Registration, SendRules, Settings, TopicRules,
-    TransactionRules, dispatch_rule,
+use crate::{
+    live::LiveSettings,
+    name_server::RunningNameServer,
+    parts::{Fixed, memory_bytes, parts},
+    shutdown::ShutdownSignals,
+    terminal::say,
 };
+use anyhow::Context;
+use oxmq_broker::{Broker, Levels, NoConfiguration, Registration, dispatch_rule};
 use oxmq_config::{BrokerRole, BrokerSettings, FlushType, NamesrvSettings, Retention};
 use oxmq_net::{AdminAccess, Client, Limits, NoService, Server, Workers};
 use oxmq_store::{
@@ -16,18 +19,12 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     thread,
     time::Duration,
 };
 use tracing::{error, info, warn};
 
-/// Bytes of a consume queue unit, in which Java counts how much a pull may look at.
-const UNIT_BYTES: usize = 20;
-
-/// The share of the memory that may hold messages which are not on the disk yet: below that at which Linux stops whoever
-/// writes (`vm.dirty_ratio`, a fifth).
-const UNFLUSHED_SHARE: u64 = 8;
 /// The share of the memory that the end of the log is taken to fill, so that the kernel need not be asked about it. Far
 /// less than it does fill: if the kernel was short of memory, a reader waits for the disk in everybody's way.
 const HOT_SHARE: u64 = 16;
@@ -35,9 +32,6 @@ const HOT_SHARE: u64 = 16;
 /// The share of the memory for what was read from the disk, and what is enough for it.
 const COLD_BUFFER_SHARE: u64 = 64;
 const COLD_BUFFER_MAX_BYTES: u64 = 64 << 20;
-
-/// So much may wait on the smallest machine.
-const UNFLUSHED_MAX_LEAST_BYTES: u64 = 256 << 20;
 
 /// Runs a name server until it is told to stop.
 pub(crate) async fn run_namesrv(settings: NamesrvSettings) -> anyhow::Result<()> {
@@ -187,96 +181,22 @@ impl RunningBroker {
         let levels = Levels::parse(&delays.levels).context("messageDelayLevel: too many levels")?;
         let store = Store::open(config, Box::new(dispatch_rule(levels.clone())))?;
 
-        let (topics, sends, pulls) = (settings.topics(), settings.sends(), settings.pulls());
-        let transactions = settings.transactions();
         let access = Arc::new(AdminAccess::new(settings.admin_networks()));
-        let store_host = SocketAddr::new(ip1.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port);
-        let sync_flush_timeout =
-            (files.flush_type == FlushType::Sync).then(|| Duration::from_millis(files.sync_flush_timeout_ms));
-        let broker = Broker::open(
-            Settings {
-                root: files.root_dir.clone(),
-                topics: TopicRules {
-                    cluster: identity.cluster_name.clone(),
-                    broker: identity.broker_name.clone(),
-                    auto_create: topics.auto_create_topic,
-                    default_queues: topics.default_queue_count,
-                    trace_topic: topics.trace_topic.clone(),
-                    cluster_topic: topics.cluster_topic,
-                    broker_topic: topics.broker_topic,
-                },
-                sends: SendRules {
-                    store_host,
-                    cluster: identity.cluster_name.clone(),
-                    region: identity.region_id.clone(),
-                    trace_on: sends.trace_on,
-                    stores_replies: sends.stores_replies,
-                    permission: topics.broker_permission,
-                    body_max_bytes: files.max_message_bytes as usize,
-                    record_checksums: files.record_checksums,
-                    waits_for_slave: identity.role == BrokerRole::SyncMaster,
-                    unflushed_max_bytes: (memory_bytes() / UNFLUSHED_SHARE).max(UNFLUSHED_MAX_LEAST_BYTES),
-                    sync_flush_timeout,
-                },
-                pulls: PullRules {
-                    address: ip1.clone(),
-                    permission: topics.broker_permission,
-                    long_polling: pulls.long_polling,
-                    short_polling: Duration::from_millis(pulls.short_polling_timeout_ms),
-                    property_filter: pulls.property_filter,
-                    lite_pull: pulls.lite_pull,
-                    slave_read: pulls.slave_read,
-                    messages_max: pulls.max_messages_in_memory as usize,
-                    bytes_max: pulls.max_bytes_in_memory as usize,
-                    old_messages_max: pulls.max_messages_on_disk as usize,
-                    old_bytes_max: pulls.max_bytes_on_disk as usize,
-                    units_max: pulls.max_filter_bytes as usize / UNIT_BYTES,
-                },
-                transactions: TransactionRules {
-                    timeout_ms: i64::try_from(transactions.timeout_ms).unwrap_or(i64::MAX),
-                    check_interval: Duration::from_millis(transactions.check_interval_ms),
-                    checks_max: transactions.checks_max,
-                    rejected: transactions.rejected,
-                    // Well before its segment may be removed.
-                    renew_after: Duration::from_secs(transactions.reserved_hours * 3600 / 4),
-                    sync_flush_timeout,
-                    ..TransactionRules::new(identity.broker_name.clone(), store_host)
-                },
-                delays: DelayRules {
-                    levels,
-                    timer: delays.timer,
-                    timer_max_ms: milliseconds(delays.timer_max_delay_seconds.saturating_mul(1_000)),
-                    timer_precision_ms: milliseconds(delays.timer_precision_ms),
-                    save_period: Duration::from_millis(delays.save_interval_ms),
-                    recall: delays.recall,
-                    recall_when_not_writable: delays.recall_when_not_writable,
-                    broker: identity.broker_name.clone(),
-                },
-                admin: AdminRules {
-                    address: format!("{ip1}:{port}"),
-                    commit_log_dir: files.commit_log_dir.clone(),
-                    consume_queue_dir,
-                    key_query_max: files.key_query_max as usize,
-                    unique_query_max: files.unique_query_max as usize,
-                    server_side_reset: settings.consumers().server_side_reset,
-                    accepts_sends_from_ms: sends.accept_from_ms,
-                    configuration: Arc::new(LiveSettings::new(
-                        settings.clone(),
-                        config_file,
-                        access.clone(),
-                        {
-                            let store = store.clone();
-                            move |changed| store.set_retention(changed_retention(&kept, changed))
-                        },
-                    )),
-                    access,
-                },
-                auto_create_groups: topics.auto_create_subscription_group,
-                memory_bytes: memory_bytes() / 100 * u64::from(pulls.in_memory_percent),
-                offset_save_period: Duration::from_millis(settings.consumers().offset_flush_interval_ms),
-            },
-            store.clone(),
-        )?;
+        let fixed = Fixed { ip1: ip1.clone(), consume_queue_dir, levels, access: access.clone() };
+        let running = Arc::new(OnceLock::<Weak<Broker>>::new());
+        let live = LiveSettings::new(settings.clone(), config_file, {
+            let (store, fixed, running) = (store.clone(), fixed.clone(), running.clone());
+            move |changed| {
+                access.allow(changed.admin_networks());
+                store.set_retention(changed_retention(&kept, &changed.retention()));
+                // Nobody asks before it is there.
+                if let Some(broker) = running.get().and_then(Weak::upgrade) {
+                    broker.change(&parts(changed, &fixed, Arc::new(NoConfiguration)));
+                }
+            }
+        });
+        let broker = Broker::open(parts(settings, &fixed, Arc::new(live)), store.clone())?;
+        let _ = running.set(Arc::downgrade(&broker));
         let handle = workers.handle();
         broker.spawn_tasks(|task| drop(handle.spawn(task)));
 
@@ -288,7 +208,6 @@ impl RunningBroker {
             id: identity.broker_id,
             address: format!("{ip1}:{port}"),
             ha_address: format!("{ip2}:{}", identity.ha_listen_port),
-            permission: topics.broker_permission,
             compressed: registered.compressed,
             period: Duration::from_millis(registered.period_ms),
             timeout: Duration::from_millis(registered.timeout_ms),
@@ -297,7 +216,7 @@ impl RunningBroker {
             Limits { idle_timeout: Duration::from_secs(listener.idle_timeout_seconds), ..Limits::default() };
         let server = listening.serve(workers, broker.clone(), limits)?;
         let client = Client::new(workers, Arc::new(NoService));
-        let registering = handle.spawn(registration.clone().run(client.clone(), broker.topics()));
+        let registering = handle.spawn(registration.clone().run(client.clone(), broker.clone()));
 
         let mut boot_line =
             format!("The broker[{}, {ip1}:{port}] boot success. serializeType=JSON", identity.broker_name);
@@ -391,15 +310,6 @@ fn advertised_address() -> anyhow::Result<IpAddr> {
         .collect();
     addresses.sort_by_key(|ip| ip.is_ipv6());
     Ok(addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
-}
-
-fn milliseconds(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Memory of this machine, in bytes.
-fn memory_bytes() -> u64 {
-    rustix::system::sysinfo().totalram as u64
 }
 
 #[cfg(test)]

@@ -96,9 +96,53 @@ classes! {
         CONTROLLER_ELECT_MASTER UPDATE_CONTROLLER_CONFIG CLEAN_BROKER_DATA;
 }
 
+/// Why there is no answer to a request code that Java knows; `None` for those that nobody serves, or for which there is
+/// nothing to say.
+#[must_use]
+pub fn absent_because(code: i32) -> Option<&'static str> {
+    Some(match code {
+        50..=54 | 3001..=3010 => "access control is not there yet",
+        codes::CHECK_ROCKSDB_CQ_WRITE_PROGRESS | codes::EXPORT_ROCKSDB_CONFIG_TO_JSON => {
+            "queues and settings are in files, there is no RocksDB"
+        }
+        codes::UPDATE_AND_CREATE_STATIC_TOPIC => "there are no static topics",
+        codes::ADD_BROKER | codes::REMOVE_BROKER => "this is no broker container",
+        codes::POP_MESSAGE
+        | codes::ACK_MESSAGE
+        | codes::BATCH_ACK_MESSAGE
+        | codes::PEEK_MESSAGE
+        | codes::CHANGE_MESSAGE_INVISIBLETIME
+        | codes::NOTIFICATION
+        | codes::POLLING_INFO
+        | codes::POP_ROLLBACK => "POP consumption is not there yet",
+        codes::QUERY_ASSIGNMENT => "clients assign their queues themselves",
+        codes::NOTIFY_MIN_BROKER_ID_CHANGE | codes::EXCHANGE_BROKER_HA_INFO => "replication is not there yet",
+        codes::CONTROLLER_ALTER_SYNC_STATE_SET..=codes::CONTROLLER_APPLY_BROKER_ID => {
+            "there is no controller"
+        }
+        codes::UPDATE_COLD_DATA_FLOW_CTR_CONFIG | codes::REMOVE_COLD_DATA_FLOW_CTR_CONFIG => {
+            "who reads old messages waits for a turn, there are no limits by group"
+        }
+        codes::SET_COMMITLOG_READ_MODE => "how far the kernel reads ahead is left to it",
+        codes::REGISTER_FILTER_SERVER | codes::REGISTER_MESSAGE_FILTER_CLASS => {
+            "messages are filtered by expressions, not by classes"
+        }
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_given_for_known_codes_only() {
+        for code in -10..300_000 {
+            assert!(absent_because(code).is_none() || RequestClass::of(code).is_some(), "{code}");
+        }
+        assert_eq!(absent_because(3003), Some("access control is not there yet"));
+        assert_eq!(absent_because(7777), None);
+    }
 
     #[test]
     fn every_code_has_one_class() {

@@ -20,7 +20,7 @@ pub mod code;
 pub mod namesrv_requests;
 pub mod requests;
 
-pub use class::RequestClass;
+pub use class::{RequestClass, absent_because};
 pub use command::{Body, Command, FieldValue, Kind, VERSION, version_name, version_of};
 pub use frame::{Encoding, FRAME_MAX_BYTES, Frame, FrameError, split_frame};
 pub use header::{Fields, Header, HeaderError, Language};

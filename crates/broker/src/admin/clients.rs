@@ -152,7 +152,7 @@ impl Parts {
 
     /// The topics in which a group has offsets.
     pub(super) fn topics_of(&self, group: &str) -> Result<Command, Refusal> {
-        let broker_addr = Some(self.rules.address.clone());
+        let broker_addr = Some(self.rules.get().address.clone());
         answer(&TopicList { broker_addr, topic_list: self.offsets.topics_of(group) })
     }
 

@@ -18,11 +18,11 @@ pub trait Configuration: Send + Sync + 'static {
     /// All of them, secrets masked.
     fn read(&self) -> Properties;
 
-    /// Changes some: all of `changes`, or none. May block.
+    /// Changes some: all of `changes`, or none. May block. What the tool should know besides, if anything.
     ///
     /// # Errors
     /// Why none was changed.
-    fn update(&self, changes: &Properties) -> Result<(), UpdateRefused>;
+    fn update(&self, changes: &Properties) -> Result<Option<String>, UpdateRefused>;
 }
 
 /// A configuration that tools neither see nor change.
@@ -34,7 +34,7 @@ impl Configuration for NoConfiguration {
         Properties::default()
     }
 
-    fn update(&self, _changes: &Properties) -> Result<(), UpdateRefused> {
+    fn update(&self, _changes: &Properties) -> Result<Option<String>, UpdateRefused> {
         Err(UpdateRefused::NotAllowed("this broker has no configuration that can be changed".into()))
     }
 }
@@ -56,7 +56,7 @@ pub enum UpdateRefused {
 
 impl Parts {
     pub(super) fn configuration(&self) -> Result<Command, Refusal> {
-        let all = self.rules.configuration.read();
+        let all = self.rules.get().configuration.read();
         let version = *self.configured.lock().unwrap_or_else(PoisonError::into_inner);
         let version = serde_json::to_string(&version).map_err(|error| Refusal::System(error.to_string()))?;
         Ok(Command::success().with("version", version).with_body(all.to_string().into_bytes()))
@@ -64,7 +64,7 @@ impl Parts {
 
     /// Checks whether a peer may take something away; `what` says what it is.
     pub(super) fn check_destroy(&self, what: &str, peer: &Peer) -> Result<(), Refusal> {
-        self.rules.access.check_destroy(what, peer).map_err(|remark| {
+        self.access.check_destroy(what, peer).map_err(|remark| {
             warn!(peer = %peer.remote(), what, "a tool on another machine was refused");
             Refusal::NoPermission(remark)
         })
@@ -79,12 +79,12 @@ impl Parts {
             )));
         }
         let peer = peer.remote();
-        match self.rules.configuration.update(&changes) {
-            Ok(()) => {
+        match self.rules.get().configuration.update(&changes) {
+            Ok(remark) => {
                 self.configured.lock().unwrap_or_else(PoisonError::into_inner).advance(now_ms());
                 let keys: Vec<_> = changes.iter().map(|(key, _)| key).collect();
                 warn!(%peer, keys = keys.join(","), "configuration changed by a tool");
-                Ok(Command::success())
+                Ok(Command { remark: remark.map(Into::into), ..Command::success() })
             }
             Err(refused) => {
                 warn!(%peer, reason = %refused, "a tool was refused to change the configuration");

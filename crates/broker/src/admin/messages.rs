@@ -51,11 +51,11 @@ impl Parts {
     pub(super) fn with_key(&self, header: &QueryMessage<'_>) -> Result<WithKey, Refusal> {
         let wanted = usize::try_from(header.max_num)
             .map_err(|_| Refusal::System(format!("maxNum[{}] is negative", header.max_num)))?;
-        let wanted = if header.unique_key == Some(true) { self.rules.unique_query_max } else { wanted };
+        let wanted = if header.unique_key == Some(true) { self.rules.get().unique_query_max } else { wanted };
         Ok(WithKey {
             topic: header.topic.clone().into_owned(),
             key: header.key.clone().into_owned(),
-            max: wanted.min(self.rules.key_query_max),
+            max: wanted.min(self.rules.get().key_query_max),
             begin_ms: header.begin_timestamp,
             end_ms: header.end_timestamp,
         })

@@ -16,7 +16,13 @@
 //!   is passed on to a client: GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309)
 //! - `reset`: INVOKE_BROKER_TO_RESET_OFFSET (222), CLONE_GROUP_OFFSET (314), INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223)
 //! - `messages`: QUERY_MESSAGE (12), VIEW_MESSAGE_BY_ID (33), QUERY_CONSUME_QUEUE (321)
-//! - here: DELETE_EXPIRED_COMMITLOG (329)
+//! - `request_modes`: SET_MESSAGE_REQUEST_MODE (401), GET_ALL_MESSAGE_REQUEST_MODE (402)
+//! - `replicas`: GET_BROKER_HA_STATUS (907), GET_COLD_DATA_FLOW_CTR_INFO (2003)
+//! - here: DELETE_EXPIRED_COMMITLOG (329), and RESET_MASTER_FLUSH_OFFSET (908), GET_BROKER_EPOCH_CACHE (1007), of
+//!   which a master without a controller has nothing
+//!
+//! What destroys is refused to other machines (`oxmq_net::AdminAccess`). What cannot be here (access control, RocksDB,
+//! static topics, POP, containers, the controller) is answered with code 3 and the reason.
 //!
 //! A request is read where it came in; the work is done aside, on a few threads that may block, because most of it
 //! reads files. Where Java answers a missing field with the text of its exception, the remark names the field; what
@@ -25,11 +31,15 @@
 #[cfg(test)]
 mod access_tests;
 mod attributes;
+#[cfg(test)]
+mod bad_input_tests;
 mod clients;
 mod configuration;
 mod groups;
 mod messages;
 mod progress;
+mod replicas;
+mod request_modes;
 mod reset;
 mod runtime;
 #[cfg(test)]
@@ -37,12 +47,14 @@ mod tests;
 mod topics;
 
 pub use configuration::{Configuration, NoConfiguration, UpdateRefused};
+pub(crate) use request_modes::{File as RequestModesFile, RequestModes};
 
 use crate::{
     clients::Clients,
     cold::ColdReads,
     delay::DelayThread,
     groups::{Groups, now_ms},
+    live::Live,
     offsets::Offsets,
     persist::Ticket,
     rates::Rates,
@@ -117,7 +129,9 @@ struct Parts {
     rates: Rates,
     delays: Arc<DelayThread>,
     cold: ColdReads,
-    rules: AdminRules,
+    rules: Live<AdminRules>,
+    access: Arc<AdminAccess>,
+    modes: RequestModes,
     /// Held while settings of topics or groups are read, changed and put back, and while a topic is deleted.
     changing: Mutex<()>,
     /// Version of the configuration, from the start on.
@@ -129,6 +143,7 @@ impl Admin {
         (topics, groups, offsets, clients): (Topics, Groups, Offsets, Clients),
         (store, stats, delays): (Arc<Store>, Arc<Stats>, Arc<DelayThread>),
         (rules, cold): (AdminRules, ColdReads),
+        modes: RequestModes,
     ) -> Self {
         let rates = Rates::new(now_ms());
         let (changing, mut configured) = (Mutex::default(), DataVersion::default());
@@ -144,11 +159,27 @@ impl Admin {
             rates,
             delays,
             cold,
-            rules,
+            access: rules.access.clone(),
+            modes,
+            rules: Live::new(rules),
             changing,
             configured,
         };
         Self { parts: Arc::new(parts), working: Arc::new(Semaphore::new(WORKING_MAX)) }
+    }
+
+    /// Takes over what may change while the broker runs.
+    pub(crate) fn change(&self, new: &AdminRules) {
+        let AdminRules { key_query_max, unique_query_max, server_side_reset, accepts_sends_from_ms, .. } =
+            *new;
+        let now = AdminRules::clone(&self.parts.rules.get());
+        self.parts.rules.set(AdminRules {
+            key_query_max,
+            unique_query_max,
+            server_side_reset,
+            accepts_sends_from_ms,
+            ..now
+        });
     }
 
     /// Takes note of how far all counters are; to be called every [`crate::rates::SAMPLE_PERIOD`].
@@ -158,13 +189,12 @@ impl Admin {
 
     #[cfg(test)]
     pub(crate) fn access(&self) -> Arc<AdminAccess> {
-        self.parts.rules.access.clone()
+        self.parts.access.clone()
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let fields = &request.header.fields;
-        let access = &self.parts.rules.access;
-        if let Err(remark) = access.check(request.header.code, request.peer) {
+        if let Err(remark) = self.parts.access.check(request.header.code, request.peer) {
             warn!(peer = %request.peer.remote(), code = request.header.code, "a tool on another machine was refused");
             return Err(Refusal::NoPermission(remark));
         }
@@ -322,6 +352,18 @@ impl Admin {
                 let wanted = messages::Units::new(&ConsumeQueueQuery::from_fields(fields)?);
                 Ok(self.aside(move |parts| parts.units(&wanted)))
             }
+            codes::SET_MESSAGE_REQUEST_MODE => {
+                let (wanted, peer) = (request_modes::requested(request.body)?, request.peer.remote());
+                Ok(self.aside(move |parts| parts.set_request_mode(&wanted, peer)))
+            }
+            codes::GET_ALL_MESSAGE_REQUEST_MODE => self.parts.request_modes().map(Answer::Now),
+            codes::GET_BROKER_HA_STATUS => self.parts.ha_status().map(Answer::Now),
+            codes::GET_COLD_DATA_FLOW_CTR_INFO => self.parts.cold_read_limits().map(Answer::Now),
+            // As Java's master: only a slave has what it resets.
+            codes::RESET_MASTER_FLUSH_OFFSET => Ok(Answer::Now(Command::success())),
+            codes::GET_BROKER_EPOCH_CACHE => {
+                Err(Refusal::System("this request only for controllerMode ".into()))
+            }
             other => Ok(Answer::unsupported(other)),
         }
     }
@@ -365,7 +407,7 @@ impl Admin {
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").field("address", &self.parts.rules.address).finish_non_exhaustive()
+        f.debug_struct("Admin").field("address", &self.parts.rules.get().address).finish_non_exhaustive()
     }
 }
 

@@ -213,7 +213,7 @@ impl Parts {
             let name = serde_json::to_string(&group).map_err(unwritable)?;
             groups.push(format!("{{{name}:[{}]}}", topics.join(",")));
         }
-        let address = serde_json::to_string(&self.rules.address).map_err(unwritable)?;
+        let address = serde_json::to_string(&self.rules.get().address).map_err(unwritable)?;
         let groups = groups.join(",");
         // A sum that Java's 64 bits do not hold comes from offsets that no client of ours committed.
         let behind = behind.clamp(i64::MIN.into(), i64::MAX.into());

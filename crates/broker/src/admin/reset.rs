@@ -127,7 +127,7 @@ impl Parts {
         if queues.is_empty() {
             return Err(Refusal::System("No queues to reset.".into()));
         }
-        let server_side = self.rules.server_side_reset;
+        let server_side = self.rules.get().server_side_reset;
         let online = self.clients.consumer_group(group, |_| ()).is_some();
         if !server_side && !online {
             return Err(Refusal::ConsumerNotOnline(group.clone()));

@@ -54,7 +54,7 @@ impl Parts {
         put("brokerActive", "true".to_owned());
         put("bootTimestamp", self.rates.started_ms().to_string());
         put("runtime", days_hours(now - self.rates.started_ms()));
-        put("startAcceptSendRequestTimeStamp", self.rules.accepts_sends_from_ms.to_string());
+        put("startAcceptSendRequestTimeStamp", self.rules.get().accepts_sends_from_ms.to_string());
 
         put("msgPutTotalYesterdayMorning", mornings.yesterday.put_messages.to_string());
         put("msgPutTotalTodayMorning", mornings.today.put_messages.to_string());
@@ -108,8 +108,8 @@ impl Parts {
         put("timerEnqueueTps", "0.0".to_owned());
         put("timerDequeueTps", "0.0".to_owned());
         for (key, dir) in [
-            ("commitLogDiskRatio", &self.rules.commit_log_dir),
-            ("consumeQueueDiskRatio", &self.rules.consume_queue_dir),
+            ("commitLogDiskRatio", &self.rules.get().commit_log_dir),
+            ("consumeQueueDiskRatio", &self.rules.get().consume_queue_dir),
         ] {
             let disk = Disk::of(dir);
             let ratio = disk.as_ref().map_or(-1.0, Disk::used_ratio).to_string();

@@ -24,7 +24,7 @@ impl Configuration for OneKey {
         self.0.lock().unwrap().clone()
     }
 
-    fn update(&self, changes: &Properties) -> Result<(), UpdateRefused> {
+    fn update(&self, changes: &Properties) -> Result<Option<String>, UpdateRefused> {
         for (key, value) in changes.iter() {
             match (key, value) {
                 ("traceOn", "true" | "false") => self.0.lock().unwrap().set(key, value),
@@ -34,7 +34,7 @@ impl Configuration for OneKey {
                 _ => return Err(UpdateRefused::NotAllowed(format!("{key} is fixed"))),
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

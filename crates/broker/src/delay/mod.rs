@@ -43,7 +43,8 @@ pub(crate) use recall::{Recalls, handle as recall_handle};
 pub(crate) use rewrite::Waiting;
 pub(crate) use thread::DelayThread;
 
-use crate::{groups::now_ms, refusal::Refusal};
+use crate::{groups::now_ms, live::Live, refusal::Refusal};
+use arc_swap::Guard;
 use oxmq_record::{RecordView, properties};
 use oxmq_store::tags_of;
 use oxmq_types::{QueueId, SCHEDULE_TOPIC, TagsCode};
@@ -127,17 +128,24 @@ pub(crate) struct Delays {
 
 #[derive(Debug)]
 struct Shared {
-    rules: DelayRules,
+    rules: Live<DelayRules>,
     bell: Bell,
 }
 
 impl Delays {
     pub(crate) fn new(rules: DelayRules) -> Self {
-        Self { shared: Arc::new(Shared { rules, bell: Bell::default() }) }
+        Self { shared: Arc::new(Shared { rules: Live::new(rules), bell: Bell::default() }) }
     }
 
-    pub(crate) fn rules(&self) -> &DelayRules {
-        &self.shared.rules
+    pub(crate) fn rules(&self) -> Guard<Arc<DelayRules>> {
+        self.shared.rules.get()
+    }
+
+    /// Takes over what may change while the broker runs: how far away a time may be, and recalls.
+    pub(crate) fn change(&self, new: &DelayRules) {
+        let DelayRules { timer_max_ms, recall, recall_when_not_writable, .. } = *new;
+        let now = DelayRules::clone(&self.rules());
+        self.shared.rules.set(DelayRules { timer_max_ms, recall, recall_when_not_writable, ..now });
     }
 
     /// Notes in the properties of a message that is to be delivered later where that is, and says where it waits until
@@ -150,7 +158,7 @@ impl Delays {
         target: (&str, QueueId),
         properties: &mut Vec<u8>,
     ) -> Result<Option<Waiting>, Refusal> {
-        rewrite::redirect(&self.shared.rules, target, properties, now_ms())
+        rewrite::redirect(&self.rules(), target, properties, now_ms())
     }
 
     /// Says that a message that is due at `due_ms` was stored at `offset` of the queue where it waits.

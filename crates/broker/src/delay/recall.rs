@@ -8,7 +8,7 @@
 //! Java: `RecallMessageProcessor`, `RecallMessageHandle`.
 
 use super::{Waiting, rewrite::TIMER_DEL_UNIQKEY, rewrite::TIMER_DELIVER_MS};
-use crate::{groups::now_ms, puts::Puts, refusal::Refusal, send::SendRules, topics::Topics};
+use crate::{groups::now_ms, live::Live, puts::Puts, refusal::Refusal, send::SendRules, topics::Topics};
 use oxmq_net::{Answer, Request};
 use oxmq_record::{Draft, properties};
 use oxmq_remoting::{Command, RequestHeader, code, requests::RecallMessage};
@@ -20,24 +20,24 @@ use std::time::Duration;
 pub(crate) struct Recalls {
     topics: Topics,
     puts: Puts,
-    rules: SendRules,
+    rules: Live<SendRules>,
 }
 
 /// The tag of recalls in the timer's queue. Java: `RecallMessageProcessor.RECALL_MESSAGE_TAG`.
 const TAG: &[u8] = b"_RECALL_TAG_";
 
 impl Recalls {
-    pub(crate) fn new(topics: Topics, puts: Puts, rules: SendRules) -> Self {
+    pub(crate) fn new(topics: Topics, puts: Puts, rules: Live<SendRules>) -> Self {
         Self { topics, puts, rules }
     }
 
     pub(crate) fn handle(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let header = RecallMessage::from_fields(&request.header.fields)?;
-        let rules = self.puts.delays().rules();
+        let (rules, sends) = (self.puts.delays().rules(), self.rules.get());
         if !rules.recall {
             return Err(Refusal::NoPermission("recall failed, operation is forbidden".into()));
         }
-        if !self.rules.permission.allows(Perm::WRITE) && !rules.recall_when_not_writable {
+        if !sends.permission.allows(Perm::WRITE) && !rules.recall_when_not_writable {
             return Err(Refusal::ServiceNotAvailable("recall failed, broker service not available".into()));
         }
         if self.topics.get(&header.topic).is_none() {
@@ -78,7 +78,7 @@ impl Recalls {
             sys_flag: 0,
             born_timestamp_ms: now_ms,
             born_host: request.peer.remote(),
-            store_host: self.rules.store_host,
+            store_host: sends.store_host,
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: b"0",
@@ -89,8 +89,8 @@ impl Recalls {
         };
         let answer = Command::new(code::SUCCESS)
             .with("msgId", handle.unique_key)
-            .with("MSG_REGION", self.rules.region.clone());
-        let timeout = self.rules.sync_flush_timeout.map(|timeout| timeout.min(FLUSH_WAIT_MAX));
+            .with("MSG_REGION", sends.region.clone());
+        let timeout = sends.sync_flush_timeout.map(|timeout| timeout.min(FLUSH_WAIT_MAX));
         if timeout.is_none() {
             return Ok(Answer::Now(answer));
         }

@@ -165,7 +165,8 @@ impl Work {
     fn load(&self) -> Result<Loaded, LoadError> {
         let world = Broker { store: self.store.clone(), puts: self.puts.clone(), queues: RefCell::default() };
         let levels = self.levels.iter().copied();
-        let (mut engine, version) = self.files.load(self.delays.rules(), Sizes::default(), levels, &world)?;
+        let (mut engine, version) =
+            self.files.load(&self.delays.rules(), Sizes::default(), levels, &world)?;
         engine.counts = self.status().counts;
         Ok(Loaded { engine, world, version })
     }

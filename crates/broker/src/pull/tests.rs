@@ -8,6 +8,7 @@ use crate::{
     delay::{DelayRules, Delays},
     groups::Groups,
     heartbeat::Heartbeats,
+    live::Live,
     offsets::Offsets,
     overload::Admission,
     puts::Puts,
@@ -77,8 +78,10 @@ impl Fixture {
             slave_read,
             ..PullRules::new("127.0.0.1")
         };
+        let pulls = Live::new(pulls);
         let delays = Delays::new(DelayRules::default());
-        let puts = Puts::new((store.clone(), topics.clone()), stats.clone(), delays, &sends);
+        let puts =
+            Puts::new((store.clone(), topics.clone()), stats.clone(), delays, Live::new(sends.clone()));
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics.clone()),
             (offsets.clone(), clients.clone()),
@@ -90,11 +93,11 @@ impl Fixture {
             (store.clone(), puts.clone(), cold.clone()),
             (groups.clone(), topics.clone()),
             admission.clone(),
-            sends.clone(),
+            Live::new(sends.clone()),
         );
         let fixture = Self {
-            sends: Sends::new(topics.clone(), puts, retries, transactions, admission, sends),
-            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), true),
+            sends: Sends::new(topics.clone(), puts, retries, transactions, admission, Live::new(sends)),
+            heartbeats: Heartbeats::new(clients.clone(), groups.clone(), topics.clone(), pulls.clone()),
             pulls: Pulls::new(
                 (store.clone(), topics.clone(), groups.clone()),
                 (clients, offsets.clone(), stats),
@@ -540,7 +543,7 @@ fn refusal_code<T>(result: Result<T, Refusal>) -> Option<i32> {
 /// Java gives *all* messages to a pull that carries an expression which cannot be read.
 #[tokio::test(start_paused = true)]
 async fn expressions_that_cannot_be_read_are_refused() {
-    let mut broker = Fixture::new(true);
+    let broker = Fixture::new(true);
     let check = |broker: &Fixture, subscription: Value| {
         let body = json!({"clientId": "c", "group": "g", "subscriptionData": subscription}).to_string();
         let check = |request: Request<'_>| broker.heartbeats.check(request);
@@ -563,7 +566,8 @@ async fn expressions_that_cannot_be_read_are_refused() {
     assert_eq!(refusal_code(check(&broker, sql("a = 1"))), None);
 
     broker.heartbeat_of(&broker.peer, "c", sql("a = 1"));
-    broker.pulls.rules.property_filter = false;
+    let rules = PullRules { property_filter: false, ..PullRules::clone(&broker.pulls.rules.get()) };
+    broker.pulls.rules.set(rules);
     for fields in [carried("a = 1"), json!({"sysFlag": "2"})] {
         let refused = broker.pull_with(&broker.peer, 0, 0, fields);
         assert!(matches!(refused, Err(Refusal::NoPropertyFilter(_))));

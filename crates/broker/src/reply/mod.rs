@@ -17,6 +17,7 @@ mod tests;
 use crate::{
     clients::Clients,
     groups::now_ms,
+    live::Live,
     overload::Admission,
     puts::Puts,
     refusal::Refusal,
@@ -46,11 +47,16 @@ pub(crate) struct Replies {
     clients: Clients,
     puts: Puts,
     admission: Arc<Admission>,
-    rules: SendRules,
+    rules: Live<SendRules>,
 }
 
 impl Replies {
-    pub(crate) fn new(clients: Clients, puts: Puts, admission: Arc<Admission>, rules: SendRules) -> Self {
+    pub(crate) fn new(
+        clients: Clients,
+        puts: Puts,
+        admission: Arc<Admission>,
+        rules: Live<SendRules>,
+    ) -> Self {
         Self { clients, puts, admission, rules }
     }
 
@@ -69,8 +75,8 @@ impl Replies {
             .with("msgId", message_id)
             .with("queueId", queue_id.0)
             .with("queueOffset", queue_offset)
-            .with("MSG_REGION", self.rules.region.clone())
-            .with("TRACE_ON", self.rules.trace_on);
+            .with("MSG_REGION", self.rules.get().region.clone())
+            .with("TRACE_ON", self.rules.get().trace_on);
         let failed = |answer: Command, remark: String| Command {
             code: code::SYSTEM_ERROR,
             remark: Some(remark.into()),
@@ -103,8 +109,8 @@ impl Replies {
             text.write_to(&mut properties);
         }
         for (name, value) in [
-            ("MSG_REGION", self.rules.region.as_str()),
-            ("TRACE_ON", if self.rules.trace_on { "true" } else { "false" }),
+            ("MSG_REGION", self.rules.get().region.as_str()),
+            ("TRACE_ON", if self.rules.get().trace_on { "true" } else { "false" }),
         ] {
             properties::remove(&mut properties, name);
             properties::append(&mut properties, name, value.as_bytes());
@@ -124,7 +130,7 @@ impl Replies {
         let not_stored = || ("0".to_owned(), 0);
         // Whoever waits for it gets it all the same.
         let admitted = || self.admission.admit().and_then(|()| self.puts.admit(request.body, properties));
-        if !self.rules.stores_replies || admitted().is_err() {
+        if !self.rules.get().stores_replies || admitted().is_err() {
             return not_stored();
         }
         let stored = self.puts.put(&Draft {
@@ -135,7 +141,7 @@ impl Replies {
             sys_flag: header.sys_flag & !sys_flag::TRANSACTION_TYPE,
             born_timestamp_ms: header.born_timestamp_ms,
             born_host: request.peer.remote(),
-            store_host: self.rules.store_host,
+            store_host: self.rules.get().store_host,
             reconsume_times: header.reconsume_times.unwrap_or(0),
             prepared_transaction_offset: 0,
             body: request.body,
@@ -143,7 +149,7 @@ impl Replies {
         });
         match stored {
             Ok(Appended { physical, queue_offset, .. }) => {
-                let id = MessageId { store_host: self.rules.store_host, physical_offset: physical };
+                let id = MessageId { store_host: self.rules.get().store_host, physical_offset: physical };
                 (id.to_text(), queue_offset.0)
             }
             Err(refusal) => {
@@ -169,7 +175,7 @@ impl Replies {
             .with("reconsumeTimes", header.reconsume_times.unwrap_or(0))
             .with("unitMode", header.unit_mode == Some(true))
             .with("bornHost", request.peer.remote().to_string())
-            .with("storeHost", self.rules.store_host.to_string())
+            .with("storeHost", self.rules.get().store_host.to_string())
             .with("storeTimestamp", now)
             .with_body(Bytes::copy_from_slice(request.body))
     }

@@ -33,6 +33,7 @@ mod tests;
 use crate::{
     cold::ColdReads,
     groups::Groups,
+    live::Live,
     overload::Admission,
     persist::Ticket,
     puts::Puts,
@@ -80,7 +81,7 @@ struct Shared {
     puts: Puts,
     cold: ColdReads,
     admission: Arc<Admission>,
-    rules: SendRules,
+    rules: Live<SendRules>,
     next_queue: AtomicU32,
 }
 
@@ -111,7 +112,7 @@ impl Retries {
         (store, puts, cold): (Arc<Store>, Puts, ColdReads),
         (groups, topics): (Groups, Topics),
         admission: Arc<Admission>,
-        rules: SendRules,
+        rules: Live<SendRules>,
     ) -> Self {
         let next_queue = AtomicU32::new(0);
         Self { shared: Arc::new(Shared { store, puts, cold, groups, topics, admission, rules, next_queue }) }
@@ -122,6 +123,7 @@ impl Retries {
         let header = ConsumerSendBack::from_fields(&request.header.fields)?;
         let group = self.group(&header.group)?;
         let Shared { store, cold, rules, admission, .. } = &*self.shared;
+        let rules = rules.get();
         if !rules.permission.allows(Perm::WRITE) {
             return Err(Refusal::BrokerNotWritable(rules.store_host.ip().to_string()));
         }
@@ -152,6 +154,7 @@ impl Retries {
         asked: &Asked,
     ) -> Result<Answer, Refusal> {
         let Shared { puts, rules, .. } = &*self.shared;
+        let rules = rules.get();
         let missing = || missing(asked.offset);
         let record = RecordView::parse(record).map_err(|_| missing())?;
         // What waits for the end of its transaction or for its time is in queues that no consumer reads.

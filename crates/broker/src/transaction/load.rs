@@ -89,7 +89,7 @@ impl Shared {
             };
             let Ok(half) = RecordView::parse(&record) else { continue };
             let times = (half.born_timestamp_ms(), half.store_timestamp_ms());
-            let facts = rewrite::facts(half.properties(), times, self.rules.timeout_ms);
+            let facts = rewrite::facts(half.properties(), times, self.rules.get().timeout_ms);
             let first = facts.first.unwrap_or(offset);
             if facts.ends_by_first && ended.contains(first) {
                 continue;
@@ -112,7 +112,7 @@ impl Shared {
                 stored_ms: half.store_timestamp_ms(),
                 due_ms: facts.due_ms,
                 // Whoever sent those checks: before it is discarded, it is asked for once more.
-                checks: facts.checks.min(self.rules.checks_max.max(1) - 1),
+                checks: facts.checks.min(self.rules.get().checks_max.max(1) - 1),
                 key: facts.key,
             };
             pending.seen(&facts.group, waiting);
@@ -126,7 +126,7 @@ impl Shared {
     fn store_lost_op(&self, offset: u64) -> Result<(), LoadError> {
         info!(offset, "the op of a half message that is done with was lost, it is stored again");
         let body = offset.to_string();
-        let op = rewrite::op(&body, self.rules.store_host, now_ms());
+        let op = rewrite::op(&body, self.rules.get().store_host, now_ms());
         self.puts.put_as_is(&op).map(drop).map_err(|error| failed(OP_HALF_TOPIC, &error))
     }
 

@@ -39,6 +39,7 @@ use crate::{
     cold::ColdReads,
     delay,
     groups::now_ms,
+    live::Live,
     offsets::{Commit, Committer, Offsets},
     persist::LoadError,
     puts::Puts,
@@ -137,7 +138,7 @@ struct Shared {
     offsets: Offsets,
     clients: Clients,
     cold: ColdReads,
-    rules: TransactionRules,
+    rules: Live<TransactionRules>,
     halves: Arc<Queue>,
     ops: Arc<Queue>,
     /// Held while half messages, their ends and their ops are appended: what the table says and what the queues say
@@ -176,7 +177,7 @@ impl Transactions {
             offsets,
             clients,
             cold,
-            rules,
+            rules: Live::new(rules),
             halves,
             ops,
             pending: Mutex::new(pending),
@@ -188,6 +189,24 @@ impl Transactions {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Takes over what may change while the broker runs: times and numbers of checks, and whether there are any
+    /// transactions. The next round begins when the old interval is over.
+    pub(crate) fn change(&self, new: &TransactionRules) {
+        let TransactionRules { timeout_ms, check_interval, checks_max, rejected, sync_flush_timeout, .. } =
+            *new;
+        let now = TransactionRules::clone(&self.shared.rules.get());
+        let sync_flush_timeout = now.sync_flush_timeout.and(sync_flush_timeout);
+        self.shared.pending().set_checks_max(checks_max.max(1));
+        self.shared.rules.set(TransactionRules {
+            timeout_ms,
+            check_interval,
+            checks_max,
+            rejected,
+            sync_flush_timeout,
+            ..now
+        });
+    }
+
     /// Stores a message of a transaction until that ends.
     ///
     /// `producer_group`: that of the request.
@@ -196,8 +215,8 @@ impl Transactions {
     /// [`Refusal`] if the broker takes none, the group is illegal, or the store takes it not.
     pub(crate) fn half(&self, draft: &Draft<'_>, producer_group: Cow<'_, str>) -> Result<Appended, Refusal> {
         let shared = &*self.shared;
-        if shared.rules.rejected {
-            return Err(Refusal::TransactionsRejected(shared.rules.store_host.ip().to_string()));
+        if shared.rules.get().rejected {
+            return Err(Refusal::TransactionsRejected(shared.rules.get().store_host.ip().to_string()));
         }
         let (properties, group) = rewrite::half_properties(draft, producer_group)?;
         let mut longest = Cow::Borrowed(&properties);
@@ -211,7 +230,7 @@ impl Transactions {
         }
         let facts = |appended: &Appended| {
             let times = (draft.born_timestamp_ms, appended.store_timestamp_ms);
-            rewrite::facts(&properties, times, shared.rules.timeout_ms)
+            rewrite::facts(&properties, times, shared.rules.get().timeout_ms)
         };
         let mut pending = shared.pending();
         if pending.len() >= PENDING_MAX {
@@ -275,7 +294,7 @@ impl Transactions {
                           nothing was changed";
             return Answer::Now(Command { remark: Some(remark.into()), ..Command::success() });
         };
-        let timeout = self.shared.rules.sync_flush_timeout;
+        let timeout = self.shared.rules.get().sync_flush_timeout;
         if timeout.is_none() {
             return Answer::Now(Command::success());
         }
@@ -289,7 +308,7 @@ impl Transactions {
     pub(crate) async fn run(self) {
         let mut next_round = Instant::now();
         loop {
-            next_round = (next_round + self.shared.rules.check_interval).max(Instant::now());
+            next_round = (next_round + self.shared.rules.get().check_interval).max(Instant::now());
             tokio::time::sleep_until(next_round).await;
             self.shared.begin_round();
             loop {
@@ -391,13 +410,14 @@ impl Shared {
         if half.queue_offset().0 != offset {
             return Err(Refusal::NoHalf("The transaction state table offset wrong"));
         }
-        if header.from_check != Some(true) && rewrite::is_too_late(&half, self.rules.timeout_ms, now_ms) {
+        if header.from_check != Some(true) && rewrite::is_too_late(&half, self.rules.get().timeout_ms, now_ms)
+        {
             return Err(Refusal::TransactionTooLate);
         }
         let mut pending = self.pending();
         let Some(found) = pending.find(group, offset) else { return Ok(Some(None)) };
         let op_body = found.offset.to_string();
-        let op = rewrite::op(&op_body, self.rules.store_host, now_ms);
+        let op = rewrite::op(&op_body, self.rules.get().store_host, now_ms);
         let end = if header.outcome == COMMIT {
             let message = rewrite::committed(&half, PhysicalOffset(found.physical));
             let message = message.ok_or(Refusal::NoHalf("the half message does not name its topic"))?;
@@ -511,7 +531,7 @@ impl Shared {
             .with("tranStateTableOffset", half.offset)
             .with("commitLogOffset", half.physical)
             .with("offsetMsgId", view.message_id().to_text())
-            .with("bname", self.rules.broker.clone())
+            .with("bname", self.rules.get().broker.clone())
             .with_body(body);
         if let Some(unique_key) = unique_key {
             let unique_key = unique_key.into_owned();
@@ -529,7 +549,7 @@ impl Shared {
         let properties = rewrite::renewed_properties(&view, old.checks, old.first);
         let op_offset = self.ops.max_offset().0;
         let op_body = old.offset.to_string();
-        let op = rewrite::op(&op_body, self.rules.store_host, now_ms);
+        let op = rewrite::op(&op_body, self.rules.get().store_host, now_ms);
         let stored = self.puts.put_as_is_with(&rewrite::moved(&view, HALF_TOPIC, &properties), &op);
         let [appended, _] = stored
             .inspect_err(
@@ -563,7 +583,7 @@ impl Shared {
         let Some(half) = pending.find(group, half.first) else { return };
         let properties = rewrite::counted_properties(&view, half.checks);
         let op_body = half.offset.to_string();
-        let op = rewrite::op(&op_body, self.rules.store_host, now_ms);
+        let op = rewrite::op(&op_body, self.rules.get().store_host, now_ms);
         let discarded = rewrite::moved(&view, CHECK_MAX_TIME_TOPIC, &properties);
         match self.puts.put_as_is_with(&discarded, &op) {
             Ok(_) => pending.ended(group, &half),

@@ -204,6 +204,11 @@ impl Pending {
         self.seen(group, new);
     }
 
+    /// Changes how often a half message is checked before it is discarded.
+    pub(crate) fn set_checks_max(&mut self, checks_max: u32) {
+        self.rules.checks_max = checks_max;
+    }
+
     /// Begins a round with the halves before `end`, the end of the half queue.
     pub(crate) fn begin_round(&mut self, end: u64) {
         self.round_end = end;

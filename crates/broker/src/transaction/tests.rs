@@ -98,7 +98,7 @@ impl World {
         let delays = Delays::new(DelayRules::default());
         let sends =
             SendRules { body_max_bytes: 1 << 16, ..SendRules::new("C", ([127, 0, 0, 1], 10911).into()) };
-        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, &sends);
+        let puts = Puts::new((store.clone(), topics.clone()), stats, delays, Live::new(sends.clone()));
         let transactions = Transactions::open(
             (store.clone(), puts.clone(), topics),
             (offsets.clone(), clients.clone()),

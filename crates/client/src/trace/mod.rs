@@ -9,9 +9,11 @@ mod encode;
 
 use crate::{
     Cause, Client, Message, Producer, SendContext, SendHook, SendKind, SendResult, SendStatus, StartError,
-    TransactionState, ids, property,
+    TransactionState,
+    consumer::{ConsumeHook, Consumption, Ending},
+    ids, property,
 };
-use encode::{Given, Sent, TraceRecord};
+use encode::{ConsumeOutcome, Given, Sent, TraceRecord};
 use futures_util::future::BoxFuture;
 use std::{
     collections::BTreeMap,

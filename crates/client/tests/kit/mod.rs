@@ -119,7 +119,7 @@ pub fn answer_route(request: Request<'_>, route: &str) -> Answer {
 
 /// A broker that takes everything.
 pub fn broker() -> Fake {
-    Fake::start(|request| taken(request))
+    Fake::start(taken)
 }
 
 pub fn taken(request: Request<'_>) -> Answer {
@@ -159,7 +159,6 @@ pub fn client(name_server: &str) -> Client {
 }
 
 /// Waits until `condition` holds.
-#[track_caller]
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {

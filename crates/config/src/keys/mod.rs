@@ -110,7 +110,8 @@ impl Kind {
 }
 
 /// The one key that Java does not have: networks whose tools may ask for what destroys. This machine always may.
-pub(crate) const ADMIN_NETWORKS: Key = key("adminAllowedNetworks", Kind::Networks, "", Effect::Used).live();
+pub(crate) const ADMIN_NETWORKS: Key =
+    key("adminAllowedNetworks", Kind::Networks, "", Effect::Used).at_once();
 
 /// The addresses of a `;`-separated list. Empty parts are skipped, as Java's `split` does at the end.
 pub(crate) fn addresses(list: &str) -> impl Iterator<Item = &str> {
@@ -136,16 +137,27 @@ pub struct Key {
     pub important: bool,
     /// May change at run time.
     pub live: bool,
+    /// Such a change counts at once, not from the next start on.
+    pub at_once: bool,
     /// Masked wherever it is printed or answered.
     pub secret: bool,
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, effect: Effect) -> Key {
-    Key { name, kind, default: Some(default), effect, important: false, live: false, secret: false }
+    Key {
+        name,
+        kind,
+        default: Some(default),
+        effect,
+        important: false,
+        live: false,
+        at_once: false,
+        secret: false,
+    }
 }
 
 const fn unset(name: &'static str, kind: Kind, effect: Effect) -> Key {
-    Key { name, kind, default: None, effect, important: false, live: false, secret: false }
+    Key { name, kind, default: None, effect, important: false, live: false, at_once: false, secret: false }
 }
 
 impl Key {
@@ -156,6 +168,11 @@ impl Key {
 
     const fn live(mut self) -> Self {
         self.live = true;
+        self
+    }
+
+    const fn at_once(mut self) -> Self {
+        (self.live, self.at_once) = (true, true);
         self
     }
 
@@ -258,6 +275,7 @@ mod tests {
         for key in BROKER.iter().chain(&NAMESRV).flat_map(|group| group.keys) {
             assert!(key.default.is_none_or(|value| key.kind.accepts(value)), "{}", key.name);
             assert!(!key.live || key.effect != Effect::Ignored, "{}", key.name);
+            assert!(!key.at_once || (key.live && key.effect == Effect::Used), "{}", key.name);
             assert!(!key.live || (key.kind != Kind::Path && !key.name.ends_with("Port")), "{}", key.name);
         }
     }
