@@ -25,7 +25,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("consume_everything_once", Need::Any, |env| Box::pin(consume_everything_once(env))),
     ("consume_by_tags", Need::Any, |env| Box::pin(consume_by_tags(env))),
     ("consume_by_sql", Need::Any, |env| Box::pin(consume_by_sql(env))),
