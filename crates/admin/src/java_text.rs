@@ -172,11 +172,6 @@ mod tests {
         assert_eq!(order(Table::Hash, &many[..12]), twelve);
         assert_eq!(order(Table::Hash, &many), format!("{twelve} topic-12"));
         assert_eq!(order(Table::Concurrent, &many[..12]), twelve);
-        let sent = "MSG_REGION UNIQ_KEY CLUSTER region TAGS KEYS WAIT TRACE_ON";
-        let mut names: Vec<String> = sent.split(' ').map(str::to_owned).collect();
-        names.sort();
-        let names = in_table_order(Table::Hash, 128, names, |name| java_string_hash(name));
-        assert_eq!(names.join(" "), sent);
         let queues: Vec<_> = (0..4)
             .map(|queue_id| MessageQueue {
                 topic: "TopicTest".into(),

@@ -250,6 +250,9 @@ fn a_group_is_made_moved_and_forgotten() {
     let stats = cluster.text(&["brokerConsumeStats", "-b", &broker]);
     assert!(stats.contains("\nDiff Total: 9\n"), "{stats}");
 
+    // As Java's, it asks the brokers that the group's retry topic is on.
+    wire.ask(&kit::create_topic("%RETRY%g", 6, false)).is(0, "");
+    until("the retry topic is known", || cluster.run(&["consumerProgress", "-g", "g"]).status.success());
     let cloned = cluster.text(&["cloneGroupOffset", "-s", "g", "-d", "g-2", "-t", "T"]);
     assert_eq!(cloned, "clone group offset success. srcGroup[g], destGroup=[g-2], topic[T]");
     assert_eq!(progress("g-2")["diffTotal"], 9);

@@ -8,13 +8,13 @@ use super::{Command, body_file::write_in, fastjson_text::pretty, message_text::i
 use crate::{
     admin::Runtime,
     cli::{CommandError, Context, Given, Opt},
-    java_text::{SLOTS, Table, in_table_order, now_ms},
+    java_text::now_ms,
 };
 use oxmq_remoting::{
     bodies::{SubscriptionGroupConfig, TopicConfig},
     version_name, version_of,
 };
-use oxmq_types::{DLQ_GROUP_PREFIX, RETRY_GROUP_PREFIX, is_system_group, is_system_topic, java_string_hash};
+use oxmq_types::{DLQ_GROUP_PREFIX, RETRY_GROUP_PREFIX, is_system_group, is_system_topic};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::{
@@ -112,17 +112,6 @@ fn in_order<T: Serialize>(value: &T) -> Value {
         }
     }
     sort(serde_json::to_value(value).unwrap_or_default())
-}
-
-/// A structure all of whose objects are tables of Java.
-fn tables(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let members = members.into_iter().map(|(name, value)| (name, tables(value))).collect();
-            Value::Object(in_usual_order(members).into_iter().collect())
-        }
-        other => other,
-    }
 }
 
 /// A table in the order of Java's.
@@ -232,10 +221,7 @@ async fn export_configs(context: &mut Context<'_>, given: &Given) -> Result<(), 
         let kept =
             KEYS.iter().filter_map(|key| Some(((*key).to_owned(), Value::from(config.get(*key)?.as_str()))));
         let name = config.get("brokerName").cloned().unwrap_or_else(|| broker.broker_name.clone());
-        let kept = in_table_order(Table::Concurrent, SLOTS, kept.collect(), |(key, _): &(String, Value)| {
-            java_string_hash(key)
-        });
-        configs.push((name, Value::Object(kept.into_iter().collect())));
+        configs.push((name, Value::Object(kept.collect())));
     }
     let scale = json!({
         "namesrvSize": context.admin.name_servers()?.len(),
@@ -243,10 +229,8 @@ async fn export_configs(context: &mut Context<'_>, given: &Given) -> Result<(), 
         "slaveBrokerSize": slaves,
     });
     let configs: Map<_, _> = in_usual_order(configs).into_iter().collect();
-    let content = vec![
-        ("brokerConfigs".to_owned(), Value::Object(configs)),
-        ("clusterScale".to_owned(), tables(scale)),
-    ];
+    let content =
+        vec![("brokerConfigs".to_owned(), Value::Object(configs)), ("clusterScale".to_owned(), scale)];
     write(
         context,
         given,
@@ -305,7 +289,13 @@ async fn export_metrics(context: &mut Context<'_>, given: &Given) -> Result<(), 
         ("evaluateReport".to_owned(), Value::Object(report)),
         ("totalData".to_owned(), json!({"totalTps": totals, "totalOneDayNum": day})),
     ];
-    write(context, given, "metrics.json", &tables(Value::Object(content.into_iter().collect())), false)
+    write(
+        context,
+        given,
+        "metrics.json",
+        &Value::Object(in_usual_order(content).into_iter().collect()),
+        false,
+    )
 }
 
 /// Languages and versions of all consumers.

@@ -11,25 +11,40 @@ pub(crate) fn pretty(value: &Value) -> String {
 }
 
 fn push(out: &mut String, value: &Value, level: usize) {
-    let Value::Object(members) = value else {
-        // Sets, of which Java's texts have nothing but these, stand in one line.
-        return out.push_str(&value.to_string());
+    let (open, close) = match value {
+        Value::Object(_) => ('{', '}'),
+        Value::Array(_) => ('[', ']'),
+        other => return out.push_str(&other.to_string()),
     };
-    out.push('{');
+    out.push(open);
     let mut empty = true;
-    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+    let mut begin = |out: &mut String| {
         if !std::mem::take(&mut empty) {
             out.push(',');
         }
         line(out, level + 1);
-        out.push_str(&Value::from(name.as_str()).to_string());
-        out.push(':');
-        push(out, value, level + 1);
+    };
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+                begin(out);
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push(':');
+                push(out, value, level + 1);
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                begin(out);
+                push(out, value, level + 1);
+            }
+        }
+        _ => {}
     }
     if !empty {
         line(out, level);
     }
-    out.push('}');
+    out.push(close);
 }
 
 fn line(out: &mut String, level: usize) {
@@ -44,8 +59,8 @@ mod tests {
     #[test]
     fn levels_are_indented_by_tabs() {
         let value =
-            serde_json::json!({"a": 1, "n": null, "b": {"c": "x\"", "d": {}}, "e": [1, "y"], "g": []});
-        let text = "{\n\t\"a\":1,\n\t\"b\":{\n\t\t\"c\":\"x\\\"\",\n\t\t\"d\":{}\n\t},\n\t\"e\":[1,\"y\"],\n\t\"g\":[]\n}";
+            serde_json::json!({"a": 1, "n": null, "b": {"c": "x\"", "d": {}}, "e": [1, {"f": 2}], "g": []});
+        let text = "{\n\t\"a\":1,\n\t\"b\":{\n\t\t\"c\":\"x\\\"\",\n\t\t\"d\":{}\n\t},\n\t\"e\":[\n\t\t1,\n\t\t{\n\t\t\t\"f\":2\n\t\t}\n\t],\n\t\"g\":[]\n}";
         assert_eq!(pretty(&value), text);
     }
 }

@@ -316,7 +316,7 @@ async fn clone_offsets(context: &mut Context<'_>, given: &Given) -> Result<(), C
     if from == to {
         return Err(CommandError::usage("-s and -d name one group: there is nothing to clone"));
     }
-    let stats = context.admin.progress(from, Some(topic)).await?;
+    let stats = context.admin.progress(from, None).await?;
     let brokers = context.admin.addresses_of_topic(topic).await?;
     let mut cloned = Vec::new();
     for (queue, offsets) in stats.offset_table.0 {
