@@ -83,8 +83,13 @@ fn the_tutorials_producer_and_consumer_print_what_the_tutorials_show() {
     for line in lines {
         let rest = line.strip_prefix("SendResult [sendStatus=SEND_OK, msgId=").unwrap();
         let (id, rest) = rest.split_once(", offsetMsgId=").unwrap();
-        let (offset_id, rest) = rest.split_once(", messageQueue=MessageQueue [topic=TopicTest, brokerName=").unwrap();
-        assert!([id, offset_id].iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        let (offset_id, rest) =
+            rest.split_once(", messageQueue=MessageQueue [topic=TopicTest, brokerName=").unwrap();
+        assert!(
+            [id, offset_id]
+                .iter()
+                .all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        );
         let (_, rest) = rest.split_once(", queueId=").unwrap();
         let (queue, rest) = rest.split_once("], queueOffset=").unwrap();
         assert!(queue.parse::<u32>().unwrap() < 8, "{line}");
@@ -139,7 +144,11 @@ fn what_cannot_run_is_said_in_a_line() {
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<_> = text(&output.stderr).lines().collect();
     assert_eq!(lines[0], "tools.sh: there is no class org.apache.rocketmq.example.NoSuch here");
-    assert!(lines.len() == 2 && lines[1].starts_with("Usage: tools.sh ") && lines[1].contains("quickstart.Producer"));
+    assert!(
+        lines.len() == 2
+            && lines[1].starts_with("Usage: tools.sh ")
+            && lines[1].contains("quickstart.Producer")
+    );
     assert_eq!(run("opt/bin/tools.sh", &[]).status.code(), Some(1));
     for (args, prefix) in [
         (&["quickstart", "producer"][..], "quickstart: "),
@@ -150,7 +159,10 @@ fn what_cannot_run_is_said_in_a_line() {
         let output = run("opt/oxmq", args);
         assert_eq!(output.status.code(), Some(255), "{output:?}");
         let error = text(&output.stderr);
-        assert!(error.starts_with(prefix) && error.contains(&nobody) && error.lines().count() == 1, "{error}");
+        assert!(
+            error.starts_with(prefix) && error.contains(&nobody) && error.lines().count() == 1,
+            "{error}"
+        );
     }
 }
 
@@ -184,12 +196,16 @@ fn a_load_is_measured_and_told_as_json() {
         assert!(of("min") <= of("p50") && of("p50") <= of("p99") && of("p99") <= of("max"), "{result}");
     }
 
-    let consumer = ["consumer", "--from-first", "--secs", "3", "--warm-up", "0", "--json"];
+    let consumer = ["consumer", "--from-first", "--secs", "6", "--warm-up", "0", "--json"];
     let output = place.bench(&consumer);
     assert!(output.status.success(), "{output:?}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(result["messages"].as_u64().unwrap() > 300, "{result}");
     let output = place.bench(&["producer", "--secs", "1", "--warm-up", "0", "--rate", "10"]);
     let report = text(&output.stdout);
-    assert!(report.starts_with("producer: topic BenchmarkTest, 1 client, ") && report.contains("\nlatency   min "), "{report}");
+    assert!(
+        report.starts_with("producer: topic BenchmarkTest, 1 client, ")
+            && report.contains("\nlatency   min "),
+        "{report}"
+    );
 }

@@ -16,7 +16,6 @@ mod work;
 pub(crate) use args::{Request, command};
 
 use crate::terminal::{EXIT_FAILURE, Failure, complain, say};
-use args::Load;
 use indicatif::{ProgressBar, ProgressStyle};
 use meter::Meter;
 use oxmq_admin::{Admin, AdminError};
@@ -56,7 +55,7 @@ pub(crate) fn run(request: Request) -> Result<(), Failure> {
 async fn measure(request: &Request) -> anyhow::Result<Outcome> {
     let mut options = ClientOptions::new(request.name_servers.clone());
     if let Some((access, secret)) = &request.credentials {
-        options = options.credentials(Credentials::new(access.clone(), secret.clone()));
+        options = options.credentials(Credentials::new(access, secret));
     }
     let clients =
         (0..request.clients).map(|_| Client::new(options.clone())).collect::<Result<Vec<_>, _>>()?;
@@ -129,7 +128,7 @@ async fn route(request: &Request, admin: &Admin) -> Result<bool, AdminError> {
     let ask = Command::new(request::GET_ROUTEINFO_BY_TOPIC).with("topic", request.topic.clone());
     match admin.ask_name_server(ask).await {
         Ok(_) => Ok(true),
-        Err(error) if error.code() == Some(oxmq_client::code::response::TOPIC_NOT_EXIST) => Ok(false),
+        Err(error) if error.code() == Some(oxmq_client::code::TOPIC_NOT_EXIST) => Ok(false),
         Err(error) => Err(error),
     }
 }
