@@ -196,7 +196,7 @@ fn a_load_is_measured_and_told_as_json() {
         assert!(of("min") <= of("p50") && of("p50") <= of("p99") && of("p99") <= of("max"), "{result}");
     }
 
-    let consumer = ["consumer", "--from-first", "--secs", "3", "--warm-up", "0", "--json"];
+    let consumer = ["consumer", "--from-first", "--secs", "6", "--warm-up", "0", "--json"];
     let output = place.bench(&consumer);
     assert!(output.status.success(), "{output:?}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
