@@ -72,8 +72,8 @@
 //!
 //! A consumer holds no more than it may ([`ConsumerOptions::queue_bounds`], [`ConsumerOptions::total_bounds`]): a slow
 //! handler makes it stop pulling, not grow. [`PushConsumer::in_flight`] tells how much it holds, [`PushConsumer::totals`]
-//! what it did, [`ConsumeHook`] is told of each batch, and `mqadmin consumerStatus`, `consumerProgress` and
-//! `consumeMessage` work as with Java's clients.
+//! what it did, [`ConsumeHook`] is told of each batch. What `mqadmin consumerStatus`, `consumerProgress` and
+//! `consumeMessage` ask of consumers is answered in the form of Java's clients.
 //!
 //! # How the modules fit
 //!
