@@ -27,9 +27,9 @@ status() { # KEYS VALUE MASK
   printf "s/$STATUS/\\\\1<%s>/\n" "$1" "$2" "$3"
 }
 MASK[brokerStatus]=$(
-  status 'get(Found|Miss|Total|Transferred)Tps|putTps' '([0-9.E-]+ ?)+' rates | sed 's/\\1</\\1</'
+  status 'get(Found|Miss|Total|Transferred)Tps|putTps' '([0-9.E-]+ *)+' rates
   status 'putLatency999?|putMessageAverageSize|putMessageEntireTimeMax|getMessageEntireTimeMax' '[0-9.E-]+' measured
-  status putMessageDistributeTime '(\[[^]]+\]:[0-9]+ )+' 'how many in which time'
+  status putMessageDistributeTime '((\[[^]]+\]:[0-9]+ )+|null)' 'how many in which time'
   status 'commitLogDiskRatio(_[^ ]*)?|consumeQueueDiskRatio' '[01]\.[0-9]+' ratio
   status commitLogDirCapacity 'Total : [0-9.]+ [KMGT]iB, Free : [0-9.]+ [KMGT]iB\.' capacity
   status remainHowManyDataToFlush '[0-9.]+ [KMG]?i?B' size
@@ -70,7 +70,7 @@ s/^(CommitLog Offset: +)[1-9][0-9]+$/\1<offset>/'
 # Objects of Java by their addresses, rates, and the threads of a client: which they are is the client's affair, that there are some is not.
 MASK[consumerStatus]='s/(\$\$Lambda)\$[0-9]+\/0x[0-9a-f]{16}@[0-9a-f]+$/\1<address>/
 s/(: org\.apache\.rocketmq\.[A-Za-z.]+)@[0-9a-f]+$/\1@<address>/
-s/^((%RETRY%)?[a-z-]+ +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}( +)(0\.00 +0)$/\1<ms>\3<tps>\4<ms>\5<tps>\6\7/
+s/^((%RETRY%)?[a-z-]+ +)[ 0-9]{12}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2}( {15}0\.00 {25}0)$/\1<ms> <tps> <ms> <tps>\3/
 /^#Consumer jstack#/,$ {
   /^$/ d
   s/^[^ ].{39,} *TID: [0-9]+ STATE: [A-Z_]+$/<thread>/
@@ -78,7 +78,7 @@ s/^((%RETRY%)?[a-z-]+ +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}( +)[0-9]+\.[0-9]{2}
 }'
 ONCE[consumerStatus]='^<(thread|frame)>$'
 PORTS='s/^((listenPort|haListenPort) *=  )[0-9]{5}$/\1<port>/'
-MASK[getBrokerConfig]=$PORTS MASK[getNamesrvConfig]=$PORTS
+MASK[getBrokerConfig]=$PORTS MASK[getNamesrvConfig]=$PORTS$'\n''s/(conf\/namesrv-)[0-9]{5}\.properties$/\1<port>.properties/'
 # An id that no message has, with the port of the broker.
 MASK[queryMsgById.beyond]='s/7F000001[0-9A-F]{8}0000000000FFFFFF/<beyond the log>/'
 MASK[exportMetadata]='s/^(\t\t"counter":)[0-9]+,$/\1<changes>,/'
@@ -88,3 +88,4 @@ MASK[exportMetrics.cluster.file]='s/("(total)?[nN]ormal(In|Out)Tps":)[0-9]+\.[0-
 s/("(commitLog|consumeQueue)DiskRatio":)"[01]\.[0-9]+"/\1<ratio>/
 s/("messageAverageSize":)"[0-9.]+"/\1<bytes>/'
 PATHS[exportMetrics.cluster.file]=1 PATHS[exportConfigs.cluster.file]=1
+MASK[haStatus]='s/^(#MasterCommitLogMaxOffset\t)[1-9][0-9]+$/\1<bytes>/' # with the traces
