@@ -132,6 +132,7 @@ async fn on_each<F: Future<Output = Result<(), AdminError>>>(
     if addrs.is_empty() {
         return Err(CommandError::failed("the cluster has no such broker now"));
     }
+    let alone = addrs.len() == 1;
     let mut done = Vec::new();
     for addr in addrs {
         let error = match change(context.admin.clone(), addr.clone()).await {
@@ -139,6 +140,7 @@ async fn on_each<F: Future<Output = Result<(), AdminError>>>(
                 context.say(&line(&addr))?;
                 None
             }
+            Err(error) if alone => return Err(error.into()),
             Err(error) => {
                 context.note(&error.to_string());
                 Some(error.to_string())
@@ -357,7 +359,7 @@ async fn set_mode(context: &mut Context<'_>, given: &Given) -> Result<(), Comman
     let (topic, group) = (given.required("t").to_owned(), given.required("g").to_owned());
     let mode = given.required("m").to_owned();
     if !matches!(mode.as_str(), "PULL" | "POP") {
-        return Err(CommandError::usage(format!("-m is PULL or POP, not \"{}\"", shorten(&mode))));
+        return Err(CommandError::failed(format!("-m is PULL or POP, not \"{}\"", shorten(&mode))));
     }
     let share = given.number::<i32>("q")?.unwrap_or(0);
     let addrs = targets(context, given, false).await?;

@@ -89,7 +89,15 @@ pub(super) async fn gather(context: &mut Context<'_>, inside: bool) -> Result<Fa
         .filter(|broker| broker.id == 0 && broker.runtime.is_ok())
         .map(|broker| broker.addr.clone())
         .collect();
-    facts.topics = topics(context, &admin).await;
+    let of_system: BTreeSet<String> = facts
+        .brokers
+        .iter()
+        .flat_map(|broker| {
+            let BrokerFacts { cluster, name, .. } = broker;
+            [name.clone(), cluster.clone(), format!("{cluster}_REPLY_TOPIC")]
+        })
+        .collect();
+    facts.topics = topics(context, &admin, &of_system).await;
     facts.groups = groups(&admin, &masters, &facts.topics, inside).await;
     Ok(facts)
 }
@@ -119,7 +127,8 @@ async fn brokers(admin: &Admin, name_servers: &[(String, Result<ClusterInfo, Str
     stream::iter(asked).buffered(AT_ONCE).collect().await
 }
 
-async fn topics(context: &mut Context<'_>, admin: &Admin) -> Vec<TopicFacts> {
+/// Topics of applications and their dead letters. `of_system`: topics that each broker has for itself.
+async fn topics(context: &mut Context<'_>, admin: &Admin, of_system: &BTreeSet<String>) -> Vec<TopicFacts> {
     let names = match admin.topics().await {
         Ok(list) => list.topic_list,
         Err(error) => {
@@ -130,7 +139,9 @@ async fn topics(context: &mut Context<'_>, admin: &Admin) -> Vec<TopicFacts> {
     let names: BTreeSet<String> = names
         .into_iter()
         .filter(|name| {
-            !oxmq_types::is_system_topic(name) && !name.starts_with(oxmq_types::RETRY_GROUP_PREFIX)
+            !oxmq_types::is_system_topic(name)
+                && !of_system.contains(name)
+                && !name.starts_with(oxmq_types::RETRY_GROUP_PREFIX)
         })
         .collect();
     let asked = names.into_iter().map(|name| async move {
