@@ -97,19 +97,19 @@ texts() { # FOLDER
 }
 
 # Ours says in one line what Java says with a stack trace, and fails where Java's exit code is 0. Messages that come from a server, or
-# stand for one (CODE: n  DESC: text), must be there, but for the broker at its end, which some of Java's calls add; others are worded anew.
+# stand for one (CODE: n  DESC: text), must be there; others are worded anew.
 as_ours() {
   awk '
     /^=== / { error = 0; failed = 0 }
     /^--- error$/ { error = 1; print; next }
     /^--- exit/ { error = 0; if (failed && $3 == 0) $3 = 1; print; next }
-    error && /^error: / { failed = 1; if (match($0, /CODE: [0-9]+  DESC: .*/)) { sub(/ BROKER: [^ ]*$/, ""); print "error: " substr($0, RSTART) } else print "error: (in other words)"; next }
+    error && /^error: / { failed = 1; if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
     { print }'
 }
 ours_error() {
   awk '
     /^--- error$/ { error = 1; print; next }
     /^--- exit/ { error = 0; print; next }
-    error && /^mqadmin [A-Za-z]+: / { if (match($0, /CODE: [0-9]+  DESC: .*/)) { sub(/ BROKER: [^ ]*$/, ""); print "error: " substr($0, RSTART) } else print "error: (in other words)"; next }
+    error && /^mqadmin [A-Za-z]+: / { if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
     { print }'
 }

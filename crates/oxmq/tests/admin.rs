@@ -150,19 +150,16 @@ fn a_wrong_command_line_is_answered_as_java_does_and_ends_with_1() {
         let usage = format!("usage: mqadmin {}", args[0]);
         assert!(text(&output.stdout).starts_with(&usage), "{output:?}");
     }
-    // Values are looked at later: no usage follows.
+    // So is a value that cannot be.
     for (args, message) in [
         (&["clusterList", "-n", "x:1", "-i", "often"][..], "-i wants a number, not \"often\""),
         (&["updateTopic", "-c", "c", "-t", "t", "-r", "many"], "-r wants a number, not \"many\""),
-        (
-            &["updateTopic", "-c", "c", "-t", "t", "-p", "9"],
-            "CODE: 16  DESC: topicPermission value: 9 is invalid.",
-        ),
+        (&["updateTopic", "-c", "c", "-t", "t", "-p", "9"], "topicPermission value: 9 is invalid"),
         (&["setConsumeMode", "-c", "c", "-t", "t", "-g", "g", "-m", "SIDEWAYS"], "-m is PULL or POP"),
     ] {
         let output = mqadmin(args);
         failed(&output, message);
-        assert_eq!(text(&output.stdout), "");
+        assert!(text(&output.stdout).starts_with("usage: mqadmin "), "{output:?}");
     }
 }
 

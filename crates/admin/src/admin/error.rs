@@ -23,8 +23,8 @@ pub enum AdminError {
     /// No name server answered.
     #[error("no name server answered: {}", .0.join("; "))]
     NoneAnswered(Vec<String>),
-    /// The server says that it failed, in the words by which scripts find it in Java's stack traces.
-    #[error("{addr} refused ({name}): CODE: {code}  DESC: {}", one_line(remark))]
+    /// The server says that it failed.
+    #[error("{addr} answered {name} ({code}): {}", one_line(remark))]
     Refused {
         /// Server.
         addr: String,
@@ -167,7 +167,7 @@ mod tests {
                     name: code_name(17),
                     remark: "No topic\r\nat x.java:1\x1b[2J".into(),
                 },
-                "(TOPIC_NOT_EXIST): CODE: 17  DESC: No topic  at x.java:1 [2J",
+                "TOPIC_NOT_EXIST (17): No topic  at x.java:1 [2J",
             ),
             (
                 AdminError::Unreadable { addr: addr(), what: "a route", reason: "é".repeat(100_000) },

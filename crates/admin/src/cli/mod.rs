@@ -151,10 +151,7 @@ async fn run_command(
         if let Err(error) = result {
             let (out, err) = context.streams();
             match error {
-                // COMPAT(java): values are looked at when the command runs; its usage does not follow then.
-                CommandError::Usage(error) if !matches!(error, UsageError::NotANumber { .. }) => {
-                    return usage_error(command, &error, out, err);
-                }
+                CommandError::Usage(error) => return usage_error(command, &error, out, err),
                 CommandError::Output(_) => return EXIT_OK,
                 CommandError::Exit(code) => return code,
                 error => {

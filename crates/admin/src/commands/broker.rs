@@ -359,7 +359,7 @@ async fn set_mode(context: &mut Context<'_>, given: &Given) -> Result<(), Comman
     let (topic, group) = (given.required("t").to_owned(), given.required("g").to_owned());
     let mode = given.required("m").to_owned();
     if !matches!(mode.as_str(), "PULL" | "POP") {
-        return Err(CommandError::failed(format!("-m is PULL or POP, not \"{}\"", shorten(&mode))));
+        return Err(CommandError::usage(format!("-m is PULL or POP, not \"{}\"", shorten(&mode))));
     }
     let share = given.number::<i32>("q")?.unwrap_or(0);
     let addrs = targets(context, given, false).await?;

@@ -59,7 +59,7 @@ async fn queues(context: &Context<'_>, broker_name: &str) -> Result<Vec<QueueAt>
 fn size(given: &Given, default: usize) -> Result<usize, CommandError> {
     match given.number::<usize>("s")?.unwrap_or(default) {
         size if (1..=SIZE_MAX).contains(&size) => Ok(size),
-        size => Err(CommandError::failed(format!("-s is from 1 to {SIZE_MAX} bytes, not {size}"))),
+        size => Err(CommandError::usage(format!("-s is from 1 to {SIZE_MAX} bytes, not {size}"))),
     }
 }
 

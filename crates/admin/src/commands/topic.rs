@@ -143,8 +143,8 @@ pub(super) fn in_set_order(texts: BTreeSet<String>) -> Vec<String> {
 /// The permission that was asked for. Java: `Validators#checkTopicConfig`, which brokers do not repeat.
 fn perm(given: &Given) -> Result<Option<u32>, CommandError> {
     match given.number::<u32>("p")? {
-        Some(perm) if !matches!(perm, 0..=7) => Err(CommandError::failed(format!(
-            "2 is to write, 4 to read, 6 both; CODE: 16  DESC: topicPermission value: {perm} is invalid."
+        Some(perm) if !matches!(perm, 0..=7) => Err(CommandError::usage(format!(
+            "topicPermission value: {perm} is invalid: 2 is to write, 4 to read, 6 both"
         ))),
         perm => Ok(perm),
     }
@@ -157,13 +157,13 @@ fn attributes(text: &str) -> Result<Vec<(String, String)>, CommandError> {
         let (key, value) = change.split_once('=').unwrap_or((change, ""));
         let (sign, kind) = if change.contains('=') { ('+', "add/alter") } else { ('-', "delete") };
         if !key.starts_with(sign) || key.len() < 2 {
-            return Err(CommandError::failed(format!(
+            return Err(CommandError::usage(format!(
                 "{kind} attribute format is wrong: {}; write +name=value or -name, with commas between",
                 shorten(key)
             )));
         }
         if changes.iter().any(|(known, _)| known == key) {
-            return Err(CommandError::failed(format!("key duplication: {}", shorten(key))));
+            return Err(CommandError::usage(format!("key duplication: {}", shorten(key))));
         }
         changes.push((key.to_owned(), value.to_owned()));
     }

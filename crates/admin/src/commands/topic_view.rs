@@ -308,7 +308,7 @@ async fn allocate(context: &mut Context<'_>, given: &Given) -> Result<(), Comman
         clients.pop();
     }
     if clients.is_empty() {
-        return Err(CommandError::failed("-i wants the clients, with commas between them"));
+        return Err(CommandError::usage("-i wants the clients, with commas between them"));
     }
     let queues = context.admin.readable_queues(topic, topic).await?;
     let queues = queues.into_iter().map(|at| at.queue).collect();
