@@ -52,7 +52,7 @@ struct Cluster {
     ground: Ground,
     namesrv: String,
     broker: String,
-    process: Process,
+    _process: Process,
 }
 
 impl Cluster {
@@ -64,7 +64,7 @@ impl Cluster {
                 Ok(process) => {
                     let addr = |port: &str| format!("127.0.0.1:{port}");
                     let (namesrv, broker) = (addr(&namesrv), addr(&broker));
-                    let cluster = Self { ground, namesrv, broker, process };
+                    let cluster = Self { ground, namesrv, broker, _process: process };
                     until("the broker registers", || cluster.run(&["clusterList"]).status.success());
                     return cluster;
                 }
@@ -142,16 +142,24 @@ fn a_wrong_command_line_is_answered_as_java_does_and_ends_with_1() {
         ),
         (&["topicStatus", "-t"], "Missing argument for option: t\n"),
         (&["topicStatus", "-t", "t", "-z"], "Unrecognized option: -z\n"),
-        (&["clusterList", "-n", "x:1", "-i", "often"], "-i wants a number, not \"often\"\n"),
         (&["clusterList", "-o", "xml"], "--output is json or text, not \"xml\"\n"),
-        (&["updateTopic", "-c", "c", "-t", "t", "-p", "9"], "topicPermission value: 9 is invalid"),
-        (&["updateTopicPerm", "-t", "t", "-p", "6", "-n", "127.0.0.1:1"], "nothing listens there"),
         (&["updateBrokerConfig", "-k", "a", "-v", "b"], "give -b BROKER_ADDR or -c CLUSTER\n"),
     ] {
         let output = mqadmin(args);
         failed(&output, message);
-        let usage = text(&output.stdout).starts_with(&format!("usage: mqadmin {}", args[0]));
-        assert!(usage || message.contains("listens"), "{output:?}");
+        let usage = format!("usage: mqadmin {}", args[0]);
+        assert!(text(&output.stdout).starts_with(&usage), "{output:?}");
+    }
+    // So is a value that cannot be.
+    for (args, message) in [
+        (&["clusterList", "-n", "x:1", "-i", "often"][..], "-i wants a number, not \"often\""),
+        (&["updateTopic", "-c", "c", "-t", "t", "-r", "many"], "-r wants a number, not \"many\""),
+        (&["updateTopic", "-c", "c", "-t", "t", "-p", "9"], "topicPermission value: 9 is invalid"),
+        (&["setConsumeMode", "-c", "c", "-t", "t", "-g", "g", "-m", "SIDEWAYS"], "-m is PULL or POP"),
+    ] {
+        let output = mqadmin(args);
+        failed(&output, message);
+        assert!(text(&output.stdout).starts_with("usage: mqadmin "), "{output:?}");
     }
 }
 
@@ -234,7 +242,7 @@ fn brokers_and_name_servers_are_looked_at_and_changed() {
     assert!(of_cluster.lines().all(|line| line.starts_with(broker)));
     let config = cluster.text(&["getBrokerConfig", "-b", broker]);
     assert!(config.starts_with(&format!("============{broker}============\n")), "{config}");
-    assert!(config.contains(&format!("{:<50}=  48\n", "fileReservedTime")), "{config}");
+    assert!(config.contains(&format!("{:<50}=  ", "fileReservedTime")), "{config}");
     assert!(cluster.text(&["getNamesrvConfig"]).contains("listenPort"));
 
     let kv = ["-s", "space", "-k", "key"];
@@ -261,11 +269,7 @@ fn brokers_and_name_servers_are_looked_at_and_changed() {
         sent.lines().count() == 2 && sent.contains("ms, SendResult=SendResult [sendStatus=SEND_OK, msgId=")
     );
     let round = cluster.text(&["clusterRT", "-a", "3", "-i", "0"]);
-    assert!(
-        round.lines().nth(1).unwrap().split_whitespace().eq(["DefaultCluster", &name, "x", "3", "0"])
-            || round.lines().nth(1).unwrap().split_whitespace().skip(3).eq(["3", "0"]),
-        "{round}"
-    );
+    assert!(round.lines().nth(1).unwrap().split_whitespace().skip(3).eq(["3", "0"]), "{round}");
     assert!(cluster.text(&["statsAll", "-t", &name]).contains("NO_CONSUMER"));
 }
 
@@ -291,7 +295,7 @@ fn names_that_do_not_exist_are_told() {
         (&["updateNamesrvConfig", "-k", "kvConfigPath", "-v", "/tmp/x"], "kvConfigPath"),
         (&["sendMsgStatus", "-b", "nowhere", "-s", "99999999"], "-s is from 1 to"),
         (&["createUser", "-c", "c", "-u", "u", "-p", "p"], "not supported: "),
-        (&["updateStaticTopic", "-t", "t", "-qn", "1"], "not supported: "),
+        (&["updateStaticTopic", "-c", "c", "-t", "t", "-qn", "1"], "not supported: "),
     ] {
         cluster.fails(args, part);
     }
@@ -324,7 +328,7 @@ fn servers_that_are_away_or_none_are_told() {
     assert_eq!(doctor.status.code(), Some(3), "{doctor:?}");
     let report: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     assert_eq!(report["findings"][0]["check"], "name server");
-    assert!(cluster.text(&["doctor"]).ends_with("0 errors, 0 warnings, 2 notes\n") || report["topics"] != 0);
+    assert!(cluster.text(&["doctor"]).ends_with(": 0 errors, 0 warnings, 3 notes\n"));
 }
 
 #[test]
@@ -347,26 +351,29 @@ fn a_name_server_that_knows_no_broker_is_told() {
 }
 
 #[test]
-fn a_broker_that_is_killed_leaves_its_line_without_figures() {
-    let cluster = Cluster::start();
-    let ground = Ground::new();
-    let port = free_port();
-    kit::write_config(
-        &ground,
-        "broker.conf",
-        &ground.path("store"),
-        port,
-        "brokerClusterName=DefaultCluster",
-    );
-    let broker = ground.start(&["broker", "-n", &cluster.namesrv, "-c", "broker.conf"], 1).unwrap();
-    let line = |text: &str| text.lines().find(|line| line.contains(&format!(":{port} "))).map(str::to_owned);
-    until("it registers", || line(&cluster.text(&["clusterList"])).is_some());
-    broker.kill();
-    let output = cluster.run(&["clusterList"]);
+fn a_broker_that_is_away_has_a_line_without_figures() {
+    let namesrv = server_that_answers(answer(brokers(&["127.0.0.1:1"]).as_bytes()));
+    let output = mqadmin(&["clusterList", "-n", &namesrv]);
     assert!(output.status.success() && text(&output.stderr).contains("nothing listens there"), "{output:?}");
-    assert!(line(text(&output.stdout)).unwrap().ends_with("     false"), "{output:?}");
-    assert_eq!(cluster.run(&["doctor"]).status.code(), Some(3));
-    drop(cluster.process);
+    let line = text(&output.stdout).lines().nth(1).unwrap();
+    assert!(line.contains(" 127.0.0.1:1 ") && line.ends_with("     false"), "{line}");
+    let doctor = mqadmin(&["doctor", "-n", &namesrv, "-o", "json"]);
+    assert_eq!(doctor.status.code(), Some(3), "{doctor:?}");
+    assert!(text(&doctor.stdout).contains("\"check\": \"reachable\""), "{doctor:?}");
+}
+
+/// What a name server says of brokers with these addresses.
+fn brokers(addrs: &[&str]) -> String {
+    let data = |(at, addr): (usize, &&str)| {
+        format!(r#""b{at}":{{"brokerAddrs":{{0:"{addr}"}},"brokerName":"b{at}","cluster":"c"}}"#)
+    };
+    let table: Vec<_> = addrs.iter().enumerate().map(data).collect();
+    let names: Vec<_> = (0..addrs.len()).map(|at| format!("\"b{at}\"")).collect();
+    format!(
+        r#"{{"brokerAddrTable":{{{}}},"clusterAddrTable":{{"c":[{}]}}}}"#,
+        table.join(","),
+        names.join(",")
+    )
 }
 
 /// A server that reads a request and answers it with these bytes, then closes.
@@ -422,10 +429,7 @@ fn a_hostile_server_gets_one_line() {
     let odd = br#"{"table":{"putTps":"NaN x","commitLogDiskRatio":"1e400","earliestMessageTimeStamp":"-9223372036854775808",
         "timerCongestNum":"99999999999999999999","brokerVersionDesc":"a\u0000b\n\u001b[2J","runtime":5}}"#;
     let broker = server_that_answers(answer(odd));
-    let info = format!(
-        r#"{{"brokerAddrTable":{{"b":{{"brokerAddrs":{{0:"{broker}"}},"brokerName":"b","cluster":"c"}}}},"clusterAddrTable":{{"c":["b"]}}}}"#
-    );
-    let namesrv = server_that_answers(answer(info.as_bytes()));
+    let namesrv = server_that_answers(answer(brokers(&[&broker]).as_bytes()));
     let output = mqadmin(&["clusterList", "-n", &namesrv]);
     assert!(output.status.success() && !text(&output.stderr).contains("panicked"), "{output:?}");
 }

@@ -132,6 +132,7 @@ async fn on_each<F: Future<Output = Result<(), AdminError>>>(
     if addrs.is_empty() {
         return Err(CommandError::failed("the cluster has no such broker now"));
     }
+    let alone = addrs.len() == 1;
     let mut done = Vec::new();
     for addr in addrs {
         let error = match change(context.admin.clone(), addr.clone()).await {
@@ -139,6 +140,7 @@ async fn on_each<F: Future<Output = Result<(), AdminError>>>(
                 context.say(&line(&addr))?;
                 None
             }
+            Err(error) if alone => return Err(error.into()),
             Err(error) => {
                 context.note(&error.to_string());
                 Some(error.to_string())
