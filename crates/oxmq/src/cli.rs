@@ -178,7 +178,6 @@ fn command() -> Command {
                 .about("The producer or the consumer of the tutorials, see bin/tools.sh")
                 .arg(Arg::new("part").required(true).value_parser(["producer", "consumer"])),
         )
-
         // Only for the list: `admin::run` takes it before anything is parsed here.
         .subcommand(Command::new("admin").about("Administers a cluster, with the commands of mqadmin"))
         .subcommand(
