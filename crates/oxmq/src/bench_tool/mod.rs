@@ -87,8 +87,11 @@ async fn measure(request: &Request) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// Makes the topic if that is wanted, and looks whether it is there.
+/// Makes the topic if it is not there and that is wanted. One that is there keeps its queues.
 async fn prepare(request: &Request, admin: &Admin) -> anyhow::Result<()> {
+    if route(request, admin).await? {
+        return Ok(());
+    }
     if let Some(queues) = request.create {
         let info = admin.cluster_info().await?;
         let masters: Vec<_> =
