@@ -6,8 +6,9 @@
 #   ROUNDS[NAME]                  how many lines of a command without end are compared
 #   LENGTHS[...]                  lines end with their length, because a mask hides how wide a column is
 #   PATHS[...]                    JSON, one value a line: every line behind its path, sorted
+#   IN_ORDER[...]                 lines in a row that match are sorted
 #   ONCE[...]                     lines that match stand once in a row
-declare -A MASK=() ANY_ORDER=() ROUNDS=() LENGTHS=() ONCE=() PATHS=()
+declare -A MASK=() ANY_ORDER=() ROUNDS=() LENGTHS=() ONCE=() PATHS=() IN_ORDER=()
 
 # InTPS(LOAD) and OutTPS(LOAD), the hours since the oldest message, the share of the disk; how full the waiting queues are stays.
 MASK[clusterList]='s/ +[0-9]+\.[0-9]{2}\(([0-9]+),[0-9]+ms\)/ <tps>(\1,<ms>)/
@@ -63,6 +64,7 @@ MASK[queryMsgByUniqueKey.push]=${MASK[queryMsgById.push]}
 ANY_ORDER[consumerStatus.quarrel]=1
 MASK[consumerStatus.quarrel]='s/^[12]( +127\.0\.0\.1@quarrel-[12] )/#\1/'
 ANY_ORDER[topicList]=1 ANY_ORDER[statsAll]=1 ANY_ORDER[brokerConsumeStats]=1 ANY_ORDER[producer]=1 ANY_ORDER[getConsumerStatus]=1
+ANY_ORDER[resetOffsetByTime]=1 ANY_ORDER[skipAccumulatedMessage]=1
 ANY_ORDER[getBrokerConfig]=1 ANY_ORDER[getNamesrvConfig]=1 ANY_ORDER[brokerStatus]=1
 # Its place depends on the traces before it.
 MASK[queryMsgByOffset.dlq]='s/^(OffsetID: +)7F000001[0-9A-F]{8}0{8}[0-9A-F]{8}$/\1<offset id>/
@@ -89,3 +91,5 @@ s/("(commitLog|consumeQueue)DiskRatio":)"[01]\.[0-9]+"/\1<ratio>/
 s/("messageAverageSize":)"[0-9.]+"/\1<bytes>/'
 PATHS[exportMetrics.cluster.file]=1 PATHS[exportConfigs.cluster.file]=1
 MASK[haStatus]='s/^(#MasterCommitLogMaxOffset\t)[1-9][0-9]+$/\1<bytes>/' # with the traces
+# The properties of a client stand in the order of a hash table.
+IN_ORDER[consumerStatus]='^[A-Za-z_]+ +: '

@@ -44,7 +44,7 @@ masks() { # NAME
 }
 masked() { # FOLDER NAME
   local how=${2%.err}
-  sed -E -f "$1/facts.sed" | set_for LENGTHS "$how" lengths | sed -E -f <(masks "$2") | set_for ONCE "$how" once | set_for ANY_ORDER "$how" sort_lines |
+  sed -E -f "$1/facts.sed" | set_for LENGTHS "$how" lengths | sed -E -f <(masks "$2") | set_for ONCE "$how" once | set_for IN_ORDER "$how" in_order | set_for ANY_ORDER "$how" sort_lines |
     set_for PATHS "$how" paths
 }
 # Runs COMMAND if TABLE has something for the name or its command, with that as argument.
@@ -52,6 +52,17 @@ set_for() { # TABLE NAME COMMAND
   local -n table=$1
   local value=${table[$2]:-${table[${2%%.*}]:-}}
   if [ -n "$value" ]; then "$3" "$value"; else cat; fi
+}
+in_order() {
+  awk -v pattern="$1" '
+    function flush(  i, j, line) {
+      for (i = 2; i <= n; i++) { line = row[i]; for (j = i - 1; j > 0 && row[j] > line; j--) row[j + 1] = row[j]; row[j + 1] = line }
+      for (i = 1; i <= n; i++) print row[i]
+      n = 0
+    }
+    $0 ~ pattern { row[++n] = $0; next }
+    { flush(); print }
+    END { flush() }'
 }
 lengths() { awk '{ print $0 " |" length($0) }'; }
 paths() {
@@ -96,20 +107,39 @@ texts() { # FOLDER
   while read -r name; do text "$1" "$name"; done <"$1/names"
 }
 
-# Ours says in one line what Java says with a stack trace, and fails where Java's exit code is 0. Messages that come from a server, or
-# stand for one (CODE: n  DESC: text), must be there; others are worded anew.
+# Ours says in one line what Java says with a stack trace, and fails where Java's exit code is 0. What a server answered (code and text) must
+# be there; the rest is worded anew. Both become `error: CODE TEXT` or `error: (in other words)`; two lines of ours remain two lines.
 as_ours() {
   awk '
     /^=== / { error = 0; failed = 0 }
     /^--- error$/ { error = 1; print; next }
     /^--- exit/ { error = 0; if (failed && $3 == 0) $3 = 1; print; next }
-    error && /^error: / { failed = 1; if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
+    error && /^error: / {
+      failed = 1
+      if (match($0, /CODE: [0-9]+  DESC: .*/)) {
+        line = substr($0, RSTART + 6, RLENGTH - 6)
+        sub(/  DESC: +/, " ", line)
+        sub(/ BROKER: <broker[.]+>$/, "", line)
+        print "error: " line
+      } else print "error: (in other words)"
+      next
+    }
     { print }'
 }
 ours_error() {
   awk '
     /^--- error$/ { error = 1; print; next }
     /^--- exit/ { error = 0; print; next }
-    error && /^mqadmin [A-Za-z]+: / { if (match($0, /CODE: [0-9]+  DESC: .*/)) print "error: " substr($0, RSTART); else print "error: (in other words)"; next }
+    error && /^(mqadmin [A-Za-z]+: |<broker[.]+> answered |<namesrv[.]+> answered )/ {
+      if (match($0, /answered [A-Z_0-9]+ \([0-9]+\): .*/)) {
+        line = substr($0, RSTART, RLENGTH)
+        sub(/^answered [A-Z_0-9]+ \(/, "", line)
+        sub(/\): +/, " ", line)
+        sub(/ See https:\/\/rocketmq.*/, "", line)
+        sub(/ BROKER: <broker[.]+>$/, "", line)
+        print "error: " line
+      } else print "error: (in other words)"
+      next
+    }
     { print }'
 }

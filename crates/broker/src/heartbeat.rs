@@ -80,12 +80,15 @@ impl Heartbeats {
             // Its name is the group's with a prefix, and may be longer than a topic's; then there are no retries.
             let retry_topic = retry_topic(&consumer.group_name);
             if self.topics.get(&retry_topic).is_none() {
+                let ordered = |topic: &str| self.topics.get(topic).is_some_and(|topic| topic.config().order);
+                let order = consumer.subscription_data_set.iter().any(|told| ordered(&told.topic));
                 let _ = self.topics.create(TopicConfig {
                     topic_name: retry_topic,
                     read_queue_nums: group.retry_queue_nums,
                     write_queue_nums: group.retry_queue_nums,
                     perm: Perm::READ_WRITE.0,
                     topic_sys_flag: if consumer.unit_mode { 2 } else { 0 },
+                    order,
                     ..TopicConfig::default()
                 });
             }

@@ -522,7 +522,8 @@ impl Pull {
         let last = units.get((read.next - from).saturating_sub(1) as usize);
         read.slow = last.is_some_and(is_old);
         if messages > 0 {
-            self.stats.found(messages as u64);
+            self.stats.found(messages as u64, self.queue.of_system);
+            self.queue.gave(&self.group.group_name, messages as u64, read.next);
         }
         Ok(true)
     }

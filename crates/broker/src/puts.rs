@@ -13,7 +13,7 @@ use crate::{
 };
 use oxmq_record::{Draft, EncodeError, Encoder, PROPERTIES_LENGTH_MAX, properties};
 use oxmq_store::{AppendError, Appended, Entry, Store};
-use oxmq_types::{PhysicalOffset, QueueId, TagsCode};
+use oxmq_types::{PhysicalOffset, QueueId, TagsCode, is_system_topic};
 use std::{
     cell::RefCell,
     ops::Range,
@@ -174,7 +174,7 @@ impl Puts {
             // Nobody can pull from it, so nobody has to be woken.
             None => {
                 let stored = self.shared.store.queue(topic, id)?;
-                Ok(Arc::new(TopicQueue::new(stored)))
+                Ok(Arc::new(TopicQueue::new(stored, is_system_topic(topic))))
             }
         }
     }
@@ -268,7 +268,7 @@ impl Puts {
             store.wait_flushed(end, Box::new(move |_| queue.arrived.notify_waiters()));
         }
         queue.sent.fetch_add(messages, Ordering::Relaxed);
-        self.shared.stats.put(messages, bytes as u64);
+        self.shared.stats.put(messages, bytes as u64, queue.of_system);
     }
 
     fn failed(&self, error: AppendError) -> Refusal {

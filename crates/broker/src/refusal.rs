@@ -208,8 +208,9 @@ impl From<Refusal> for Command {
     fn from(refusal: Refusal) -> Self {
         // What was asked for may be as long as a frame.
         let mut remark = refusal.to_string();
-        let boundary = (0..=REMARK_MAX.min(remark.len())).rev().find(|at| remark.is_char_boundary(*at));
-        remark.truncate(boundary.unwrap_or(0));
+        if let Some((end, _)) = remark.char_indices().find(|(at, _)| *at >= REMARK_MAX) {
+            remark.truncate(end);
+        }
         Self::failure(refusal.code(), remark)
     }
 }

@@ -11,8 +11,10 @@ use std::{
 pub(crate) struct Stats {
     put_messages: Counter,
     put_bytes: Counter,
+    put_of_system: Counter,
     put_failures: Counter,
     got_messages: Counter,
+    got_of_system: Counter,
     pulls_found: Counter,
     pulls_missed: Counter,
     removed_unconsumed: Counter,
@@ -23,12 +25,16 @@ pub(crate) struct Stats {
 pub(crate) struct Totals {
     /// Messages stored.
     pub(crate) put_messages: u64,
+    /// Those of them in topics of the system.
+    pub(crate) put_of_system: u64,
     /// Bytes of their records.
     pub(crate) put_bytes: u64,
     /// Messages that the store refused.
     pub(crate) put_failures: u64,
     /// Messages given to consumers.
     pub(crate) got_messages: u64,
+    /// Those of them from topics of the system.
+    pub(crate) got_of_system: u64,
     /// Pulls that found something.
     pub(crate) pulls_found: u64,
     /// Pulls that found nothing.
@@ -37,9 +43,24 @@ pub(crate) struct Totals {
     pub(crate) committed: u64,
 }
 
+impl Totals {
+    /// Messages stored for applications. Java: `getBrokerPutNumsWithoutSystemTopic`.
+    pub(crate) fn put_for_users(&self) -> u64 {
+        self.put_messages.saturating_sub(self.put_of_system)
+    }
+
+    /// Messages given of those. Java: `getBrokerGetNumsWithoutSystemTopic`.
+    pub(crate) fn got_by_users(&self) -> u64 {
+        self.got_messages.saturating_sub(self.got_of_system)
+    }
+}
+
 impl Stats {
-    pub(crate) fn put(&self, messages: u64, bytes: u64) {
+    pub(crate) fn put(&self, messages: u64, bytes: u64, of_system: bool) {
         self.put_messages.add(messages);
+        if of_system {
+            self.put_of_system.add(messages);
+        }
         self.put_bytes.add(bytes);
     }
 
@@ -47,8 +68,11 @@ impl Stats {
         self.put_failures.add(1);
     }
 
-    pub(crate) fn found(&self, messages: u64) {
+    pub(crate) fn found(&self, messages: u64, of_system: bool) {
         self.got_messages.add(messages);
+        if of_system {
+            self.got_of_system.add(messages);
+        }
         self.pulls_found.add(1);
     }
 
@@ -69,9 +93,11 @@ impl Stats {
     pub(crate) fn totals(&self, committed: u64) -> Totals {
         Totals {
             put_messages: self.put_messages.get(),
+            put_of_system: self.put_of_system.get(),
             put_bytes: self.put_bytes.get(),
             put_failures: self.put_failures.get(),
             got_messages: self.got_messages.get(),
+            got_of_system: self.got_of_system.get(),
             pulls_found: self.pulls_found.get(),
             pulls_missed: self.pulls_missed.get(),
             committed,

@@ -116,6 +116,19 @@ pub(crate) struct TopicQueue {
     pub(crate) arrived: Notify,
     /// Messages sent to it since the start.
     pub(crate) sent: AtomicU64,
+    /// True for a queue of a topic of the system, whose messages are nobody's.
+    pub(crate) of_system: bool,
+    /// By group, as far as it pulled since the start. A group costs as much in the table of offsets.
+    pulled: Mutex<HashMap<Box<str>, Pulled>>,
+}
+
+/// How far a group has pulled a queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pulled {
+    /// The offset behind the last message that it was given, whether it has committed that or not.
+    pub(crate) next: u64,
+    /// Messages that it was given since the start.
+    pub(crate) messages: u64,
 }
 
 impl Topic {
@@ -143,6 +156,17 @@ impl Topic {
         queues.iter().flatten().map(|queue| queue.sent.load(Ordering::Relaxed)).sum()
     }
 
+    /// Messages that each group was given since the start.
+    pub(crate) fn given(&self) -> HashMap<Box<str>, u64> {
+        let mut given = HashMap::new();
+        for queue in self.queues.load().iter().flatten() {
+            for (group, pulled) in queue.pulled.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                *given.entry(group.clone()).or_default() += pulled.messages;
+            }
+        }
+        given
+    }
+
     /// One of its queues, if somebody has used it since the start.
     pub(crate) fn used_queue(&self, id: QueueId) -> Option<Arc<TopicQueue>> {
         self.queues.load().get(id.0 as usize)?.clone()
@@ -168,15 +192,31 @@ impl Topic {
         if queues.len() <= at {
             queues.resize_with(at + 1, || None);
         }
-        let queue = queues[at].get_or_insert_with(|| Arc::new(TopicQueue::new(stored))).clone();
+        let of_system = is_system_topic(&self.name);
+        let queue = queues[at].get_or_insert_with(|| Arc::new(TopicQueue::new(stored, of_system))).clone();
         self.queues.store(Arc::new(queues));
         Ok(queue)
     }
 }
 
 impl TopicQueue {
-    pub(crate) fn new(stored: Arc<Queue>) -> Self {
-        Self { stored, arrived: Notify::new(), sent: AtomicU64::new(0) }
+    pub(crate) fn new(stored: Arc<Queue>, of_system: bool) -> Self {
+        let (arrived, sent, pulled) = (Notify::new(), AtomicU64::new(0), Mutex::default());
+        Self { stored, arrived, sent, of_system, pulled }
+    }
+
+    /// Notes that `group` was given messages, and that it goes on at `next`.
+    pub(crate) fn gave(&self, group: &str, messages: u64, next: u64) {
+        let mut pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        match pulled.get_mut(group) {
+            Some(known) => *known = Pulled { next, messages: known.messages + messages },
+            None => drop(pulled.insert(group.into(), Pulled { next, messages })),
+        }
+    }
+
+    /// How far `group` has pulled; `None` if it was given nothing since the start.
+    pub(crate) fn pulled(&self, group: &str) -> Option<Pulled> {
+        self.pulled.lock().unwrap_or_else(PoisonError::into_inner).get(group).copied()
     }
 }
 

@@ -2,7 +2,7 @@
 //! A client for Apache RocketMQ (4.9 and 5.x, over the remoting protocol) and OxMQ, on tokio.
 //!
 //! It knows what the Java client knows: sends of all kinds, transactions, delays, requests with replies, traces, ACL, TLS;
-//! and works with Java's brokers, consumers and tools side by side. It needs no OpenSSL and no JVM.
+//! and is made to work with Java's brokers, consumers and tools side by side. It needs no OpenSSL and no JVM.
 //!
 //! # Begin
 //!
@@ -193,6 +193,7 @@
 
 mod acl;
 mod compression;
+#[allow(dead_code)] // Members are held, not read.
 pub mod consumer;
 mod error;
 pub mod idempotent;

@@ -14,13 +14,15 @@ use clap::{
 };
 
 use crate::{
+    bench_tool,
+    quickstart::Part,
     shutdown::Role,
     store_tool::{self, EXIT_NOT_EXAMINED},
     terminal::{EXIT_USAGE, Failure},
 };
 
 /// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Invocation {
     /// Print this and end.
     Help(String),
@@ -32,6 +34,10 @@ pub(crate) enum Invocation {
     Dev { data: PathBuf, namesrv_port: u16, broker_port: u16 },
     /// Look into the folder of a store.
     Store(store_tool::Request),
+    /// Put load on a cluster.
+    Bench(bench_tool::Request),
+    /// Send or receive what the tutorials do.
+    Quickstart(Part),
     /// Stop the running servers of a role.
     Shutdown(Role),
 }
@@ -166,6 +172,12 @@ fn command() -> Command {
             ),
         )
         .subcommand(store_tool::command())
+        .subcommand(bench_tool::command())
+        .subcommand(
+            Command::new("quickstart")
+                .about("The producer or the consumer of the tutorials, see bin/tools.sh")
+                .arg(Arg::new("part").required(true).value_parser(["producer", "consumer"])),
+        )
         // Only for the list: `admin::run` takes it before anything is parsed here.
         .subcommand(Command::new("admin").about("Administers a cluster, with the commands of mqadmin"))
         .subcommand(
@@ -200,6 +212,11 @@ fn invocation(matches: &ArgMatches) -> Invocation {
             },
         },
         "store" => Invocation::Store(store_tool::Request::new(matches)),
+        "bench" => Invocation::Bench(bench_tool::Request::new(matches)),
+        "quickstart" => Invocation::Quickstart(match matches.get_one::<String>("part").map(String::as_str) {
+            Some("consumer") => Part::Consumer,
+            _ => Part::Producer,
+        }),
         _ => Invocation::Shutdown(match matches.get_one::<String>("role").map(String::as_str) {
             Some("namesrv") => Role::Namesrv,
             _ => Role::Broker,

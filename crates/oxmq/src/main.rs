@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod bench_tool;
 mod cli;
 mod keep;
 mod live;
 mod log;
 mod name_server;
 mod parts;
+mod quickstart;
 mod run;
 mod settings;
 mod shutdown;
@@ -43,6 +45,8 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     match invocation {
         Invocation::Help(text) => say(&text),
         Invocation::Store(request) => store_tool::run(request)?,
+        Invocation::Bench(request) => bench_tool::run(request)?,
+        Invocation::Quickstart(part) => quickstart::run(part)?,
         Invocation::Shutdown(role) => shutdown::shut_down(role)?,
         Invocation::Namesrv { config_file, print } => {
             let Loaded { settings, notices, .. } = settings::namesrv(config_file)?;

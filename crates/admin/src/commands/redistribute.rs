@@ -30,6 +30,7 @@ use oxmq_remoting::code;
 use oxmq_types::{java_string_hash, validate_group, validate_topic};
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -183,8 +184,15 @@ fn nobody_online(group: &str, members: usize) -> Result<(), CommandError> {
 /// The queues in which the group has messages before it.
 async fn sources(context: &Context<'_>, group: &str, topic: &str) -> Result<Vec<Source>, CommandError> {
     let mut sources = Vec::new();
+    let mut known: BTreeSet<String> = BTreeSet::new();
     for at in context.admin.readable_queues(topic, topic).await? {
         let (addr, queue) = (&at.addr, &at.queue);
+        // A group of which a broker never heard is a typing error, and would have all of the topic before it.
+        if known.insert(addr.clone())
+            && !context.admin.all_groups(addr).await?.subscription_group_table.contains_key(group)
+        {
+            return Err(CommandError::failed(format!("the broker {addr} knows no group {}", shorten(group))));
+        }
         let min = context.admin.min_offset(addr, queue).await?;
         let end = context.admin.max_offset(addr, queue).await?;
         let Some(offset) = context.admin.offset(addr, group, queue).await? else {

@@ -139,7 +139,8 @@ impl Parts {
         let subscription = group.as_ref().and_then(|group| self.subscription_of(group, topic));
         let offline = || group.as_ref().map(|group| format!("{group}@{topic} is not online!"));
         let body = ConsumeQueueBody {
-            filter_data: if subscription.is_some() { None } else { offline() },
+            // COMPAT(java): for a filter by tags, its filter data that is not there as text.
+            filter_data: if subscription.is_some() { Some("null".into()) } else { offline() },
             max_queue_index: queue.max_offset().0,
             min_queue_index: queue.min_offset().0,
             queue_data: data.collect(),

@@ -427,13 +427,19 @@ impl Parts {
                 .all()
                 .into_iter()
                 .map(|topic| (format!("TOPIC_PUT_NUMS@{}", topic.name()), topic.sent()));
-            let consumed = self.offsets.consumed_by_group();
-            let consumed = consumed.into_iter().map(|(key, count)| (format!("GROUP_GET_NUMS@{key}"), count));
+            let given = self.topics.all().into_iter().flat_map(|topic| {
+                let counts: Vec<_> = topic
+                    .given()
+                    .into_iter()
+                    .map(|(group, count)| (format!("GROUP_GET_NUMS@{}@{group}", topic.name()), count))
+                    .collect();
+                counts
+            });
             let whole = [
                 (format!("BROKER_PUT_NUMS@{cluster}"), totals.put_messages),
                 (format!("BROKER_GET_NUMS@{cluster}"), totals.got_messages),
             ];
-            sent.chain(consumed).chain(whole).filter(|(_, count)| *count > 0).collect()
+            sent.chain(given).chain(whole).filter(|(_, count)| *count > 0).collect()
         });
     }
 }

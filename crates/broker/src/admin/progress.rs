@@ -34,7 +34,7 @@ struct OffsetWrapper {
     consumer_offset: u64,
     /// Store time of the last message that was consumed; 0 if there is none.
     last_timestamp: i64,
-    /// How far the group has pulled. That is not kept here, so it is what is consumed.
+    /// How far the group has pulled since the start; at least what is consumed.
     pull_offset: u64,
 }
 
@@ -117,6 +117,13 @@ impl ConsumeStats {
         Ok(format!(r#"{{"consumeTps":{:?},"offsetTable":{table}}}"#, self.tps))
     }
 
+    /// Messages that the group was given and has not committed.
+    fn inflight(&self) -> i128 {
+        let inflight =
+            |queue: &OffsetWrapper| i128::from(queue.pull_offset) - i128::from(queue.consumer_offset);
+        self.queues.values().map(inflight).sum()
+    }
+
     fn behind(&self) -> i128 {
         let behind =
             |queue: &OffsetWrapper| i128::from(queue.broker_offset) - i128::from(queue.consumer_offset);
@@ -197,7 +204,7 @@ impl Parts {
     /// Progress of all groups in all topics in which they have offsets.
     pub(super) fn all_consume_stats(&self, ordered_only: bool) -> Result<Command, Refusal> {
         let mut groups = Vec::new();
-        let mut behind = 0;
+        let (mut behind, mut inflight) = (0, 0);
         for group in self.groups.names() {
             let mut topics = Vec::new();
             for topic in self.subscribed(&group, self.offsets.topics_of(&group)) {
@@ -208,6 +215,7 @@ impl Parts {
                 let mut stats = ConsumeStats::default();
                 self.add_stats(&mut stats, &group, &topic, config.write_queue_nums)?;
                 behind += stats.behind();
+                inflight += stats.inflight();
                 topics.push(stats.to_json()?);
             }
             let name = serde_json::to_string(&group).map_err(unwritable)?;
@@ -216,9 +224,10 @@ impl Parts {
         let address = serde_json::to_string(&self.rules.get().address).map_err(unwritable)?;
         let groups = groups.join(",");
         // A sum that Java's 64 bits do not hold comes from offsets that no client of ours committed.
-        let behind = behind.clamp(i64::MIN.into(), i64::MAX.into());
+        let [behind, inflight] =
+            [behind, inflight].map(|sum: i128| sum.clamp(i64::MIN.into(), i64::MAX.into()));
         let body = format!(
-            r#"{{"brokerAddr":{address},"consumeStatsList":[{groups}],"totalDiff":{behind},"totalInflightDiff":0}}"#
+            r#"{{"brokerAddr":{address},"consumeStatsList":[{groups}],"totalDiff":{behind},"totalInflightDiff":{inflight}}}"#
         );
         Ok(Command::success().with_body(body.into_bytes()))
     }
@@ -231,6 +240,11 @@ impl Parts {
             }
         });
         topics
+    }
+
+    fn pulled(&self, group: &str, topic: &str, queue: u32) -> u64 {
+        let used = self.topics.get(topic).and_then(|topic| topic.used_queue(QueueId(queue)));
+        used.and_then(|queue| queue.pulled(group)).map_or(0, |pulled| pulled.next)
     }
 
     fn add_stats(
@@ -249,7 +263,7 @@ impl Parts {
                 broker_offset: queue.max,
                 consumer_offset: next,
                 last_timestamp: last.unwrap_or(0),
-                pull_offset: next,
+                pull_offset: self.pulled(group, topic, id).min(queue.max).max(next),
             };
             stats.queues.insert(self.named(topic, id), offsets);
         }

@@ -11,7 +11,7 @@ use rustix::fs::statvfs;
 use std::{collections::BTreeMap, path::Path};
 
 /// Keys of what there is none of.
-const ZEROS: [&str; 23] = [
+const ZEROS: [&str; 17] = [
     "dispatchBehindBytes",
     "dispatchMaxBuffer",
     "pageCacheLockTimeMills",
@@ -19,22 +19,26 @@ const ZEROS: [&str; 23] = [
     "getMessageEntireTimeMax",
     "timerReadBehind",
     "sendThreadPoolQueueSize",
-    "sendThreadPoolQueueCapacity",
     "sendThreadPoolQueueHeadWaitTimeMills",
     "pullThreadPoolQueueSize",
-    "pullThreadPoolQueueCapacity",
     "pullThreadPoolQueueHeadWaitTimeMills",
     "litePullThreadPoolQueueSize",
-    "litePullThreadPoolQueueCapacity",
     "litePullThreadPoolQueueHeadWaitTimeMills",
     "queryThreadPoolQueueSize",
-    "queryThreadPoolQueueCapacity",
     "queryThreadPoolQueueHeadWaitTimeMills",
     "ackThreadPoolQueueSize",
-    "ackThreadPoolQueueCapacity",
     "ackThreadPoolQueueHeadWaitTimeMills",
     "EndTransactionQueueSize",
-    "EndTransactionThreadPoolQueueCapacity",
+];
+
+/// Lengths of queues in front of pools, by the key that says them.
+const CAPACITIES: [(&str, &str); 6] = [
+    ("sendThreadPoolQueueCapacity", "sendThreadPoolQueueCapacity"),
+    ("pullThreadPoolQueueCapacity", "pullThreadPoolQueueCapacity"),
+    ("litePullThreadPoolQueueCapacity", "litePullThreadPoolQueueCapacity"),
+    ("queryThreadPoolQueueCapacity", "queryThreadPoolQueueCapacity"),
+    ("ackThreadPoolQueueCapacity", "ackThreadPoolQueueCapacity"),
+    ("EndTransactionThreadPoolQueueCapacity", "endTransactionPoolQueueCapacity"),
 ];
 
 /// Java's slots of times that sends took.
@@ -49,6 +53,11 @@ impl Parts {
         let mut table: BTreeMap<String, String> = ZEROS.iter().map(|&key| (key.into(), "0".into())).collect();
         let mut put = |key: &str, value: String| drop(table.insert(key.to_owned(), value));
 
+        // There are no such pools; tools that divide by these find what is configured.
+        let configured = self.rules.get().configuration.read();
+        for (shown, key) in CAPACITIES {
+            put(shown, configured.get(key).unwrap_or("0").to_owned());
+        }
         put("brokerVersion", VERSION.to_string());
         put("brokerVersionDesc", version_name().to_owned());
         put("brokerActive", "true".to_owned());
@@ -56,12 +65,12 @@ impl Parts {
         put("runtime", days_hours(now - self.rates.started_ms()));
         put("startAcceptSendRequestTimeStamp", self.rules.get().accepts_sends_from_ms.to_string());
 
-        put("msgPutTotalYesterdayMorning", mornings.yesterday.put_messages.to_string());
-        put("msgPutTotalTodayMorning", mornings.today.put_messages.to_string());
-        put("msgPutTotalTodayNow", totals.put_messages.to_string());
-        put("msgGetTotalYesterdayMorning", mornings.yesterday.got_messages.to_string());
-        put("msgGetTotalTodayMorning", mornings.today.got_messages.to_string());
-        put("msgGetTotalTodayNow", totals.got_messages.to_string());
+        put("msgPutTotalYesterdayMorning", mornings.yesterday.put_for_users().to_string());
+        put("msgPutTotalTodayMorning", mornings.today.put_for_users().to_string());
+        put("msgPutTotalTodayNow", totals.put_for_users().to_string());
+        put("msgGetTotalYesterdayMorning", mornings.yesterday.got_by_users().to_string());
+        put("msgGetTotalTodayMorning", mornings.today.got_by_users().to_string());
+        put("msgGetTotalTodayNow", totals.got_by_users().to_string());
 
         put("putMessageTimesTotal", totals.put_messages.to_string());
         put("putMessageFailedTimes", totals.put_failures.to_string());

@@ -589,9 +589,17 @@ async fn the_broker_says_how_it_is_doing() {
     for _ in 0..3 {
         tools.send("T", 0).await;
     }
-    for next in [0, 2] {
-        tools.commit("G", "T", 0, next).await;
-    }
+    let pull = |most: i32| {
+        json!({"consumerGroup": "G", "topic": "T", "queueId": 0, "queueOffset": 0, "maxMsgNums": most, "sysFlag": 4,
+            "commitOffset": 0, "suspendTimeoutMillis": 0, "subVersion": 0, "subscription": "*"})
+    };
+    tools.commit("G", "T", 0, 0).await;
+    assert_eq!(tools.ask(codes::PULL_MESSAGE, pull(2), b"").await.code, 0);
+    tools.commit("G", "T", 0, 1).await;
+    let stats = tools.text(208, json!({"consumerGroup": "G", "topic": "T"})).await;
+    assert!(stats.contains(r#""brokerOffset":3,"consumerOffset":1,"#), "{stats}");
+    assert!(stats.contains(r#""pullOffset":2"#), "one is on its way: {stats}");
+    tools.send("RMQ_SYS_TRACE_TOPIC", 0).await;
     let info = tools.json(28, json!({})).await;
     let table = &info["table"];
     for (key, value) in [
@@ -600,7 +608,8 @@ async fn the_broker_says_how_it_is_doing() {
         ("brokerActive", "true"),
         ("msgPutTotalTodayNow", "3"),
         ("msgPutTotalTodayMorning", "0"),
-        ("putMessageTimesTotal", "3"),
+        ("msgGetTotalTodayNow", "2"),
+        ("putMessageTimesTotal", "4"),
         ("commitLogMinOffset", "0"),
         ("dispatchBehindBytes", "0"),
         ("sendThreadPoolQueueSize", "0"),
@@ -624,7 +633,7 @@ async fn the_broker_says_how_it_is_doing() {
     };
     assert_eq!(sum("TOPIC_PUT_NUMS", "T").await, 3);
     assert_eq!(sum("GROUP_GET_NUMS", "T@G").await, 2);
-    assert_eq!(sum("BROKER_PUT_NUMS", "C").await, 3);
+    assert_eq!(sum("BROKER_PUT_NUMS", "C").await, 4);
     tools.refused(315, json!({"statsName": "x"}), b"", (1, "the custom field <statsKey> is null")).await;
 }
 

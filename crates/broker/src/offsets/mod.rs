@@ -73,8 +73,6 @@ struct Table {
 struct Progress {
     /// By queue.
     positions: BTreeMap<u32, Position>,
-    /// Messages that it consumed since the start: by how much its offsets went forward.
-    consumed: u64,
 }
 
 /// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
@@ -106,7 +104,7 @@ impl Offsets {
                 .into_iter()
                 .filter_map(|(queue, at)| Some((queue, Position::at(u64::try_from(at).ok()?))))
                 .collect();
-            let progress = Progress { positions, consumed: 0 };
+            let progress = Progress { positions };
             table.groups.entry(group.to_owned()).or_default().insert(topic.to_owned(), progress);
         }
         let shared = Shared {
@@ -154,7 +152,6 @@ impl Offsets {
             let verdict = position.commit(commit);
             if verdict == Verdict::Taken {
                 let forward = commit.next.saturating_sub(before);
-                progress.consumed += forward;
                 *consumed += forward;
                 self.count_resets((group, topic, queue.0), resetting, position.is_resetting());
             }
@@ -338,17 +335,6 @@ impl Offsets {
         self.with(|table| table.consumed)
     }
 
-    /// Messages consumed since the start by each group in each topic, where there were any, as `topic@group`.
-    pub(crate) fn consumed_by_group(&self) -> Vec<(String, u64)> {
-        self.with(|table| {
-            let all =
-                table.groups.iter().flat_map(|(group, topics)| topics.iter().map(move |each| (group, each)));
-            let some = all.filter(|(_, (_, progress))| progress.consumed > 0);
-            some.map(|(group, (topic, progress))| (format!("{topic}{SEPARATOR}{group}"), progress.consumed))
-                .collect()
-        })
-    }
-
     /// All offsets as JSON, as other brokers and tools read them.
     #[must_use]
     pub(crate) fn to_json(&self) -> Vec<u8> {
@@ -413,7 +399,7 @@ mod tests {
         commit(&offsets, "g", "t", 0, 5);
         commit(&offsets, "g", "%RETRY%g", 0, 1);
         commit(&offsets, "h", "t", 3, 9);
-        assert_eq!((offsets.consumed(), offsets.consumed_by_group()), (3, vec![("t@g".into(), 3)]));
+        assert_eq!(offsets.consumed(), 3);
         offsets.save().unwrap();
         let offsets = Offsets::open(path.clone()).unwrap();
         assert_eq!(offsets.get("g", "t", QueueId(0)), Some(QueueOffset(5)));

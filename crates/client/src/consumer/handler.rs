@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tracing::error;
+use tracing::{Instrument, debug_span, error};
 
 /// Consumes batches of messages.
 ///
@@ -260,7 +260,8 @@ impl<H: Handler> AnyHandler for H {
 
 /// Runs a handler: whatever it does, this comes back, unless it blocks its thread.
 pub(crate) async fn run(handler: &dyn AnyHandler, batch: Batch, timeout: Duration) -> Ended {
-    let mut call = AssertUnwindSafe(handler.call(batch)).catch_unwind();
+    let span = debug_span!("consume", queue = %batch.queue(), messages = batch.len());
+    let mut call = AssertUnwindSafe(handler.call(batch).instrument(span)).catch_unwind();
     // Most handlers are done at once: those need no timer.
     let first = std::future::poll_fn(|context| std::task::Poll::Ready(call.poll_unpin(context))).await;
     let ended = match first {

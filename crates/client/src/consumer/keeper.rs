@@ -48,11 +48,13 @@ pub(crate) struct Keeper {
     tasks: JoinSet<()>,
     /// Those that pull.
     pullers: BTreeMap<MessageQueue, AbortHandle>,
+    /// Why the queues of topics could not be shared the last time: what goes on for hours is told once.
+    told: BTreeMap<String, RequestError>,
 }
 
 impl Keeper {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, tasks: JoinSet::new(), pullers: BTreeMap::new() }
+        Self { shared, tasks: JoinSet::new(), pullers: BTreeMap::new(), told: BTreeMap::new() }
     }
 
     pub(crate) async fn run(mut self) {
@@ -114,11 +116,17 @@ impl Keeper {
         let mut balanced = true;
         for topic in &topics {
             match self.rebalance_topic(topic).await {
-                Ok(all) => balanced &= all,
+                Ok(all) => {
+                    balanced &= all;
+                    self.told.remove(topic);
+                }
                 // It comes with the first message that is sent back, or with the first heartbeat.
                 Err(_) if topic.starts_with(RETRY_GROUP_PREFIX) => {}
                 Err(error) => {
-                    warn!(group = shared.group(), topic, %error, "its queues cannot be shared now");
+                    if self.told.get(topic) != Some(&error) {
+                        warn!(group = shared.group(), topic, %error, "its queues cannot be shared now");
+                        self.told.insert(topic.clone(), error);
+                    }
                     balanced = false;
                 }
             }
