@@ -381,8 +381,12 @@ figure_queues() {
   need 5
   for server in "${servers[@]}"; do
     topics=$wide_topics
-    # Each queue in use is a mapped file for Java, and Linux allows 65,530 of them (vm.max_map_count).
-    [ "$server" = oxmq ] || topics=$java_wide_topics
+    # Each queue in use is a mapped and open file for Java. Linux allows 65,530 mappings (vm.max_map_count).
+    if [ "$server" = java ]; then
+      ulimit -n 65536 2>/dev/null || true
+      topics=$((($(ulimit -n) - 3000) / wide_queues))
+      topics=$((topics < java_wide_topics ? topics : java_wide_topics))
+    fi
     wide=(--topic Wide --topics "$topics" --queues "$wide_queues") all=$((topics * wide_queues))
     fresh "$server" flushDiskType=ASYNC_FLUSH
     load_line send --secs 1 --conns 1 --window 1 >/dev/null

@@ -70,9 +70,10 @@ pub(crate) fn time(ms: i64) -> String {
     time_in(ms, "%Y-%m-%d %H:%M:%S,%3f")
 }
 
-/// The same to the second: `20240131235959`. Java: `UtilAll#timeMillisToHumanString3`.
-pub(crate) fn time_digits(ms: i64) -> String {
-    time_in(ms, "%Y%m%d%H%M%S")
+/// A time in ms since 1970, eight hours east of Greenwich: `2024-01-31 23:59:59`. Java: `CLusterSendMsgRTCommand`.
+pub(crate) fn time_at_8(ms: i64) -> String {
+    let Ok(time) = Timestamp::from_millisecond(ms) else { return ms.to_string() };
+    time.to_zoned(TimeZone::fixed(jiff::tz::offset(8))).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A time as `format` (of `strftime`) says; the number itself if it is no time.
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(time(i64::MAX), i64::MAX.to_string());
         let text = time(1_700_000_000_001);
         assert!(text.starts_with("2023-11-1") && text.ends_with(":20,001") && text.len() == 23, "{text}");
-        assert_eq!(time_digits(1_700_000_000_001).len(), 14);
+        assert_eq!(time_at_8(1_700_000_000_001), "2023-11-15 06:13:20");
         assert_eq!((front("订单号", 2), front("ab", 5), front("", 0)), ("订单", "ab", ""));
     }
 }

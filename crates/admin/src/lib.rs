@@ -14,7 +14,13 @@
 mod admin;
 mod cli;
 mod commands;
+#[cfg(test)]
+mod fixture;
 mod format;
+mod java_text;
 
-pub use admin::{Admin, AdminError, Runtime};
+pub use admin::{
+    Admin, AdminError, Clean, Counted, CountedIn, HaClient, HaSlave, HaStatus, KeyQuery, Outgoing, Pull,
+    PullStatus, Pulled, QueueAt, Reset, Runtime, Sent, TOOLS_GROUP, address_of,
+};
 pub use cli::{Surroundings, run};

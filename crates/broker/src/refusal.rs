@@ -208,9 +208,8 @@ impl From<Refusal> for Command {
     fn from(refusal: Refusal) -> Self {
         // What was asked for may be as long as a frame.
         let mut remark = refusal.to_string();
-        if let Some((end, _)) = remark.char_indices().find(|(at, _)| *at >= REMARK_MAX) {
-            remark.truncate(end);
-        }
+        let boundary = (0..=REMARK_MAX.min(remark.len())).rev().find(|at| remark.is_char_boundary(*at));
+        remark.truncate(boundary.unwrap_or(0));
         Self::failure(refusal.code(), remark)
     }
 }

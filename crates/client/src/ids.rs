@@ -65,8 +65,10 @@ pub(crate) fn client_id(address: &str, instance: Option<&str>, unit: Option<&str
     }
 }
 
-/// The id of the next message.
-pub(crate) fn next_unique_id() -> String {
+/// An id for a message that no other message has (`UNIQ_KEY`), as Java's clients make them. Producers of this crate give
+/// each message one; this is for those who send by other ways. Java: `MessageClientIDSetter#createUniqID`.
+#[must_use]
+pub fn next_unique_id() -> String {
     static PROCESS: OnceLock<UniqueIds> = OnceLock::new();
     PROCESS
         .get_or_init(|| UniqueIds::new(local_address(), process::id() as u16, random() as u32))

@@ -87,9 +87,9 @@ impl Client {
     /// [`CallError`] if no answer came; an answer that says that it failed is a [`Reply`].
     pub async fn call(&self, addr: &str, command: Command, timeout: Duration) -> Result<Reply, CallError> {
         if let Some(peer) = self.connected(addr) {
-            return peer.call(command, timeout).await;
+            return peer.call_in_turn(command, timeout).await;
         }
-        let call = async { self.peer(addr).await?.call(command, timeout).await };
+        let call = async { self.peer(addr).await?.call_in_turn(command, timeout).await };
         let timed_out = Err(CallError::Timeout(timeout.as_millis()));
         tokio::time::timeout(timeout, call).await.unwrap_or(timed_out)
     }
@@ -97,10 +97,10 @@ impl Client {
     /// Sends a request that wants no answer.
     ///
     /// # Errors
-    /// [`CallError::Connect`] if there is no connection and none can be made.
+    /// [`CallError::Connect`] if there is no connection and none can be made, [`CallError::Closed`] if it ends before
+    /// the request had its turn.
     pub async fn send_one_way(&self, addr: &str, command: Command) -> Result<(), CallError> {
-        self.peer(addr).await?.send(command);
-        Ok(())
+        if self.peer(addr).await?.send_in_turn(command).await { Ok(()) } else { Err(CallError::Closed) }
     }
 
     /// The connection to `addr`, if there is one now.

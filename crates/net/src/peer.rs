@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
-    task::Waker,
+    task::{Poll, Waker},
     time::Duration,
 };
 use thiserror::Error;
@@ -45,6 +45,8 @@ pub(crate) struct Inbox {
     pub(crate) waker: Option<Waker>,
     /// Calls of ours that the peer has not answered, by opaque.
     pending: HashMap<i32, oneshot::Sender<Reply>>,
+    /// Those who wait until there is room for their command.
+    room: Vec<Waker>,
 }
 
 /// An answer of a peer, owned.
@@ -71,7 +73,17 @@ impl Inbox {
     /// All commands that wait, in their order.
     pub(crate) fn take(&mut self) -> Vec<(Command, Kind, i32)> {
         self.bytes = 0;
+        self.room.drain(..).for_each(Waker::wake);
         std::mem::take(&mut self.commands)
+    }
+
+    /// Adds a command. The caller has seen that there is room, or does not care.
+    fn push(&mut self, command: Command, kind: Kind, opaque: i32, answer: Option<oneshot::Sender<Reply>>) {
+        if let Some(answer) = answer {
+            self.pending.insert(opaque, answer);
+        }
+        self.bytes += size(&command);
+        self.commands.push((command, kind, opaque));
     }
 }
 
@@ -177,13 +189,34 @@ impl Peer {
         let (sender, receiver) = oneshot::channel();
         self.push(command, Kind::Request, opaque, Some(sender));
         let forget = ForgetCall { peer: self, opaque };
-        let answer = tokio::time::timeout(timeout, receiver).await;
-        drop(forget);
-        match answer {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(_)) => Err(CallError::Closed),
+        match tokio::time::timeout(timeout, receiver).await {
+            Ok(answer) => forget.answered(answer),
             Err(_) => Err(CallError::Timeout(timeout.as_millis())),
         }
+    }
+
+    /// As [`Self::call`], but waits for its turn if much waits to be sent, where the other gives the peer up.
+    ///
+    /// # Errors
+    /// [`CallError::Closed`] and [`CallError::Timeout`].
+    pub async fn call_in_turn(&self, command: Command, timeout: Duration) -> Result<Reply, CallError> {
+        let opaque = self.next_opaque.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        let forget = ForgetCall { peer: self, opaque };
+        let answer = async {
+            // If the peer is gone, the sender is dropped, and so the receiver ends at once.
+            self.push_when_room(command, Kind::Request, opaque, Some(sender)).await;
+            receiver.await
+        };
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(answer) => forget.answered(answer),
+            Err(_) => Err(CallError::Timeout(timeout.as_millis())),
+        }
+    }
+
+    /// As [`Self::send`], but waits for its turn if much waits to be sent. False if the peer is gone.
+    pub async fn send_in_turn(&self, command: Command) -> bool {
+        self.push_when_room(command, Kind::OneWay, 0, None).await
     }
 
     /// Commands that wait to be sent to it.
@@ -214,12 +247,36 @@ impl Peer {
             inbox.close = Some("too many commands wait to be sent to it");
             return wake(inbox);
         }
-        if let Some(answer) = answer {
-            inbox.pending.insert(opaque, answer);
-        }
-        inbox.bytes += size(&command);
-        inbox.commands.push((command, kind, opaque));
+        inbox.push(command, kind, opaque, answer);
         wake(inbox);
+    }
+
+    /// As [`Self::push`], but waits until there is room instead of giving the peer up. False if it is gone.
+    async fn push_when_room(
+        &self,
+        command: Command,
+        kind: Kind,
+        opaque: i32,
+        mut answer: Option<oneshot::Sender<Reply>>,
+    ) -> bool {
+        let mut command = Some(command);
+        std::future::poll_fn(|context| {
+            let mut inbox = self.inbox();
+            if self.is_closed() {
+                return Poll::Ready(false);
+            }
+            // Half of what others may leave here, so that nobody who waits pushes the peer over its limit.
+            if inbox.commands.len() >= QUEUED_MAX / 2 || inbox.bytes > QUEUED_MAX_BYTES / 2 {
+                inbox.room.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            if let Some(command) = command.take() {
+                inbox.push(command, kind, opaque, answer.take());
+            }
+            wake(inbox);
+            Poll::Ready(true)
+        })
+        .await
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -238,6 +295,7 @@ impl Peer {
     pub fn mark_closed(&self) {
         let mut inbox = self.inbox();
         self.closed.store(true, Ordering::Release);
+        inbox.room.drain(..).for_each(Waker::wake);
         *inbox = Inbox::default();
     }
 }
@@ -266,6 +324,14 @@ struct ForgetCall<'a> {
     opaque: i32,
 }
 
+impl ForgetCall<'_> {
+    /// The table has forgotten an answered call already.
+    fn answered(self, answer: Result<Reply, oneshot::error::RecvError>) -> Result<Reply, CallError> {
+        std::mem::forget(self);
+        answer.map_err(|_| CallError::Closed)
+    }
+}
+
 impl Drop for ForgetCall<'_> {
     fn drop(&mut self) {
         self.peer.inbox().pending.remove(&self.opaque);
@@ -275,6 +341,36 @@ impl Drop for ForgetCall<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_waits_for_a_turn_gets_it_and_does_not_push_the_peer_over_its_limit() {
+        let peer = Peer::unconnected(([127, 0, 0, 1], 1).into());
+        let sends: Vec<_> = (0..3 * QUEUED_MAX)
+            .map(|_| {
+                let peer = peer.clone();
+                tokio::spawn(async move { peer.send_in_turn(Command::new(1)).await })
+            })
+            .collect();
+        let mut taken = 0;
+        while taken < sends.len() {
+            tokio::task::yield_now().await;
+            let mut inbox = peer.inbox();
+            assert!(inbox.commands.len() <= QUEUED_MAX / 2 && inbox.close.is_none());
+            taken += inbox.take().len();
+        }
+        for send in sends {
+            assert!(send.await.unwrap());
+        }
+        // Who waits when the peer goes is told.
+        peer.send(Command::new(1).with_body(vec![0; QUEUED_MAX_BYTES]));
+        let late = tokio::spawn({
+            let peer = peer.clone();
+            async move { peer.call_in_turn(Command::new(1), Duration::from_secs(60)).await }
+        });
+        tokio::task::yield_now().await;
+        peer.mark_closed();
+        assert_eq!(late.await.unwrap(), Err(CallError::Closed));
+    }
 
     #[test]
     fn what_waits_is_bounded_by_number_and_by_bytes() {

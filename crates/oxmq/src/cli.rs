@@ -166,6 +166,8 @@ fn command() -> Command {
             ),
         )
         .subcommand(store_tool::command())
+        // Only for the list: `admin::run` takes it before anything is parsed here.
+        .subcommand(Command::new("admin").about("Administers a cluster, with the commands of mqadmin"))
         .subcommand(
             Command::new("shutdown")
                 .about("Stops the running broker or name server, as mqshutdown does")

@@ -377,7 +377,12 @@ pub(crate) fn cleaner(shared: &Shared) {
     loop {
         let asked = shared.cleaning.asked.load(Ordering::Acquire) > 0;
         if !asked {
-            shared.cleaning.bell.wait_at_most(due.saturating_duration_since(Instant::now()));
+            let mut pause = due.saturating_duration_since(Instant::now());
+            // Whoever made space on a full disk is not to wait for the first look.
+            if lock(&shared.writer).disk_full.is_some() {
+                pause = pause.min(Duration::from_millis(config.interval_ms));
+            }
+            shared.cleaning.bell.wait_at_most(pause);
         }
         if shared.stopping() {
             return;

@@ -30,7 +30,8 @@ impl Serialize for Runtime {
 fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let table = Option::<BTreeMap<String, serde_json::Value>>::deserialize(from)?.unwrap_or_default();
     let text = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
+        // It stands in one line, on somebody's terminal.
+        serde_json::Value::String(text) => text.replace(char::is_control, " "),
         serde_json::Value::Null => String::new(),
         other => other.to_string(),
     };

@@ -59,6 +59,11 @@ pub enum AdminError {
 }
 
 impl AdminError {
+    /// What a server would have said.
+    pub(crate) fn refused(addr: &str, code: i32, remark: String) -> Self {
+        Self::Refused { addr: addr.to_owned(), code, name: code_name(code), remark }
+    }
+
     /// The response code, if a server refused.
     #[must_use]
     pub fn code(&self) -> Option<i32> {

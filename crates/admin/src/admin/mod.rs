@@ -2,12 +2,26 @@
 //! Typed questions to name servers and brokers. Java: `DefaultMQAdminExt`.
 
 mod cluster;
+mod config;
 mod error;
+mod groups;
+mod inventory;
+mod lookup;
+mod messages;
+mod send;
+mod topic;
 
 pub use cluster::Runtime;
 pub(crate) use cluster::no_cluster;
+pub(crate) use config::ORDER_NAMESPACE;
+pub use config::{Clean, HaClient, HaSlave, HaStatus};
 pub use error::AdminError;
 pub(crate) use error::one_line;
+pub use groups::{Reset, address_of};
+pub use messages::{KeyQuery, Pull, PullStatus, Pulled, TOOLS_GROUP};
+pub use send::{Outgoing, QueueAt, Sent};
+pub(crate) use topic::parse_topics;
+pub use topic::{Counted, CountedIn};
 
 use error::code_name;
 use oxmq_client::Remote;
@@ -34,6 +48,12 @@ impl Admin {
     #[must_use]
     pub fn new(remote: Remote, name_servers: Vec<String>) -> Self {
         Self { remote, name_servers: name_servers.into(), timeout: TIMEOUT }
+    }
+
+    /// The same with other name servers.
+    #[must_use]
+    pub fn with_name_servers(&self, name_servers: Vec<String>) -> Self {
+        Self { name_servers: name_servers.into(), ..self.clone() }
     }
 
     /// The same with another time for answers, 5 s by default.
@@ -100,6 +120,21 @@ impl Admin {
         read_json(addr, &self.ask(addr, command).await?.body, what)
     }
 
+    /// Asks one server for JSON within a time of its own.
+    ///
+    /// # Errors
+    /// As [`Admin::ask_json`].
+    pub async fn ask_json_within<T: DeserializeOwned>(
+        &self,
+        addr: &str,
+        command: Command,
+        timeout: Duration,
+        what: &'static str,
+    ) -> Result<T, AdminError> {
+        let reply = accept(addr, self.ask_within(addr, command, timeout).await?)?;
+        read_json(addr, &reply.body, what)
+    }
+
     /// Asks the first name server that answers at all; the others know the same.
     ///
     /// # Errors
@@ -157,5 +192,18 @@ pub(crate) fn read_json<T: DeserializeOwned>(
         addr: addr.to_owned(),
         what,
         reason: error.to_string(),
+    })
+}
+
+/// A custom field of an answer as a number.
+///
+/// # Errors
+/// [`AdminError::Unreadable`] if it is absent or none.
+pub(crate) fn field(addr: &str, reply: &Reply, name: &'static str) -> Result<i64, AdminError> {
+    let text = reply.field(name).unwrap_or_default();
+    text.parse().map_err(|_| AdminError::Unreadable {
+        addr: addr.to_owned(),
+        what: "an answer with numbers",
+        reason: format!("{name} is \"{}\"", crate::cli::shorten(text)),
     })
 }

@@ -103,11 +103,6 @@ impl Given {
         self.values.iter().find(|(known, _)| *known == key).map(|(_, value)| value.trim())
     }
 
-    /// The value of an option as it was given, blanks included: for bodies and the like.
-    pub(crate) fn raw(&self, key: &str) -> Option<&str> {
-        self.values.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
-    }
-
     /// The value of an option that the table says is required.
     pub(crate) fn required(&self, key: &str) -> &str {
         self.value(key).unwrap_or_default()

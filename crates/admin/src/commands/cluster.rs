@@ -42,7 +42,7 @@ struct Broker {
 }
 
 async fn list(context: &mut Context<'_>, given: &Given) -> Result<(), CommandError> {
-    let pause = given.number::<u64>("i")?.map(Duration::from_secs);
+    let pause = given.number::<u64>("i")?.map(|seconds| Duration::from_secs(seconds.max(1)));
     loop {
         let brokers = brokers(context, given.value("c").filter(|cluster| !cluster.is_empty())).await?;
         let render = if given.has("m") { more_stats } else { base_info };

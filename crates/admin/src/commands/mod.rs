@@ -21,10 +21,39 @@
 //! A command fails with [`crate::cli::CommandError`]: one line on standard error that says what to do, exit code 1.
 //! Nothing was printed on standard output then, unless part of the work was done.
 //!
-//! Where a Java map has no order, ours are sorted by name.
+//! Where Java prints what a hash table holds, the lines stand in the order of that table (`crate::java_text`): scripts
+//! count lines.
 
+mod body_file;
+mod broker;
+mod charset;
 mod cluster;
-mod pending;
+mod connections;
+mod consumer_progress;
+mod consumer_status;
+mod doctor;
+mod export;
+mod fastjson_text;
+mod group_text;
+mod groups;
+mod message_text;
+mod monitoring;
+mod namesrv;
+mod print_message;
+mod probe;
+mod progress_text;
+mod query_message;
+mod queue_units;
+mod redistribute;
+mod resend_dlq;
+mod reset_offset;
+mod running_text;
+mod send_message;
+mod stats_all;
+mod topic;
+mod topic_view;
+mod trace;
+mod tracks;
 mod unsupported;
 
 use crate::cli::{CommandError, Context, Given, Opt};
@@ -59,69 +88,69 @@ use run;
 
 /// All commands, in Java's order; ours follow.
 static COMMANDS: &[&Command] = &[
-    &pending::UPDATE_TOPIC,
-    &pending::UPDATE_TOPIC_LIST,
-    &pending::DELETE_TOPIC,
-    &pending::UPDATE_SUB_GROUP,
-    &pending::UPDATE_SUB_GROUP_LIST,
-    &pending::SET_CONSUME_MODE,
-    &pending::DELETE_SUB_GROUP,
-    &pending::UPDATE_BROKER_CONFIG,
-    &pending::UPDATE_TOPIC_PERM,
-    &pending::TOPIC_ROUTE,
-    &pending::TOPIC_STATUS,
-    &pending::TOPIC_CLUSTER_LIST,
+    &topic::UPDATE_TOPIC,
+    &topic::UPDATE_TOPIC_LIST,
+    &topic::DELETE_TOPIC,
+    &groups::UPDATE_SUB_GROUP,
+    &groups::UPDATE_SUB_GROUP_LIST,
+    &broker::SET_CONSUME_MODE,
+    &groups::DELETE_SUB_GROUP,
+    &broker::UPDATE_BROKER_CONFIG,
+    &topic::UPDATE_TOPIC_PERM,
+    &topic_view::TOPIC_ROUTE,
+    &topic_view::TOPIC_STATUS,
+    &topic_view::TOPIC_CLUSTER_LIST,
     &unsupported::ADD_BROKER,
     &unsupported::REMOVE_BROKER,
-    &pending::RESET_MASTER_FLUSH_OFFSET,
-    &pending::BROKER_STATUS,
-    &pending::QUERY_MSG_BY_ID,
-    &pending::QUERY_MSG_BY_KEY,
-    &pending::QUERY_MSG_BY_UNIQUE_KEY,
-    &pending::QUERY_MSG_BY_OFFSET,
-    &pending::QUERY_MSG_TRACE_BY_ID,
-    &pending::PRINT_MSG,
-    &pending::PRINT_MSG_BY_QUEUE,
-    &pending::SEND_MSG_STATUS,
-    &pending::BROKER_CONSUME_STATS,
-    &pending::PRODUCER_CONNECTION,
-    &pending::CONSUMER_CONNECTION,
-    &pending::CONSUMER_PROGRESS,
-    &pending::CONSUMER_STATUS,
-    &pending::CLONE_GROUP_OFFSET,
-    &pending::PRODUCER,
+    &broker::RESET_MASTER_FLUSH_OFFSET,
+    &broker::BROKER_STATUS,
+    &query_message::QUERY_MSG_BY_ID,
+    &query_message::QUERY_MSG_BY_KEY,
+    &query_message::QUERY_MSG_BY_UNIQUE_KEY,
+    &query_message::QUERY_MSG_BY_OFFSET,
+    &trace::QUERY_MSG_TRACE_BY_ID,
+    &print_message::PRINT_MSG,
+    &print_message::PRINT_MSG_BY_QUEUE,
+    &probe::SEND_MSG_STATUS,
+    &consumer_progress::BROKER_CONSUME_STATS,
+    &connections::PRODUCER_CONNECTION,
+    &connections::CONSUMER_CONNECTION,
+    &consumer_progress::CONSUMER_PROGRESS,
+    &consumer_status::CONSUMER_STATUS,
+    &reset_offset::CLONE_GROUP_OFFSET,
+    &connections::PRODUCER,
     &cluster::CLUSTER_LIST,
-    &pending::TOPIC_LIST,
-    &pending::UPDATE_KV_CONFIG,
-    &pending::DELETE_KV_CONFIG,
-    &pending::WIPE_WRITE_PERM,
-    &pending::ADD_WRITE_PERM,
-    &pending::RESET_OFFSET_BY_TIME,
-    &pending::SKIP_ACCUMULATED_MESSAGE,
-    &pending::UPDATE_ORDER_CONF,
-    &pending::CLEAN_EXPIRED_CQ,
-    &pending::DELETE_EXPIRED_COMMIT_LOG,
-    &pending::CLEAN_UNUSED_TOPIC,
-    &pending::START_MONITORING,
-    &pending::STATS_ALL,
-    &pending::ALLOCATE_MQ,
-    &pending::CHECK_MSG_SEND_RT,
-    &pending::CLUSTER_RT,
-    &pending::GET_NAMESRV_CONFIG,
-    &pending::UPDATE_NAMESRV_CONFIG,
-    &pending::GET_BROKER_CONFIG,
-    &pending::GET_CONSUMER_CONFIG,
-    &pending::QUERY_CQ,
-    &pending::SEND_MESSAGE,
-    &pending::CONSUME_MESSAGE,
+    &topic_view::TOPIC_LIST,
+    &namesrv::UPDATE_KV_CONFIG,
+    &namesrv::DELETE_KV_CONFIG,
+    &namesrv::WIPE_WRITE_PERM,
+    &namesrv::ADD_WRITE_PERM,
+    &reset_offset::RESET_OFFSET_BY_TIME,
+    &reset_offset::SKIP_ACCUMULATED_MESSAGE,
+    &namesrv::UPDATE_ORDER_CONF,
+    &broker::CLEAN_EXPIRED_CQ,
+    &broker::DELETE_EXPIRED_COMMIT_LOG,
+    &broker::CLEAN_UNUSED_TOPIC,
+    &monitoring::START_MONITORING,
+    &stats_all::STATS_ALL,
+    &topic_view::ALLOCATE_MQ,
+    &send_message::CHECK_MSG_SEND_RT,
+    &probe::CLUSTER_RT,
+    &namesrv::GET_NAMESRV_CONFIG,
+    &namesrv::UPDATE_NAMESRV_CONFIG,
+    &broker::GET_BROKER_CONFIG,
+    &groups::GET_CONSUMER_CONFIG,
+    &queue_units::QUERY_CQ,
+    &send_message::SEND_MESSAGE,
+    &print_message::CONSUME_MESSAGE,
     &unsupported::UPDATE_STATIC_TOPIC,
     &unsupported::REMAPPING_STATIC_TOPIC,
-    &pending::EXPORT_METADATA,
-    &pending::EXPORT_CONFIGS,
-    &pending::EXPORT_METRICS,
+    &export::EXPORT_METADATA,
+    &export::EXPORT_CONFIGS,
+    &export::EXPORT_METRICS,
     &unsupported::EXPORT_METADATA_IN_ROCKS_DB,
     &unsupported::EXPORT_POP_RECORD,
-    &pending::HA_STATUS,
+    &broker::HA_STATUS,
     &unsupported::GET_SYNC_STATE_SET,
     &unsupported::GET_BROKER_EPOCH,
     &unsupported::GET_CONTROLLER_META_DATA,
@@ -148,6 +177,11 @@ static COMMANDS: &[&Command] = &[
     &unsupported::COPY_ACL,
     &unsupported::ROCKS_DB_CONFIG_TO_JSON,
     &unsupported::CHECK_ROCKSDB_CQ_WRITE_PROGRESS,
+    &doctor::DOCTOR,
+    &reset_offset::RESET_OFFSET_BY_TIME_OLD,
+    &consumer_status::GET_CONSUMER_STATUS,
+    &resend_dlq::RESEND_DLQ,
+    &redistribute::REDISTRIBUTE,
 ];
 
 /// All commands in the order of the list.

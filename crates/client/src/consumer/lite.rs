@@ -150,7 +150,8 @@ pub enum LiteError {
 pub struct LitePullConsumer {
     shared: Arc<Shared>,
     /// As long as this lives, heartbeats tell of it.
-    member: Arc<Answers>,
+    /// The client knows it only as long as somebody holds it.
+    _member: Arc<Answers>,
     keeper: Option<JoinHandle<()>>,
     poll_max: usize,
     /// What was polled and is not finished.
@@ -175,7 +176,7 @@ impl LitePullConsumer {
         client.join(Side::Consumer, &member).map_err(ConsumerError::from)?;
         let keeper = tokio::spawn(Keeper::new(shared.clone()).run());
         info!(group = shared.group(), client_id = &**client.client_id(), "lite pull consumer started");
-        Ok(Self { shared, member, keeper: Some(keeper), poll_max, polled: Mutex::default() })
+        Ok(Self { shared, _member: member, keeper: Some(keeper), poll_max, polled: Mutex::default() })
     }
 
     /// Subscribes to a topic, or to the same with another filter.

@@ -71,7 +71,8 @@ pub struct Shutdown {
 pub struct PushConsumer {
     shared: Arc<Shared>,
     /// As long as this lives, heartbeats tell of it.
-    member: Arc<Answers>,
+    /// The client knows it only as long as somebody holds it.
+    _member: Arc<Answers>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -128,7 +129,7 @@ impl PushConsumer {
         let member = Arc::new(Answers::new(&shared));
         client.join(Side::Consumer, &member)?;
         // From here on, dropping this takes it back.
-        let mut consumer = Self { shared: shared.clone(), member, keeper: None };
+        let mut consumer = Self { shared: shared.clone(), _member: member, keeper: None };
         for topic in shared.options.subscriptions.keys() {
             shared.calls.refresh(topic).await;
         }

@@ -210,10 +210,6 @@ impl Shared {
         self.paused.send_replace(paused);
     }
 
-    pub(crate) fn is_paused(&self) -> bool {
-        *self.paused.borrow()
-    }
-
     /// Returns when the consumer is not paused.
     pub(crate) async fn resumed(&self) {
         let _ = self.paused.subscribe().wait_for(|paused| !paused).await;

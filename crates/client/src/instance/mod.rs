@@ -18,7 +18,7 @@ use crate::{
     code::{self, request},
 };
 use dispatch::Dispatch;
-pub(crate) use dispatch::{Member, Presence, Replies};
+pub(crate) use dispatch::{Member, Presence, Replies, field};
 use futures_util::stream::{self, StreamExt};
 use oxmq_remoting::bodies::HeartbeatData;
 use routes::Routes;
@@ -407,14 +407,6 @@ impl Inner {
     async fn tell_brokers<F: Future<Output = ()>>(&self, tell: impl Fn(&Arc<str>) -> F) {
         let addrs = self.routes.broker_addrs(false);
         stream::iter(addrs).for_each_concurrent(AT_ONCE, |addr| tell(&addr)).await;
-    }
-
-    pub(crate) fn remote(&self) -> &Remote {
-        &self.remote
-    }
-
-    pub(crate) fn is_shut_down(&self) -> bool {
-        self.shut_down.load(Ordering::Acquire)
     }
 
     /// The address under which a broker takes sends.

@@ -36,6 +36,7 @@ struct State {
 struct Known {
     route: Arc<Route>,
     idle_rounds: u32,
+    stale: bool,
 }
 
 impl Routes {
@@ -44,6 +45,11 @@ impl Routes {
         let mut state = lock(&self.state);
         let known = state.topics.get_mut(topic)?;
         known.idle_rounds = 0;
+        if known.stale {
+            // One asks; the others go on with what is known.
+            known.stale = false;
+            return None;
+        }
         Some(known.route.clone())
     }
 
@@ -51,9 +57,16 @@ impl Routes {
     pub(crate) fn assume(&self, route: &Arc<Route>) {
         let mut state = lock(&self.state);
         if !state.topics.contains_key(route.topic()) {
-            let known = Known { route: route.clone(), idle_rounds: 0 };
+            let known = Known { route: route.clone(), idle_rounds: 0, stale: false };
             state.topics.insert(route.topic().clone(), known);
             state.learn_brokers(route);
+        }
+    }
+
+    /// The next one who wants the route of `topic` asks for it anew.
+    pub(crate) fn mark_stale(&self, topic: &str) {
+        if let Some(known) = lock(&self.state).topics.get_mut(topic) {
+            known.stale = true;
         }
     }
 
@@ -85,7 +98,7 @@ impl Routes {
             return false;
         }
         let idle_rounds = state.topics.get(topic).map_or(0, |known| known.idle_rounds);
-        state.topics.insert(topic.clone(), Known { route: route.clone(), idle_rounds });
+        state.topics.insert(topic.clone(), Known { route: route.clone(), idle_rounds, stale: false });
         state.learn_brokers(route);
         true
     }

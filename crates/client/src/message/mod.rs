@@ -10,6 +10,7 @@ mod properties;
 mod queue;
 mod received;
 
+pub(crate) use outgoing::push_property;
 pub use outgoing::{Message, MessageError};
 pub(crate) use properties::PropertyText;
 pub use queue::{MessageQueue, SendResult, SendStatus};

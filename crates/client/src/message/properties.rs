@@ -5,7 +5,7 @@ use bytes::Bytes;
 use oxmq_record::properties::{self, NAME_VALUE_SEPARATOR, PROPERTY_SEPARATOR};
 use std::borrow::Cow;
 
-/// Properties of a received message: a slice of the answer in which they came, until one is changed.
+/// Properties of a received message: a slice of the answer in which they came.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct PropertyText(Bytes);
 
@@ -23,16 +23,6 @@ impl PropertyText {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         properties::iter(&self.0)
             .map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
-    }
-
-    /// Sets `name` to `value`, or removes it if `value` is empty.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        let mut text = self.0.to_vec();
-        properties::remove(&mut text, name);
-        if !value.is_empty() {
-            properties::append(&mut text, name, value.as_bytes());
-        }
-        self.0 = text.into();
     }
 
     /// The form of the wire.

@@ -73,8 +73,29 @@ impl Ground {
 
     /// Starts `oxmq` with these arguments and waits until it prints `lines` lines, or ends.
     pub fn start(&self, args: &[&str], lines: usize) -> Result<Process, NotStarted> {
+        self.run(&mut Command::new(env!("CARGO_BIN_EXE_oxmq")), args, lines)
+    }
+
+    /// The same after the shell commands `before`, in a world of mounted disks of its own. `None` where nobody may have one.
+    pub fn start_after(
+        &self,
+        before: &str,
+        args: &[&str],
+        lines: usize,
+    ) -> Option<Result<Process, NotStarted>> {
+        let own = |command: &mut Command| command.args(["-rm", "sh", "-e", "-c"]).arg("true").status();
+        if !own(&mut Command::new("unshare")).is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let script = format!("{before}\nexec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-e", "-c", &script, env!("CARGO_BIN_EXE_oxmq")]);
+        Some(self.run(&mut command, args, lines))
+    }
+
+    fn run(&self, program: &mut Command, args: &[&str], lines: usize) -> Result<Process, NotStarted> {
         let stderr = self.path("stderr");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oxmq"))
+        let mut child = program
             .args(args)
             .env("HOME", self.folder.path())
             .env_remove("NAMESRV_ADDR")
@@ -143,6 +164,11 @@ impl Process {
             assert!(start.elapsed() < LONG, "it does not stop");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Where `path` is as it sees the disks.
+    pub fn seen_by_it(&self, path: &Path) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.child.id())).join(path.strip_prefix("/").unwrap())
     }
 
     /// Memory of its own, without mapped files, in bytes.
