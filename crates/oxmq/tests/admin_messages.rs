@@ -234,6 +234,11 @@ fn a_group_is_made_moved_and_forgotten() {
     );
     let config = cluster.text(&["getConsumerConfig", "-g", "g-2"]);
     assert!(config.contains(&format!("{:<40}=  5\n", "retryMaxTimes")), "{config}");
+    // Looking for a group must not make it.
+    for _ in 0..2 {
+        let absent = cluster.run(&["getConsumerConfig", "-g", "nobody"]);
+        assert!(!String::from_utf8_lossy(&absent.stdout).contains("retryMaxTimes"), "{absent:?}");
+    }
 
     wire.ask(&commit("g", "T", 0, 1));
     let progress = |group: &str| cluster.json(&["consumerProgress", "-g", group, "-t", "T"]);

@@ -358,13 +358,19 @@ impl Admin {
         self.ask(addr, command).await.map(drop)
     }
 
-    /// Settings of a group: GET_SUBSCRIPTIONGROUP_CONFIG (352).
+    /// Settings of a group on one broker, `None` if it does not know the group.
+    ///
+    /// Taken from the table of all groups, as Java's tool does: who asks a Java broker for one group
+    /// (GET_SUBSCRIPTIONGROUP_CONFIG, 352) makes it.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn group(&self, addr: &str, group: &str) -> Result<SubscriptionGroupConfig, AdminError> {
-        let command = Command::new(request::GET_SUBSCRIPTIONGROUP_CONFIG).with("group", group.to_owned());
-        self.ask_json(addr, command, "settings of a group").await
+    pub async fn group(
+        &self,
+        addr: &str,
+        group: &str,
+    ) -> Result<Option<SubscriptionGroupConfig>, AdminError> {
+        Ok(self.all_groups(addr).await?.subscription_group_table.remove(group))
     }
 
     /// Settings of all groups of a broker: GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201).

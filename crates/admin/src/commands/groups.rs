@@ -285,12 +285,8 @@ async fn get_consumer_config(context: &mut Context<'_>, given: &Given) -> Result
     let mut found = Vec::new();
     for (broker_name, broker) in &info.broker_addr_table {
         let Some(addr) = crate::admin::address_of(broker) else { continue };
-        let config = match context.admin.group(addr, group).await {
-            Ok(config) => config,
-            // Java says nothing of a broker that does not know the group.
-            Err(error) if error.code() == Some(code::SUBSCRIPTION_GROUP_NOT_EXIST) => continue,
-            Err(error) => return Err(error.into()),
-        };
+        // Java says nothing of a broker that does not know the group.
+        let Some(config) = context.admin.group(addr, group).await? else { continue };
         let cluster = info.cluster_addr_table.iter().find(|(_, brokers)| brokers.contains(broker_name));
         let cluster = cluster.map(|(cluster, _)| cluster.clone());
         found.push(OnBroker { cluster, broker_name: broker_name.clone(), config });

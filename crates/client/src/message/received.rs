@@ -93,14 +93,17 @@ impl ReceivedMessage {
     }
 
     fn of(bytes: &Bytes, view: &RecordView<'_>, topic: Arc<str>, broker_name: Arc<str>) -> Self {
-        let flags = view.sys_flag();
+        let mut flags = view.sys_flag();
         let mut body = bytes.slice_ref(view.body());
         let mut fault = None;
         if !view.verify_crc() {
             fault = Some(BodyFault::Checksum);
         } else if flags & sys_flag::COMPRESSED != 0 {
             match compression::decompress(flags, &body) {
-                Ok(plain) => body = plain,
+                Ok(plain) => {
+                    body = plain;
+                    flags &= !sys_flag::COMPRESSED;
+                }
                 Err(error) => fault = Some(BodyFault::Compression(error.to_string())),
             }
         }
@@ -138,13 +141,16 @@ impl ReceivedMessage {
             // Java writes `/127.0.0.1:10911`.
             text.trim_start_matches('/').parse().unwrap_or_else(|_| request.peer.remote())
         };
-        let flags = number("sysFlag") as i32;
+        let mut flags = number("sysFlag") as i32;
         let body = Bytes::copy_from_slice(request.body);
         let (body, fault) = if flags & sys_flag::COMPRESSED == 0 {
             (body, None)
         } else {
             match compression::decompress(flags, &body) {
-                Ok(plain) => (plain, None),
+                Ok(plain) => {
+                    flags &= !sys_flag::COMPRESSED;
+                    (plain, None)
+                }
                 Err(error) => (body, Some(BodyFault::Compression(error.to_string()))),
             }
         };
@@ -278,7 +284,8 @@ impl ReceivedMessage {
         self.flag
     }
 
-    /// Compression, transaction and address bits, see [`oxmq_record::sys_flag`].
+    /// Compression, transaction and address bits, see [`oxmq_record::sys_flag`]. The bit that says that the body is compressed
+    /// is taken away with the compression, as in Java.
     #[must_use]
     pub fn sys_flag(&self) -> i32 {
         self.sys_flag
