@@ -9,7 +9,6 @@
 //! Every answer is foreign: lengths are bounded by the frame, JSON is read into types, text is shortened before it stands
 //! in a message, and nothing panics on it.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Until all families of commands are in.
 
 mod admin;
 mod cli;

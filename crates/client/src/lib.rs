@@ -193,7 +193,6 @@
 
 mod acl;
 mod compression;
-#[allow(dead_code)] // Members are held, not read.
 pub mod consumer;
 mod error;
 pub mod idempotent;

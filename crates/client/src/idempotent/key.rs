@@ -157,6 +157,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// By the messages' keys, for a consumer of `group`, if that is the name of one.
+    pub(super) fn new(group: &str) -> Result<Self, KeyError> {
+        Key::new(group, "topic", "key")?;
+        Ok(Self { group: group.into(), of: KeyOf::default(), without: WithoutKey::default() })
+    }
+
     pub(super) fn key(&self, message: &ReceivedMessage) -> Result<Key, HandleError> {
         let text = self.of.text(message).or_else(|| match self.without {
             WithoutKey::Refuse => None,

@@ -57,8 +57,7 @@ impl<S: ClaimStore, H: MessageHandler> ByLease<S, H> {
     /// # Errors
     /// [`KeyError::Name`] if that is no name of a group.
     pub fn new(group: &str, store: S, handler: H) -> Result<Self, KeyError> {
-        Key::new(group, "topic", "key")?;
-        let keys = Keys { group: group.into(), of: KeyOf::default(), without: WithoutKey::default() };
+        let keys = Keys::new(group)?;
         let (lease, retention, handler_timeout) = (LEASE, RETENTION, HANDLER_TIMEOUT);
         Ok(Self { keys, store, handler, lease, retention, handler_timeout })
     }

@@ -47,8 +47,7 @@ impl<DB: Sql, H: TransactionHandler<DB>> InTransaction<DB, H> {
     /// # Errors
     /// [`KeyError::Name`] if that is no name of a group.
     pub fn new(group: &str, store: SqlStore<DB>, handler: H) -> Result<Self, KeyError> {
-        Key::new(group, "topic", "key")?;
-        let keys = Keys { group: group.into(), of: KeyOf::default(), without: WithoutKey::default() };
+        let keys = Keys::new(group)?;
         Ok(Self { keys, store, handler, retention: RETENTION, handler_timeout: HANDLER_TIMEOUT })
     }
 
