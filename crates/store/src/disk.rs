@@ -133,8 +133,9 @@ pub(crate) trait Segment: Send + Sync {
     fn read_alone(&self, range: Range<usize>);
     /// Has the disk begin to read what somebody is about to look at in `range`. Only speed depends on it.
     fn read_ahead(&self, range: Range<usize>);
-    /// Makes writes to `range` cheap by having its pages ready. Only speed depends on it.
-    fn populate(&self, range: Range<usize>);
+    /// Makes writes to `range` cheap by having its pages ready: `large` ones, where there are such, cost much less each byte,
+    /// but a flush writes them whole. Only speed depends on it.
+    fn populate(&self, range: Range<usize>, large: bool);
     /// Has the disk begin with what was written to `range`, so that a later `sync` finds less to do. Only speed depends
     /// on it; what fails is told by that `sync`.
     fn write_back(&self, range: Range<usize>);

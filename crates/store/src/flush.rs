@@ -35,14 +35,17 @@ const PAGE: u64 = 4096;
 /// that it never has a mountain to write at once, and the system no reason to stop those who write.
 const WRITE_BACK_INTERVAL: Duration = Duration::from_millis(100);
 /// Only whole parts of the log of this length are written early: the system takes neighbouring pages together, and one
-/// that is being written is costly to write to.
-const WRITE_BACK_UNIT: u64 = 1024 * 1024;
+/// that is being written is costly to write to. As large as a large page.
+const WRITE_BACK_UNIT: u64 = 2 * 1024 * 1024;
 /// Pages are ready for what comes in this time, at the speed of now,
 const POPULATE_TIME: Duration = Duration::from_millis(200);
 /// and for so many bytes at least,
 const POPULATE_MIN: u64 = 4 * 1024 * 1024;
 /// and at most.
 const POPULATE_MAX: u64 = 64 * 1024 * 1024;
+/// From so many bytes a second on pages are large, unless somebody waits for each flush: by the next flush so much was
+/// appended that what a large one adds to it is little.
+const LARGE_PAGES_FROM: f64 = 64.0 * 1024.0 * 1024.0;
 /// By so much less than the broker's other threads the one that makes pages ready is entitled to a core: it may be long in
 /// the kernel, where it lets nobody else have it, and should not begin that by pushing aside a thread that handles requests.
 #[cfg(target_os = "linux")]
@@ -466,20 +469,16 @@ pub(crate) fn prepare(shared: &Shared) {
         // Half a segment, as there is one spare at most, from the middle of the current one on.
         let to = end + ahead.clamp(POPULATE_MIN, POPULATE_MAX).min(segment_size / 2);
         prepare_segment(shared);
-        // By far not what is being written: each step costs a system call.
-        shared.log.settle(end.saturating_sub(SETTLED_BEHIND) / SETTLED_BEHIND * SETTLED_BEHIND);
+        let large = shared.config.flush != FlushMode::Sync && per_second > LARGE_PAGES_FROM;
         populated = populated.max(end);
         // In steps, as the end goes on meanwhile and may have passed some of them.
         while populated < to {
             let step = (to - populated).min(PREPARE_STEP);
-            shared.log.populate(populated, step);
+            shared.log.populate(populated, step, large);
             populated = (populated + step).max(shared.log.end());
         }
     }
 }
-
-/// The log is settled in steps of so many bytes, and so far behind its end.
-const SETTLED_BEHIND: u64 = 64 * 1024 * 1024;
 
 /// Makes the next segment once the current one is half full.
 pub(crate) fn prepare_segment(shared: &Shared) {

@@ -54,8 +54,6 @@ pub(crate) struct CommitLog {
     failed_sync: Mutex<Option<String>>,
     spares: Mutex<Spares>,
     memory: OnceLock<Memory>,
-    /// How far [`Self::settle`] came.
-    settled: AtomicU64,
     pub(crate) cold: ColdStretches,
     pub(crate) damage: DamageReports,
     /// How often those who read on passed over damage.
@@ -89,9 +87,6 @@ const SECTOR: u64 = 512;
 
 /// So much is read ahead for those who read all of the log.
 const READ_AHEAD: u64 = 4 * 1024 * 1024;
-/// In steps of so much, what was written becomes what is read. As large as a page or larger, so that none is both.
-const SETTLED_AT_ONCE: u64 = 64 * 1024;
-
 /// What stands at a position of the log.
 enum At {
     Record(Bytes),
@@ -160,7 +155,6 @@ impl CommitLog {
             failed_sync: Mutex::default(),
             spares: Mutex::new(Spares { ready: VecDeque::new(), failed: None }),
             memory: OnceLock::new(),
-            settled: AtomicU64::new(0),
             cold: ColdStretches::default(),
             damage: DamageReports::default(),
             passed_over: AtomicU64::new(0),
@@ -186,24 +180,16 @@ impl CommitLog {
     pub(crate) fn begin_writing(&self, hot: u64, cold: u64) {
         // Once in a log's life; a second time would change nothing.
         let _ = self.memory.set(Memory { written_from: self.end(), hot, cold });
-        self.settle(self.end());
+        read(&self.segments).iter().for_each(|segment| self.alone(&*segment.map));
     }
 
-    /// Nobody who looks at the mapping below `to` has the kernel read around it any more. Else whoever reads what is in
-    /// memory, page after page, would have it read what comes next, and all the log would pass through the page cache
-    /// behind the back of [`crate::cold`]. At the end of the log nothing is read, and pages are made faster without this.
-    pub(crate) fn settle(&self, to: u64) {
-        let (from, to) =
-            (self.settled.load(Ordering::Relaxed).max(self.min()), to / SETTLED_AT_ONCE * SETTLED_AT_ONCE);
-        let mut at = from;
-        while at < to {
-            let end = ((at / self.segment_size + 1) * self.segment_size).min(to);
-            if let Some(segment) = self.segment(at) {
-                segment.map.read_alone((at - segment.start) as usize..(end - segment.start) as usize);
-            }
-            at = end;
-        }
-        self.settled.store(at, Ordering::Relaxed);
+    /// The kernel brings single pages of this segment into memory, and no more around them. Otherwise
+    /// - whoever reads what is in memory, page after page, would have it read what comes next, and all the log would pass
+    ///   through the page cache behind the back of [`crate::cold`];
+    /// - the pages that are made for what comes would be one block of up to 2 MiB, which is written to the disk whole for
+    ///   each flush, and as much as the disk's read-ahead is made at once, on a core that nobody else gets meanwhile.
+    fn alone(&self, map: &dyn Segment) {
+        map.read_alone(0..self.segment_size as usize);
     }
 
     /// Has the disk begin with what comes at `at` for someone who reads it all, up to `to`; `known` is how far it has.
@@ -597,6 +583,7 @@ impl CommitLog {
             let start = last.map_or(end - end % self.segment_size, |last| last.start + self.segment_size);
             match self.disk.create_segment(&file_at(&self.dir, start), self.segment_size) {
                 Ok(map) => {
+                    self.alone(&*map);
                     spares.failed = None;
                     spares.ready.push_back(Arc::new(LogSegment { start, map }));
                 }
@@ -618,17 +605,17 @@ impl CommitLog {
         Some(next)
     }
 
-    /// Has the pages ready that the next `length` bytes from `at` on will be written to.
-    pub(crate) fn populate(&self, at: u64, length: u64) {
+    /// Has the pages ready that the next `length` bytes from `at` on will be written to, see [`Segment::populate`].
+    pub(crate) fn populate(&self, at: u64, length: u64, large: bool) {
         let Some(segment) = self.segment(at) else { return };
         let from = at - segment.start;
         let to = (from + length).min(self.segment_size);
-        segment.map.populate(from as usize..to as usize);
+        segment.map.populate(from as usize..to as usize, large);
         let beyond = length - (to - from);
         if beyond > 0
             && let Some(spare) = lock(&self.spares).ready.front().cloned()
         {
-            spare.map.populate(0..beyond.min(self.segment_size) as usize);
+            spare.map.populate(0..beyond.min(self.segment_size) as usize, large);
         }
     }
 

@@ -98,6 +98,14 @@ impl MappedSegment {
 #[cfg(target_os = "linux")]
 const RELEASED_AT_ONCE: usize = 4 * 1024 * 1024;
 
+/// Pages for so many bytes are made ready by one call. The kernel lets nobody else have the core meanwhile; where the host of
+/// a virtual machine has to find the memory first, this may be 2 ms.
+#[cfg(target_os = "linux")]
+const POPULATED_AT_ONCE: usize = 256 * 1024;
+/// A large page of the common processors.
+#[cfg(target_os = "linux")]
+const LARGE_PAGE: usize = 2 * 1024 * 1024;
+
 impl Segment for MappedSegment {
     fn write(&self, at: usize, bytes: &[u8]) {
         self.copy_in(at, bytes);
@@ -137,12 +145,25 @@ impl Segment for MappedSegment {
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
     }
 
-    fn populate(&self, range: Range<usize>) {
-        // Kernels before 5.14 do not know this advice: the pages are then made one by one as they are written.
+    fn populate(&self, range: Range<usize>, large: bool) {
         #[cfg(target_os = "linux")]
-        let _ = self.map.advise_range(memmap2::Advice::PopulateWrite, range.start, range.len());
+        {
+            let step = if large { LARGE_PAGE } else { POPULATED_AT_ONCE };
+            let from = if large { range.start / LARGE_PAGE * LARGE_PAGE } else { range.start };
+            for at in (from..range.end).step_by(step) {
+                let length = step.min(self.map.len() - at);
+                if large {
+                    let _ = self.map.advise_range(memmap2::Advice::HugePage, at, length);
+                } else {
+                    // To make them together is cheaper than one by one when the next call asks for each.
+                    self.read_ahead(at..at + length);
+                }
+                // Kernels before 5.14 do not know this advice: the pages are then mapped one by one as they are written.
+                let _ = self.map.advise_range(memmap2::Advice::PopulateWrite, at, length);
+            }
+        }
         #[cfg(not(target_os = "linux"))]
-        let _ = range;
+        let _ = (range, large);
     }
 
     fn held(&self) -> Weak<dyn Any + Send + Sync> {
@@ -221,6 +242,9 @@ impl MappedTable {
     /// Maps `file`, which is `length` bytes long.
     pub(super) fn new(file: fs::File, length: usize) -> io::Result<Self> {
         let map = memmap2::MmapOptions::new().len(length).map_raw(&file)?;
+        // It is looked into here and there. As in segments, the kernel would make up to 8 MiB of pages for each place,
+        // in blocks that are written to the disk whole. Only speed depends on it.
+        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self { map, file, reserved: vec![false; length.div_ceil(RESERVED_AT_ONCE)] })
     }
 

@@ -755,7 +755,7 @@ impl Segment for MemoryFile {
 
     fn read_ahead(&self, _range: Range<usize>) {}
 
-    fn populate(&self, _range: Range<usize>) {}
+    fn populate(&self, _range: Range<usize>, _large: bool) {}
 
     fn release(&self) {}
 
