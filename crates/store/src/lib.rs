@@ -51,6 +51,7 @@ mod writer;
 pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
 pub use disk::memory::{BadRange, Faults, MemoryDisk, Trace};
+pub use disk::tell_of_bad_pages;
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
 #[cfg(unix)]
