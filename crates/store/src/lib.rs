@@ -39,6 +39,7 @@ mod rebuild;
 mod recovery;
 mod registry;
 mod retention;
+mod search;
 #[cfg(any(test, feature = "memory-disk"))]
 pub mod simulation;
 mod store;
