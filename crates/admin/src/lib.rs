@@ -17,9 +17,11 @@ mod commands;
 mod fixture;
 mod format;
 mod java_text;
+mod message_ext;
 
 pub use admin::{
     Admin, AdminError, Clean, Counted, CountedIn, HaClient, HaSlave, HaStatus, KeyQuery, Outgoing, Pull,
     PullStatus, Pulled, QueueAt, Reset, Runtime, Sent, TOOLS_GROUP, address_of,
 };
 pub use cli::{Surroundings, run};
+pub use message_ext::message_ext;

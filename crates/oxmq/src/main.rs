@@ -91,6 +91,9 @@ fn start(
     server: impl Future<Output = anyhow::Result<()>>,
 ) -> Result<(), Failure> {
     let _log = log::start(&log_folder, log_name);
+    if let Err(error) = oxmq_store::tell_of_bad_pages(Some(&log_folder.join(format!("{log_name}.log")))) {
+        warn!(%error, "a page of a file that cannot be read will end this process without a word");
+    }
     for notice in notices {
         if notice.is_warning() { warn!("{notice}") } else { info!("{notice}") }
     }

@@ -4,13 +4,13 @@
 //! Java: `org.apache.rocketmq.example.quickstart.Producer` and `Consumer`. Like those of 4.x they read `NAMESRV_ADDR`.
 
 use crate::terminal::{EXIT_FAILURE, Failure, complain, say};
+use oxmq_admin::message_ext;
 use oxmq_client::{
-    Client, ClientOptions, Command, Message, ReceivedMessage,
+    Client, ClientOptions, Command, Message,
     code::request,
     consumer::{Batch, ConsumeFrom, ConsumerOptions, PushConsumer},
 };
 use std::{
-    fmt::Write as _,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
@@ -96,39 +96,8 @@ async fn consume(client: &Client) -> anyhow::Result<()> {
 fn received(batch: &Batch) -> String {
     static THREAD: AtomicUsize = AtomicUsize::new(0);
     let thread = THREAD.fetch_add(1, Relaxed) % HANDLERS + 1;
-    let messages: Vec<_> = batch.iter().map(|message| text(message)).collect();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let added = [("CONSUME_START_TIME", now.as_millis().to_string())];
+    let messages: Vec<_> = batch.iter().map(|message| message_ext(message, &added)).collect();
     format!("ConsumeMessageThread_{CONSUMER_GROUP}_{thread} Receive New Messages: [{}] ", messages.join(", "))
-}
-
-/// Java: `MessageExt#toString`.
-fn text(message: &ReceivedMessage) -> String {
-    let properties: Vec<_> = message.properties().map(|(name, value)| format!("{name}={value}")).collect();
-    let mut out = format!(
-        "MessageExt [brokerName={}, queueId={}, storeSize={}, queueOffset={}, sysFlag={}, bornTimestamp={}, \
-         bornHost=/{}, storeTimestamp={}, storeHost=/{}, msgId={}, commitLogOffset={}, bodyCRC={}, \
-         reconsumeTimes={}, preparedTransactionOffset={}, toString()=Message{{topic='{}', flag={}, \
-         properties={{{}}}, body=[",
-        message.broker_name(),
-        message.queue_id(),
-        message.store_size(),
-        message.queue_offset(),
-        message.sys_flag(),
-        message.born_timestamp_ms(),
-        message.born_host(),
-        message.store_timestamp_ms(),
-        message.store_host(),
-        message.offset_msg_id(),
-        message.physical_offset(),
-        message.body_crc(),
-        message.reconsume_times(),
-        message.prepared_transaction_offset(),
-        message.topic(),
-        message.flag(),
-        properties.join(", "),
-    );
-    for (at, byte) in message.body().iter().enumerate() {
-        let _ = write!(out, "{}{}", if at == 0 { "" } else { ", " }, byte.cast_signed());
-    }
-    out.push_str("], transactionId='null'}]");
-    out
 }

@@ -7,7 +7,11 @@ mod kit;
 
 use kit::*;
 use oxmq_remoting::{Command as Frame, code::request};
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, time::SystemTime};
+use rustix::process::Signal;
+use std::{
+    collections::BTreeMap, fs, io::Write, os::unix::process::ExitStatusExt, path::Path, path::PathBuf,
+    time::SystemTime,
+};
 
 /// Every file below `dir`, with its bytes and the time of its last change.
 fn content(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
@@ -96,4 +100,30 @@ fn a_disk_that_is_full() {
     fs::remove_file(&ballast).unwrap();
     until("sends are taken again", || wire.ask(&send("T", 0, "", "last")).code == 0);
     assert!(process.stop().success());
+}
+
+/// What is mapped and cannot be read or written ends the broker. It says why, and what it had stored is served by the next.
+#[test]
+fn a_page_of_the_log_that_is_gone() {
+    let mut broker = Broker::start("messageIndexEnable=false");
+    let mut wire = broker.connect();
+    wire.ask(&send("T", 0, "", "kept")).is(0, "");
+    let file = broker.store("commitlog").join(format!("{:020}", 0));
+    let whole = fs::read(&file).unwrap();
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(0).unwrap();
+    wire.stream.write_all(&frame(wire.encoding, 7, &send("T", 0, "", "never answered"))).unwrap();
+    let ended = broker.process.take().unwrap().ends();
+    assert_eq!(ended.signal(), Some(Signal::BUS.as_raw()), "{ended:?}");
+    let said = format!(
+        "the page at byte 0 of the file {} cannot be read or written (SIGBUS): another process made the file shorter, to 0 bytes",
+        file.display()
+    );
+    for told in ["stderr", "logs/rocketmqlogs/broker.log"].map(|file| broker.ground.path(file)) {
+        let text = fs::read_to_string(&told).unwrap();
+        assert!(text.contains(&said), "{said} in {}: {text}", told.display());
+    }
+    fs::write(&file, whole).unwrap();
+    broker.start_again();
+    let pulled = broker.connect().pull("T", 0, 0);
+    assert_eq!(pulled.messages()[0].body(), b"kept");
 }

@@ -5,6 +5,8 @@
 //! length, is written by copying into it and read without a copy (commit log); a [`Table`] has a fixed length and is
 //! read and changed in a few bytes here and there (index).
 
+#[cfg(target_os = "linux")]
+mod fault;
 #[cfg(unix)]
 mod mapped;
 #[cfg(any(test, feature = "memory-disk"))]
@@ -12,9 +14,26 @@ pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod real;
 
+#[cfg(target_os = "linux")]
+use std::ffi::CString;
 use std::{any::Any, io, ops::Range, path::Path, sync::Weak, time::SystemTime};
 
 use bytes::Bytes;
+
+/// From now on, the process names the file and the place in it before it ends by a SIGBUS, because a page of a mapped file
+/// cannot be read or written: on standard error, and at the end of the file `log`, if that is there. It ends in any case.
+///
+/// Only under Linux; elsewhere nothing changes.
+///
+/// # Errors
+/// The system does not take the handler, or the name has a zero byte.
+pub fn tell_of_bad_pages(log: Option<&Path>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    fault::tell_of_bad_pages(log.map(|log| CString::new(log.as_os_str().as_encoded_bytes())).transpose()?)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = log;
+    Ok(())
+}
 
 /// One name in a directory.
 pub(crate) struct Entry {

@@ -39,6 +39,7 @@ mod rebuild;
 mod recovery;
 mod registry;
 mod retention;
+mod search;
 #[cfg(any(test, feature = "memory-disk"))]
 pub mod simulation;
 mod store;
@@ -51,6 +52,7 @@ mod writer;
 pub use config::{FlushMode, IndexConfig, StoreConfig};
 #[cfg(any(test, feature = "memory-disk"))]
 pub use disk::memory::{BadRange, Faults, MemoryDisk, Trace};
+pub use disk::tell_of_bad_pages;
 pub use error::{AppendError, CloseError, FlushError, OpenError, QueueError, QueueFileError};
 pub use index::{KeyMatches, KeyQuery};
 #[cfg(unix)]

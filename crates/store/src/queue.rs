@@ -36,6 +36,7 @@ use crate::{
     read::{Access, LMQ_PREFIX},
     registry::{Limits, is_damage},
     retention::absent_is_fine,
+    search::{gallop, partition_point},
     sync::{Bell, lock},
     unit::{FILLER_SIZE, UNIT_SIZE, Unit},
 };
@@ -70,6 +71,8 @@ pub(crate) struct QueueFiles {
 pub(crate) struct Suspect {
     pub(crate) topic: Arc<str>,
     pub(crate) id: QueueId,
+    /// Units below this one may be right; the others are not.
+    pub(crate) from: u64,
 }
 
 #[derive(Default)]
@@ -84,10 +87,12 @@ impl QueueFiles {
         Arc::new(Self { disk, dir, file_size, handles, suspects, bell })
     }
 
-    /// Has a queue built again. `why`: what is wrong with it.
-    pub(crate) fn suspect(&self, topic: &str, id: QueueId, why: &str) {
+    /// Has a queue built again, from the unit `from` on at least, or before it if more is wrong than is known. `why`:
+    /// what is wrong with it.
+    pub(crate) fn suspect(&self, topic: &str, id: QueueId, from: u64, why: &str) {
         let mut suspects = lock(&self.suspects);
-        if suspects.iter().any(|known| &*known.topic == topic && known.id == id) {
+        if let Some(known) = suspects.iter_mut().find(|known| &*known.topic == topic && known.id == id) {
+            known.from = known.from.min(from);
             return;
         }
         tracing::error!(
@@ -96,7 +101,7 @@ impl QueueFiles {
             why,
             "a consume queue is damaged, it is built again from the commit log"
         );
-        suspects.push(Suspect { topic: Arc::from(topic), id });
+        suspects.push(Suspect { topic: Arc::from(topic), id, from });
         self.bell.ring();
     }
 
@@ -198,6 +203,19 @@ pub(crate) enum Dispatched {
     Missing,
     /// No queue has such an offset.
     Impossible,
+}
+
+/// What a queue's files are, beside what is listed of it.
+pub(crate) enum Loaded {
+    Right,
+    /// They are less.
+    Less,
+    /// Something follows their last unit that is no unit of a message in the log; this says what.
+    Rest {
+        /// The first unit that is not.
+        from: u64,
+        what: QueueFileError,
+    },
 }
 
 /// Whether a queue's units point to its own messages.
@@ -317,7 +335,7 @@ impl Queue {
                 out.truncate(known);
                 // One that is being built again has just lost its files.
                 if is_damage(&error.source) && self.rebuilding().is_none() {
-                    self.files.suspect(&self.topic, self.queue_id, &error.to_string());
+                    self.files.suspect(&self.topic, self.queue_id, 0, &error.to_string());
                 }
             })?;
             if read == 0 {
@@ -333,7 +351,8 @@ impl Queue {
     pub(crate) fn suspect_unit(&self, offset: QueueOffset, what: &dyn fmt::Display) {
         // Queues of such topics hold messages of others, and cannot be built from the log.
         if self.rebuilding().is_none() && !self.topic.starts_with(LMQ_PREFIX) {
-            self.files.suspect(&self.topic, self.queue_id, &format!("its unit {}: {what}", offset.0));
+            let why = format!("its unit {}: {what}", offset.0);
+            self.files.suspect(&self.topic, self.queue_id, offset.0, &why);
         }
     }
 
@@ -433,14 +452,21 @@ impl Queue {
         Self { topic, queue_id, key, files, state: Mutex::default(), rebuilding: AtomicU8::new(0) }
     }
 
-    /// Takes what its files say, without what they say about records at or beyond the limit; false if they are less than
-    /// what is `listed`.
+    /// Takes what its files say, without what they say about records at or beyond the limit, unless there is a rest.
     ///
     /// `torn`: the files may have holes or rests beyond the last good unit, as a crash leaves them; they are cleared.
-    pub(crate) fn load(&self, limits: Limits, log_min: u64, listed: Listed) -> Result<bool, QueueFileError> {
+    pub(crate) fn load(
+        &self,
+        limits: Limits,
+        log_min: u64,
+        listed: Listed,
+    ) -> Result<Loaded, QueueFileError> {
+        let right = |right: bool| if right { Loaded::Right } else { Loaded::Less };
         let Limits { limit, torn } = limits;
         let starts = self.file_starts(torn.then_some(log_min))?;
-        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else { return Ok(listed.max == 0) };
+        let (Some(&first), Some(&last)) = (starts.first(), starts.last()) else {
+            return Ok(right(listed.max == 0));
+        };
         let start = first / UNIT_SIZE;
         let end = (last + self.files.file_size) / UNIT_SIZE;
         let mut pages = Pages { queue: self, file: None, first: 0, bytes: Vec::new() };
@@ -461,7 +487,8 @@ impl Queue {
         // Without a crash there is no rest: it was the unit of a message that the log has, and that is not to be lost.
         if !torn && max < end && pages.bytes(max)?.iter().any(|&byte| byte != 0) {
             let what = format!("its unit {max} points to no place in the log, which ends at {limit}");
-            return Err(self.failed(self.place(max).0, io::Error::new(io::ErrorKind::InvalidData, what)));
+            let what = self.failed(self.place(max).0, io::Error::new(io::ErrorKind::InvalidData, what));
+            return Ok(Loaded::Rest { from: max, what });
         }
         let min = gallop(start, max, |at| {
             let unit = pages.unit(at)?.ok_or_else(|| self.failed(self.place(at).0, never_written()))?;
@@ -472,7 +499,7 @@ impl Queue {
             self.clear_from(max, &starts)?;
         }
         *lock(&self.state) = State { start, min, flushed: max, last, ..State::default() };
-        Ok(begins && ends)
+        Ok(right(begins && ends))
     }
 
     /// Asks the log about the queue's last and first units: whether its messages stand where they point.
@@ -487,31 +514,46 @@ impl Queue {
         if min == max || self.topic.starts_with(LMQ_PREFIX) {
             return Ok(Verdict::Right);
         }
-        let ask = |at: u64| -> Result<Option<bool>, QueueFileError> {
-            let Some(unit) = self.unit(at)? else { return Ok(Some(false)) };
-            if unit.is_filler() {
-                return Ok(None);
-            }
-            let found =
-                if log.end() > 0 { log.record_at(unit.physical.0) } else { log.found_at(unit.physical.0) };
-            let record = found.as_ref().and_then(|bytes| RecordView::parse(bytes).ok());
-            Ok(record.map(|record| {
-                let place = (record.topic(), record.queue_id(), record.queue_offset().0, record.size());
-                place == (self.topic(), self.queue_id, at, unit.size)
-            }))
-        };
         let mut filler = true;
         for at in (min..max).rev().take(ASKED as usize).chain([min]) {
-            match ask(at)? {
+            match self.is_its(at, log)? {
                 Some(true) if at == min => return Ok(Verdict::Right),
                 Some(true) => {
-                    return Ok(if ask(min)? == Some(false) { Verdict::Wrong } else { Verdict::Right });
+                    return Ok(if self.is_its(min, log)? == Some(false) {
+                        Verdict::Wrong
+                    } else {
+                        Verdict::Right
+                    });
                 }
                 Some(false) => return Ok(Verdict::Wrong),
                 None => filler &= self.unit(at)?.is_some_and(|unit| unit.is_filler()),
             }
         }
         Ok(if filler { Verdict::Right } else { Verdict::Wrong })
+    }
+
+    /// Whether the unit `at` points to the message that it should. `None` for filler, and if the record is damaged.
+    pub(crate) fn is_its(&self, at: u64, log: &CommitLog) -> Result<Option<bool>, QueueFileError> {
+        let Some(unit) = self.unit(at)? else { return Ok(Some(false)) };
+        if unit.is_filler() {
+            return Ok(None);
+        }
+        let found =
+            if log.end() > 0 { log.record_at(unit.physical.0) } else { log.found_at(unit.physical.0) };
+        let record = found.as_ref().and_then(|bytes| RecordView::parse(bytes).ok());
+        Ok(record.map(|record| {
+            let place = (record.topic(), record.queue_id(), record.queue_offset().0, record.size());
+            place == (self.topic(), self.queue_id, at, unit.size)
+        }))
+    }
+
+    /// Forgets all units from `max` on, in files, too. For a queue that nobody else has.
+    pub(crate) fn cut(&self, max: u64) -> Result<(), QueueFileError> {
+        self.clear_from(max, &self.file_starts(None)?)?;
+        let last = max.checked_sub(1).map(|last| self.unit(last)).transpose()?.flatten();
+        let mut state = lock(&self.state);
+        (state.flushed, state.last) = (max, last.map(|unit| unit.physical));
+        Ok(())
     }
 
     /// Locks the queue to add the next unit. `None` if it was deleted or is being built again.
@@ -676,7 +718,7 @@ impl Queue {
         self.forget_handles();
     }
 
-    fn forget_handles(&self) {
+    pub(crate) fn forget_handles(&self) {
         lock(&self.files.handles).open.retain(|(key, _), _| *key != self.key);
     }
 
@@ -938,36 +980,4 @@ impl Pages<'_> {
         let place = ((at - self.first) * UNIT_SIZE) as usize;
         Ok(self.bytes.get(place..place + UNIT_SIZE as usize).unwrap_or_default())
     }
-}
-
-/// As [`partition_point`], quick if the number is near `low`.
-fn gallop<E>(low: u64, high: u64, mut holds: impl FnMut(u64) -> Result<bool, E>) -> Result<u64, E> {
-    let (mut from, mut step) = (low, 64);
-    while from < high {
-        let probe = (from + step).min(high) - 1;
-        if !holds(probe)? {
-            return partition_point(from, probe, holds);
-        }
-        from = probe + 1;
-        step *= 4;
-    }
-    Ok(high)
-}
-
-/// The first number in `low..high` for which `holds` is false, if it is true for all before and false for all after
-/// that one; `high` if it is true for all.
-fn partition_point<E>(
-    mut low: u64,
-    mut high: u64,
-    mut holds: impl FnMut(u64) -> Result<bool, E>,
-) -> Result<u64, E> {
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if holds(middle)? {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
 }

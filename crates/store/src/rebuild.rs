@@ -6,6 +6,9 @@
 //!    list of queues says so, so that a crash does not leave half a queue that looks whole. Its files go.
 //! 3. The log is read from its beginning to where it ended then; records of all condemned queues become units of queues
 //!    beside them. As nothing is appended to these meanwhile, none is missed.
+//!    If its files are all there, the queue keeps what is right before the first unit that is known not to be ([`keep`]),
+//!    and the log is read from there on only: a Java broker that cut its log after a power loss leaves the units of lost
+//!    messages behind the end of quiet queues.
 //! 4. What is known to have been there and was not found becomes filler, so that no offset is given twice. When all is
 //!    durable, the queues take what was built for them.
 //!
@@ -27,10 +30,12 @@ use crate::{
     dispatch::Dispatch,
     error::{QueueError, QueueFileError},
     list::{Lines, Listed},
+    log::CommitLog,
     progress::Progress,
-    queue::{Queue, Suspect},
+    queue::{Queue, Suspect, Verdict},
     read::checked,
     registry::Limits,
+    search::partition_point,
     store::Shared,
     sync::{lock, write},
 };
@@ -94,18 +99,20 @@ pub(crate) fn see_all(shared: &Shared, stop: &AtomicBool) -> Result<(), QueueErr
 
 fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> {
     let (registry, log) = (&shared.registry, &shared.log);
-    let named = suspects.iter().filter_map(|suspect| registry.existing(&suspect.topic, suspect.id));
-    let mut queues: Vec<Arc<Queue>> = named.collect();
+    let named = suspects
+        .iter()
+        .filter_map(|suspect| Some((registry.existing(&suspect.topic, suspect.id)?, suspect.from)));
+    let mut found: Vec<(Arc<Queue>, u64)> = named.collect();
     {
         // With the flusher held, no tail is being written, which would make the files again.
         let _flusher = lock(&shared.queue_flusher);
         // From here on, `Store::delete_topic` refuses.
-        queues.retain(|queue| !queue.is_deleted());
-        if queues.is_empty() {
+        found.retain(|(queue, _)| !queue.is_deleted());
+        if found.is_empty() {
             return Ok(());
         }
         let mut lines = Lines::default();
-        for queue in &queues {
+        for (queue, _) in &found {
             {
                 // Between two appends, so that none fails half way.
                 let _writer = lock(&shared.writer);
@@ -115,16 +122,26 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
             lines.queue(queue.topic(), queue.queue_id().0, listed);
         }
         registry.note(&lines)?;
-        queues.iter().try_for_each(|queue| queue.remove_files())?;
     }
-
-    let (mut at, end) = (log.min(), log.end());
-    tracing::warn!(queues = queues.len(), from = at, end, "building consume queues again");
+    let mut at = log.end();
     let mut building: HashMap<Arc<str>, BTreeMap<u32, Arc<Queue>>> = HashMap::new();
-    for queue in &queues {
-        let new = Arc::new(registry.new_queue(&queue.topic_name(), queue.queue_id()));
-        building.entry(queue.topic_name()).or_default().insert(queue.queue_id().0, new);
+    for (queue, from) in &found {
+        let new_queue = || registry.new_queue(&queue.topic_name(), queue.queue_id());
+        let mut new = new_queue();
+        // Some of the files may be others afterwards.
+        queue.forget_handles();
+        let kept = if *from > 0 { keep(&new, log, *from) } else { None };
+        if kept.is_none() {
+            queue.remove_files()?;
+            new = new_queue();
+        }
+        at = at.min(kept.unwrap_or_else(|| log.min()));
+        building.entry(queue.topic_name()).or_default().insert(queue.queue_id().0, Arc::new(new));
     }
+    let queues: Vec<Arc<Queue>> = found.into_iter().map(|(queue, _)| queue).collect();
+
+    let end = log.end();
+    tracing::warn!(queues = queues.len(), from = at, end, "building consume queues again");
     let mut dispatch = Dispatch::new(&shared.tags_rule, registry.since.load(Ordering::Relaxed));
     let mut progress = Progress::new("building consume queues again", at, end);
     while at < end {
@@ -180,6 +197,29 @@ fn rebuild(shared: &Shared, suspects: &[Suspect]) -> Result<(), QueueFileError> 
     progress.done();
     tracing::info!(queues = queues.len(), "consume queues are built again");
     Ok(())
+}
+
+/// Cuts a queue, fresh from its files, behind a unit before `wrong` that is right. Returns where the record of that unit
+/// starts: from there on the log has all that follows. `None` if no such unit was found.
+///
+/// What is wrong is taken to lie at the end, and is looked for by bisection. If some of it lies elsewhere, less is kept;
+/// or else that remains as unnoticed as it was, as nobody looks at all units of a queue that is opened.
+fn keep(queue: &Queue, log: &CommitLog, wrong: u64) -> Option<u64> {
+    let find = || -> Result<Option<u64>, QueueFileError> {
+        queue.load(Limits { limit: log.end(), torn: true }, log.min(), Listed::default())?;
+        let (min, max) = (queue.min_offset().0, queue.max_offset().0.min(wrong));
+        let right = partition_point(min, max, |at| Ok(queue.is_its(at, log)? == Some(true)))?;
+        if right <= min {
+            return Ok(None);
+        }
+        queue.cut(right)?;
+        let last = queue.unit(right - 1)?.map(|unit| unit.physical.0);
+        Ok(last.filter(|_| matches!(queue.verdict(log), Ok(Verdict::Right))))
+    };
+    find().unwrap_or_else(|error| {
+        tracing::warn!(%error, "nothing of a consume queue can be kept");
+        None
+    })
 }
 
 /// True if a record is whole and one of its queue's messages, and not of an earlier topic of that name.

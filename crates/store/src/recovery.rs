@@ -112,7 +112,11 @@ pub(crate) fn recover(
         *write(&registry.limits) = known;
         let end = known_end(registry, min, limit)?;
         let inside = end.saturating_sub(1);
-        let start = (inside - inside % log.segment_size).clamp(min, last);
+        let mut start = (inside - inside % log.segment_size).clamp(min, last);
+        // A queue may know of a message that a cut took away, in a segment that has been empty since.
+        while start > min && log.is_end(start) {
+            start -= log.segment_size;
+        }
         // Records below the mark must not be dispatched again: their topics may have been deleted.
         let marked = mark.map_or(min, |mark| mark.dispatched.0);
         (start.max(marked), end.max(marked), known)
@@ -144,7 +148,7 @@ pub(crate) fn recover(
                     queue.condemn(queue.max_offset().0);
                     registry.remember(&queue, 0);
                     let why = "it ends before the first record that recovery found";
-                    registry.files.suspect(record.topic(), record.queue_id(), why);
+                    registry.files.suspect(record.topic(), record.queue_id(), 0, why);
                 }
             }
             Err(QueueError::File(error)) => return Err(file_error(error)),

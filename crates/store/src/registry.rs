@@ -21,7 +21,7 @@ use crate::{
     error::{QueueError, QueueFileError},
     list::{Lines, List, ListFile, Listed},
     log::CommitLog,
-    queue::{Queue, QueueFiles, Verdict},
+    queue::{Loaded, Queue, QueueFiles, Verdict},
     read::LMQ_PREFIX,
     retention::absent_is_fine,
     sync::{lock, read, write},
@@ -216,24 +216,26 @@ impl Registry {
         let limits = *read(&self.limits);
         let mut queue = self.new_queue(&name, id);
         let problem = match queue.load(limits, self.log.min(), listed) {
-            Err(error) if is_damage(&error.source) => Some(error.to_string()),
+            Err(error) if is_damage(&error.source) => Some((0, error.to_string())),
             Err(error) => return Err(error),
-            Ok(false) => {
+            Ok(Loaded::Less) => {
                 let (now, was) = (queue.listed(), listed);
-                Some(format!(
+                let why = format!(
                     "it goes from {} to {}, but went from {} to {}",
                     now.start, now.max, was.start, was.max
-                ))
+                );
+                Some((0, why))
             }
-            Ok(true) if thorough => match queue.verdict(&self.log) {
-                Ok(Verdict::Wrong) => Some("its units point to what is not its".to_owned()),
+            Ok(Loaded::Rest { from, what }) => Some((from, what.to_string())),
+            Ok(Loaded::Right) if thorough => match queue.verdict(&self.log) {
+                Ok(Verdict::Wrong) => Some((u64::MAX, "its units point to what is not its".to_owned())),
                 Ok(Verdict::Right) => None,
-                Err(error) if is_damage(&error.source) => Some(error.to_string()),
+                Err(error) if is_damage(&error.source) => Some((0, error.to_string())),
                 Err(error) => return Err(error),
             },
-            Ok(true) => None,
+            Ok(Loaded::Right) => None,
         };
-        if let Some(problem) = problem {
+        if let Some((from, problem)) = problem {
             if name.starts_with(LMQ_PREFIX) {
                 // It has units of other topics' records, and cannot be built from the log.
                 let source = io::Error::new(io::ErrorKind::InvalidData, problem);
@@ -242,7 +244,7 @@ impl Registry {
             queue = self.new_queue(&name, id);
             queue.condemn(listed.max);
             self.remember(&queue, listed.start);
-            self.files.suspect(&name, id, &problem);
+            self.files.suspect(&name, id, from, &problem);
         }
         Ok(queue)
     }
@@ -257,7 +259,7 @@ impl Registry {
         queue.condemn(slot.unwrap_or(0));
         self.remember(&queue, 0);
         self.insert(&Arc::new(queue), false);
-        self.files.suspect(topic, id, why);
+        self.files.suspect(topic, id, 0, why);
     }
 
     /// Looks at all queues that are not opened, on all processors, and leaves them so; `each` is told of every one.

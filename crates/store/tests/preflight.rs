@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::ErrorKind,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -359,19 +360,41 @@ fn files_and_folders_in_each_others_place() {
 
 #[test]
 fn what_may_not_be_read_or_written() {
-    let ground = Ground::new();
-    let files = ["checkpoint", "commitlog/00000000000000004096", "consumequeue/T/1"];
-    let set = |mode| {
-        for file in files {
-            fs::set_permissions(ground.root().join(file), fs::Permissions::from_mode(mode)).unwrap();
-        }
-    };
-    set(0o000);
-    // Whoever may read everything is kept from nothing.
-    if fs::read(ground.root().join("checkpoint")).is_err() {
+    without_rights_over_permissions(|| {
         let advice = "the user that runs the broker must be able to read and write";
-        ground.refused(&files.map(|file| [file, advice]).each_ref().map(|words| &words[..]));
-    }
-    set(0o755);
-    ground.opens();
+        let ground = Ground::new();
+        let files = ["checkpoint", "commitlog/00000000000000004096", "consumequeue/T/1"];
+        let set = |mode| {
+            for file in files {
+                fs::set_permissions(ground.root().join(file), fs::Permissions::from_mode(mode)).unwrap();
+            }
+        };
+        for mode in [0o000, 0o222] {
+            set(mode);
+            let refused = fs::read(ground.root().join("checkpoint")).map_err(|error| error.kind());
+            assert_eq!(refused, Err(ErrorKind::PermissionDenied), "nothing keeps this user from anything");
+            ground.refused(&files.map(|file| [file, advice]).each_ref().map(|words| &words[..]));
+        }
+        set(0o755);
+        ground.opens();
+    });
+}
+
+/// Runs `test` on a thread that has to keep to the permissions of files, whoever runs it: root may pass over them.
+fn without_rights_over_permissions(test: impl FnOnce() + Send) {
+    let run = || {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+            let mut kept = capabilities(None).unwrap();
+            let given_up = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+            kept.effective -= given_up;
+            kept.permitted -= given_up;
+            set_capabilities(None, kept).unwrap();
+        }
+        test();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }

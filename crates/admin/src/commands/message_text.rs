@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A message as `mqadmin` shows it: the list of `queryMsgById`, the line of `printMsg`, and JSON.
 //!
-//! Java: `QueryMsgByIdSubCommand#printMsg`, `MessageExt#toString`, `PrintMessageSubCommand#printMessage`.
+//! Java: `QueryMsgByIdSubCommand#printMsg`, `PrintMessageSubCommand#printMessage`.
 
 use crate::{
     format::time,
     java_text::{SLOTS, Table, in_table_order, map_text},
+    message_ext::{self, address, message_ext},
 };
 use oxmq_client::ReceivedMessage;
 use oxmq_types::java_string_hash;
 use serde_json::{Value, json};
-use std::{fmt::Write, net::SocketAddr};
-
-/// Slots of the table into which Java decodes the properties of a message.
-const PROPERTY_SLOTS: usize = 128;
+use std::fmt::Write;
 
 /// Properties that Java's client adds to what it pulls: the bounds of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +22,15 @@ pub(crate) struct Bounds {
     pub(crate) max: i64,
 }
 
+impl Bounds {
+    fn properties(self) -> [(&'static str, String); 2] {
+        [("MIN_OFFSET", self.min.to_string()), ("MAX_OFFSET", self.max.to_string())]
+    }
+}
+
 /// All properties in the order in which Java prints them; of a repeated one the last value.
 pub(crate) fn properties(message: &ReceivedMessage, bounds: Option<Bounds>) -> Vec<(String, String)> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    let mut put = |name: String, value: String| match pairs.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, known)) => *known = value,
-        None => pairs.push((name, value)),
-    };
-    for (name, value) in message.properties() {
-        put(name.into_owned(), value.into_owned());
-    }
-    if let Some(Bounds { min, max }) = bounds {
-        put("MIN_OFFSET".to_owned(), min.to_string());
-        put("MAX_OFFSET".to_owned(), max.to_string());
-    }
-    in_table_order(Table::Hash, PROPERTY_SLOTS, pairs, |(name, _)| java_string_hash(name))
+    message_ext::properties(message, bounds.map(Bounds::properties).as_ref().map_or(&[], |added| added))
 }
 
 fn properties_text(message: &ReceivedMessage, bounds: Option<Bounds>) -> String {
@@ -49,11 +41,6 @@ fn properties_text(message: &ReceivedMessage, bounds: Option<Bounds>) -> String 
 /// What a property is, or Java's `null`.
 fn or_null(value: Option<impl Into<String>>) -> String {
     value.map_or_else(|| "null".to_owned(), Into::into)
-}
-
-/// An address without Java's slash.
-fn address(host: SocketAddr) -> String {
-    SocketAddr::new(host.ip().to_canonical(), host.port()).to_string()
 }
 
 /// The list that `queryMsgById` shows, without who consumed the message. `body_path`: the file with its body;
@@ -95,48 +82,9 @@ pub(crate) fn list(
 /// The line of `printMsg`. `body`: its text, if it is wanted.
 pub(crate) fn line(message: &ReceivedMessage, bounds: Option<Bounds>, body: Option<&str>) -> String {
     let body = body.unwrap_or("NOT PRINT BODY");
-    format!("MSGID: {} {} BODY: {body}\n", message.msg_id(), extended(message, bounds))
-}
-
-/// Java: `MessageExt#toString`, with all bytes of the body as numbers.
-fn extended(message: &ReceivedMessage, bounds: Option<Bounds>) -> String {
-    let mut out = String::with_capacity(512 + message.body().len() * 5);
-    let broker = match message.broker_name() {
-        "" => "null",
-        name => name,
-    };
-    let _ = write!(
-        out,
-        "MessageExt [brokerName={broker}, queueId={}, storeSize={}, queueOffset={}, sysFlag={}, bornTimestamp={}, \
-         bornHost=/{}, storeTimestamp={}, storeHost=/{}, msgId={}, commitLogOffset={}, bodyCRC={}, \
-         reconsumeTimes={}, preparedTransactionOffset={}, toString()=Message{{topic='{}', flag={}, properties={}, \
-         body=[",
-        message.queue_id(),
-        message.store_size(),
-        message.queue_offset(),
-        message.sys_flag(),
-        message.born_timestamp_ms(),
-        address(message.born_host()),
-        message.store_timestamp_ms(),
-        address(message.store_host()),
-        message.offset_msg_id(),
-        message.physical_offset(),
-        message.body_crc(),
-        message.reconsume_times(),
-        message.prepared_transaction_offset(),
-        message.topic(),
-        message.flag(),
-        properties_text(message, bounds),
-    );
-    for (at, byte) in message.body().iter().enumerate() {
-        let _ = write!(out, "{}{}", if at == 0 { "" } else { ", " }, byte.cast_signed());
-    }
-    // A half message, and only if it was pulled, has its unique key as the id of its transaction.
-    let half = message.get("TRAN_MSG").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let transaction =
-        if half && bounds.is_some() { or_null(message.get("UNIQ_KEY")) } else { "null".to_owned() };
-    let _ = write!(out, "], transactionId='{transaction}'}}]");
-    out
+    let added = bounds.map(Bounds::properties);
+    let text = message_ext(message, added.as_ref().map_or(&[], |added| added));
+    format!("MSGID: {} {text} BODY: {body}\n", message.msg_id())
 }
 
 /// A message for programs. A body that is no UTF-8 is given in base64.

@@ -154,14 +154,19 @@ impl Process {
     }
 
     /// Asks it to end, as init systems do, and waits for it.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.ends()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ends(mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(start.elapsed() < LONG, "it does not stop");
+            assert!(start.elapsed() < LONG, "it does not end");
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Segments and tables that are mapped into memory: the only module with `unsafe`.
+//! Segments and tables that are mapped into memory: with `fault`, the only module with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::{
