@@ -37,7 +37,6 @@ ask_raw lost.refused topicList -n "$NOBODY"
 ask_raw lost.clusterList clusterList -n "$NOBODY"
 ask_raw lost.brokerPort topicList -n "$B"
 ask_raw lost.brokerStatus brokerStatus -n "$NAMESRV_ADDR" -b "$NOBODY"
-ask_raw lost.second topicClusterList -n "$NOBODY;$NAMESRV_ADDR" -t nowhere
 
 # --- topics
 ask updateTopic.cluster -c $C -t orders -r 4 -w 4

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Every call of cases.sh, compared line by line with what the Java mqadmin 5.3.3 prints about a Java broker (golden/, made by capture.sh).
-#   golden.sh [TOOL-SERVER...]   java-java, java-oxmq, ours-java, ours-oxmq. Default: the last three
+#   golden.sh [TOOL-SERVER...]   java-java, java-oxmq, ours-java, ours-oxmq. Default: the last three, JOBS=2 of them at a time
 #   golden.sh java-4.9.7-oxmq    the Java mqadmin 4.9.7 about OxMQ, compared with what it prints about Java 5.3.3 (golden/4.9.7/)
 #   ONLY=PATTERN                 only the cases whose name matches, as `topic*` or `@(topicList|topicRoute)*`
 #   AGAIN=1                      with RAW: compares what was printed then, without asking again
@@ -12,41 +12,45 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/suite.sh"
 . "$MQADMIN/text.sh"
 
-section() { # NAME FILE...: the first section of that name in the files
-  local name=$1 file
-  shift
-  for file; do
-    [ -f "$file" ] || continue
-    if grep -qxF "=== $name" "$file"; then
-      awk -v head="=== $name" '$0 == head { on = 1 } on && /^=== / && $0 != head { exit } on && !/^# / { print }' "$file"
-      return 0
-    fi
-  done
-  return 1
+# Puts each section of texts into a file of its name in FOLDER; reasons, in the second line of a section, are left out.
+sections() { # FOLDER
+  mkdir -p "$1"
+  awk -v folder="$1" '
+    /^=== / { if (file) close(file); file = folder "/" substr($0, 5); first = 1; print >file; next }
+    first && /^# / { first = 0; next }
+    { first = 0; print >file }'
 }
 
-# The text that is wanted from a tool about a server.
-expected() { # TOOL SERVER NAME
-  local tool=$1 server=$2 name=$3 texts=$MQADMIN/golden
+# The texts that are wanted from a tool about a server, a file for each in WORK/expected.
+expect() { # TOOL SERVER
+  local tool=$1 server=$2 texts=$MQADMIN/golden list listed name
   [ "$tool" != java-4.9.7 ] || texts=$MQADMIN/golden/4.9.7
   golden_text() { if [ "$tool" = ours ]; then as_ours; else cat; fi; }
-  section "$name" "$texts/${name%%.*}.txt" | golden_text >"$WORK/golden" || { echo "    no golden text: $name"; : >"$WORK/golden"; }
-  if section "$name" "$texts/differs.$tool-$server.txt" "$texts/differs.$tool.txt" >"$WORK/listed" ||
-    { section "$name" "$texts/differs.$server.txt" >"$WORK/listed.java" && golden_text <"$WORK/listed.java" >"$WORK/listed"; }; then
-    cmp -s "$WORK/listed" "$WORK/golden" || { cat "$WORK/listed"; return 0; }
-    # What was to differ and no longer does is to be taken off the list.
-    echo "a listed difference that is none"
-  else
-    cat "$WORK/golden"
-  fi
+  rm -rf "$WORK/expected"
+  find "$texts" -maxdepth 1 -name '*.txt' ! -name 'differs.*' -exec cat {} + | golden_text | sections "$WORK/expected"
+  # The list that is more about this direction wins.
+  for list in "$server" "$tool" "$tool-$server"; do
+    [ -f "$texts/differs.$list.txt" ] || continue
+    listed=$WORK/listed.$list
+    if [ "$list" = "$server" ]; then golden_text <"$texts/differs.$list.txt"; else cat "$texts/differs.$list.txt"; fi | sections "$listed"
+    for name in "$listed"/*; do
+      name=${name##*/}
+      if [ ! -f "$WORK/expected/$name" ]; then echo "no such call" >"$WORK/expected/$name"
+      # What was to differ and no longer does is to be taken off the list.
+      elif cmp -s "$listed/$name" "$WORK/expected/$name"; then echo "a listed difference that is none" >"$WORK/expected/$name"
+      else cp "$listed/$name" "$WORK/expected/$name"; fi
+    done
+  done
 }
 
 compare() { # TOOL SERVER FOLDER
-  local tool=$1 server=$2 folder=$3 name wanted=$WORK/wanted found=$WORK/found
+  local tool=$1 server=$2 folder=$3 name wanted found=$WORK/found
+  expect "$tool" "$server"
   while read -r name; do
     wanted "$name" || continue
-    expected "$tool" "$server" "$name" >"$wanted"
-    text "$folder" "$name" | if [ "$tool" = ours ]; then ours_error; else cat; fi >"$found"
+    wanted=$WORK/expected/$name
+    [ -f "$wanted" ] || echo "no golden text" >"$wanted"
+    if [ "$tool" = ours ]; then text "$folder" "$name" | ours_error; else text "$folder" "$name"; fi >"$found"
     if cmp -s "$wanted" "$found"; then
       PASSED=$((PASSED + 1))
     else
@@ -55,6 +59,13 @@ compare() { # TOOL SERVER FOLDER
       diff -U 2 --label golden --label found "$wanted" "$found" | tail -n +3 | cut -c1-300 | sed "${DIFF_LINES:-40}q" | sed 's/^/    /' || true
     fi
   done <"$folder/names"
+  # A golden text or a listed difference of a call that is no longer made.
+  for wanted in "$WORK/expected"/*; do
+    name=${wanted##*/}
+    wanted "$name" && ! grep -qxF "$name" "$folder/names" || continue
+    FAILED=$((FAILED + 1))
+    echo "FAILED $tool-$server $name: was not asked"
+  done
 }
 
 direction() { # TOOL-SERVER
@@ -70,12 +81,20 @@ direction() { # TOOL-SERVER
 }
 
 RAW_FOLDER=${RAW:-}
-[ $# -gt 0 ] || set -- java-oxmq ours-java ours-oxmq
+[ $# -gt 0 ] || set -- ours-java java-oxmq ours-oxmq
 if [ $# = 1 ]; then
   direction "$1"
 else
-  # Servers, folders and ids of one direction are nothing to the next.
+  # Servers, folders and ids of one direction are nothing to the next; most of the time all of them wait.
+  for run; do
+    while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-2}" ]; do wait -n || true; done
+    { "$0" "$run" >"$WORK/$run.text" 2>&1 && touch "$WORK/$run.passed"; } &
+  done
+  wait
   status=0
-  for run; do "$0" "$run" || status=1; done
+  for run; do
+    cat "$WORK/$run.text"
+    [ -f "$WORK/$run.passed" ] || status=1
+  done
   exit $status
 fi

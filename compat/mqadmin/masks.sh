@@ -28,7 +28,7 @@ status() { # KEYS VALUE MASK
   printf "s/$STATUS/\\\\1<%s>/\n" "$1" "$2" "$3"
 }
 MASK[brokerStatus]=$(
-  status 'get(Found|Miss|Total|Transferred)Tps|putTps' '([0-9.E-]+ *)+' rates
+  status 'get(Found|Miss|Total|Transferr?ed)Tps|putTps' '([0-9.E-]+ *)+' rates
   status 'putLatency999?|putMessageAverageSize|putMessageEntireTimeMax|getMessageEntireTimeMax' '[0-9.E-]+' measured
   status putMessageDistributeTime '((\[[^]]+\]:[0-9]+ )+|null)' 'how many in which time'
   status 'commitLogDiskRatio(_[^ ]*)?|consumeQueueDiskRatio' '[01]\.[0-9]+' ratio
@@ -37,6 +37,7 @@ MASK[brokerStatus]=$(
   status runtime '\[ [0-9]+ days, [0-9]+ hours, [0-9]+ minutes, [0-9]+ seconds \]' duration
   status '[A-Za-z]+HeadWaitTimeMills|pageCacheLockTimeMills' '[0-9]+' ms
   status 'commitLogMaxOffset|putMessageSizeTotal' '[1-9][0-9]+' bytes
+  status 'timerReadBehind|commitOffsetBackwardIgnored' '[0-9]+' count
 )
 LENGTHS[statsAll]=1
 MASK[statsAll]='s/^(.{143}) +[0-9]+\.[0-9]{2} +[0-9]+\.[0-9]{2} /\1 <tps> <tps> /
@@ -64,13 +65,18 @@ MASK[queryMsgByUniqueKey.push]=${MASK[queryMsgById.push]}
 ANY_ORDER[consumerStatus.quarrel]=1
 MASK[consumerStatus.quarrel]='s/^[12]( +127\.0\.0\.1@quarrel-[12] )/#\1/'
 ANY_ORDER[topicList]=1 ANY_ORDER[statsAll]=1 ANY_ORDER[brokerConsumeStats]=1 ANY_ORDER[producer]=1 ANY_ORDER[getConsumerStatus]=1
+# One round of ours; Java's first comes later.
+ANY_ORDER[startMonitoring]=1 ROUNDS[startMonitoring]=11
+MASK[startMonitoring]='/topic=%RETRY%/ d
+s/undoneMsgsDelayTimeMills=[1-9][0-9]*/undoneMsgsDelayTimeMills=<ms>/'
 ANY_ORDER[resetOffsetByTime]=1 ANY_ORDER[skipAccumulatedMessage]=1
 ANY_ORDER[getBrokerConfig]=1 ANY_ORDER[getNamesrvConfig]=1 ANY_ORDER[brokerStatus]=1
 # Its place depends on the traces before it.
 MASK[queryMsgByOffset.dlq]='s/^(OffsetID: +)7F000001[0-9A-F]{8}0{8}[0-9A-F]{8}$/\1<offset id>/
 s/^(CommitLog Offset: +)[1-9][0-9]+$/\1<offset>/'
 # Objects of Java by their addresses, rates, and the threads of a client: which they are is the client's affair, that there are some is not.
-MASK[consumerStatus]='s/(\$\$Lambda)\$[0-9]+\/0x[0-9a-f]{16}@[0-9a-f]+$/\1<address>/
+MASK[consumerStatus]='s/^(clientCallbackExecutorThreads +: )[0-9]+$/\1<by processors>/
+s/(\$\$Lambda)\$[0-9]+\/0x[0-9a-f]{16}@[0-9a-f]+$/\1<address>/
 s/(: org\.apache\.rocketmq\.[A-Za-z.]+)@[0-9a-f]+$/\1@<address>/
 s/^((%RETRY%)?[a-z-]+ +)[ 0-9]{12}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2}( {15}0\.00 {25}0)$/\1<ms> <tps> <ms> <tps>\3/
 /^#Consumer jstack#/,$ {
@@ -80,7 +86,9 @@ s/^((%RETRY%)?[a-z-]+ +)[ 0-9]{12}\.[0-9]{2} [ 0-9]{11}\.[0-9]{2} [ 0-9]{11}\.[0
 }'
 ONCE[consumerStatus]='^<(thread|frame)>$'
 PORTS='s/^((listenPort|haListenPort) *=  )[0-9]{5}$/\1<port>/'
-MASK[getBrokerConfig]=$PORTS MASK[getNamesrvConfig]=$PORTS$'\n''s/(conf\/namesrv-)[0-9]{5}\.properties$/\1<port>.properties/'
+# Java counts the processors of its machine.
+CORES='sendMessageThreadPoolNums|putMessageFutureThreadPoolNums|(pull|litePull|processReply|query)MessageThreadPoolNums|heartbeatThreadPoolNums|endTransactionThreadPoolNums|clientCallbackExecutorThreads'
+MASK[getBrokerConfig]=$PORTS$'\n'"s/^(($CORES) *=  )[0-9]+$/\1<by processors>/" MASK[getNamesrvConfig]=$PORTS$'\n''s/(conf\/namesrv-)[0-9]{5}\.properties$/\1<port>.properties/'
 # An id that no message has, with the port of the broker.
 MASK[queryMsgById.beyond]='s/7F000001[0-9A-F]{8}0000000000FFFFFF/<beyond the log>/'
 MASK[exportMetadata]='s/^(\t\t"counter":)[0-9]+,$/\1<changes>,/'
@@ -88,8 +96,9 @@ MASK[exportMetadata]='s/^(\t\t"counter":)[0-9]+,$/\1<changes>,/'
 for export in cluster broker topics groups special; do PATHS[exportMetadata.$export.file]=1; done
 MASK[exportMetrics.cluster.file]='s/("(total)?[nN]ormal(In|Out)Tps":)[0-9]+\.[0-9E-]+/\1<tps>/
 s/("(commitLog|consumeQueue)DiskRatio":)"[01]\.[0-9]+"/\1<ratio>/
+s/("cpuNum":)"[0-9]+"/\1<processors>/
 s/("messageAverageSize":)"[0-9.]+"/\1<bytes>/'
 PATHS[exportMetrics.cluster.file]=1 PATHS[exportConfigs.cluster.file]=1
 MASK[haStatus]='s/^(#MasterCommitLogMaxOffset\t)[1-9][0-9]+$/\1<bytes>/' # with the traces
 # The properties of a client stand in the order of a hash table.
-IN_ORDER[consumerStatus]='^[A-Za-z_]+ +: '
+IN_ORDER[consumerStatus]='^[A-Za-z0-9_]+ +: '

@@ -38,20 +38,33 @@ s/\b1[789][0-9]{11}\b/<epoch ms..>/g
 s/\b20[0-9]{2}[01][0-9][0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9]\b/<second......>/g
 s/127\.0\.0\.1:[3-6][0-9]{4}\b/<client.......>/g
 '
-masks() { # NAME
-  local command=${1%%.*}
-  printf '%s\n' "$COMMON" "${MASK[$command]:-}" "${MASK[$1]:-}"
+# Sets `masks` to the arguments of sed for a name: most calls need one process only, and there are hundreds.
+masks_of() { # NAME
+  masks=(-e "$COMMON" -e "${MASK[${1%%.*}]:-}" -e "${MASK[$1]:-}")
 }
 masked() { # FOLDER NAME
-  local how=${2%.err}
-  sed -E -f "$1/facts.sed" | set_for LENGTHS "$how" lengths | sed -E -f <(masks "$2") | set_for ONCE "$how" once | set_for IN_ORDER "$how" in_order | set_for ANY_ORDER "$how" sort_lines |
-    set_for PATHS "$how" paths
+  local facts=$1/facts.sed how=${2%.err} masks value
+  masks_of "$2"
+  if setting LENGTHS "$how"; then
+    sed -E -f "$facts" | lengths | sed -E "${masks[@]}" | arranged "$how"
+  elif setting PATHS "$how" || setting ANY_ORDER "$how" || setting ONCE "$how" || setting IN_ORDER "$how"; then
+    sed -E -f "$facts" "${masks[@]}" | arranged "$how"
+  else
+    sed -E -f "$facts" "${masks[@]}"
+  fi
 }
-# Runs COMMAND if TABLE has something for the name or its command, with that as argument.
-set_for() { # TABLE NAME COMMAND
+arranged() { # NAME
+  if setting PATHS "$1"; then paths
+  elif setting ANY_ORDER "$1"; then sort_lines
+  elif setting ONCE "$1"; then once "$value" | if setting IN_ORDER "$1"; then in_order "$value"; else cat; fi
+  elif setting IN_ORDER "$1"; then in_order "$value"
+  else cat; fi
+}
+# Sets `value` to what TABLE has for the name or its command; fails if it has nothing.
+setting() { # TABLE NAME
   local -n table=$1
-  local value=${table[$2]:-${table[${2%%.*}]:-}}
-  if [ -n "$value" ]; then "$3" "$value"; else cat; fi
+  value=${table[$2]:-${table[${2%%.*}]:-}}
+  [ -n "$value" ]
 }
 in_order() {
   awk -v pattern="$1" '
@@ -82,25 +95,26 @@ sort_lines() {
 }
 
 text() { # FOLDER NAME
-  local folder=$1 name=$2
+  local folder=$1 name=$2 masks code
+  masks_of "$name"
+  read -r code <"$folder/$name.rc"
   echo "=== $name"
-  paste -sd ' ' "$folder/$name.args" | sed -E -f "$folder/facts.sed" | sed -E -f <(masks "$name")
+  paste -sd ' ' "$folder/$name.args" | sed -E -f "$folder/facts.sed" "${masks[@]}"
   echo "--- output"
-  if [ "$(cat "$folder/$name.rc")" = endless ]; then cut_loop "$name" <"$folder/$name.out"; else cat "$folder/$name.out"; fi | masked "$folder" "$name" | ended_line
+  if [ "$code" = endless ]; then head -n "${ROUNDS[$name]:-1000}" "$folder/$name.out" | masked "$folder" "$name" | ended_line
+  elif [ -s "$folder/$name.out" ]; then masked "$folder" "$name" <"$folder/$name.out" | ended_line; fi
   if [ -s "$folder/$name.err" ]; then
     echo "--- error"
     errors <"$folder/$name.err" | masked "$folder" "$name.err"
   fi
-  echo "--- exit $(cat "$folder/$name.rc")"
+  echo "--- exit $code"
   if [ -f "$folder/$name.file" ]; then
     echo "--- file"
     masked "$folder" "$name.file" <"$folder/$name.file" | ended_line
   fi
 }
-# An output that does not end with a line end says so.
-ended_line() { sed -e '$a\' | cat; }
-# The first rounds of a command that never ends.
-cut_loop() { head -n "${ROUNDS[$1]:-1000}"; }
+# Gives the last line its end, if it has none.
+ended_line() { sed -e '$a\'; }
 
 texts() { # FOLDER
   local name

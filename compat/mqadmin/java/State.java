@@ -20,6 +20,7 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.consumer.store.OffsetStore;
 import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -29,6 +30,8 @@ import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageClientIDSetter;
 import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.common.topic.TopicValidator;
+import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 
 /**
@@ -123,6 +126,7 @@ public final class State {
         lite.setClientIP("127.0.0.1");
         lite.setInstanceName("lite-1");
         lite.setAutoCommit(false);
+        lite.setPersistConsumerOffsetInterval(1000);
         lite.subscribe("ordered", "*");
         lite.start();
 
@@ -159,7 +163,38 @@ public final class State {
         reach(failing, "poison", 1);
         reach(follower, "traced", 1);
         reach(online.get(4), "ordered", 3, 3);
+        MQClientInstance client = producer.getDefaultMQProducerImpl().getMqClientFactory();
+        until("offsets of lite", () -> hasOffset(client, "lite", "ordered", 0) && hasOffset(client, "lite", "ordered", 1));
+        List<MessageQueue> traces = tracing.fetchPublishMessageQueues(TopicValidator.RMQ_SYS_TRACE_TOPIC);
+        until("the traces of a send and a consumption", () -> maxOffset(tracing, traces) == 2);
         failing.shutdown();
+    }
+
+    /** Whether the broker was told an offset, be it 0. */
+    private static boolean hasOffset(MQClientInstance client, String group, String topic, int queue) {
+        QueryConsumerOffsetRequestHeader header = new QueryConsumerOffsetRequestHeader();
+        header.setConsumerGroup(group);
+        header.setTopic(topic);
+        header.setQueueId(queue);
+        header.setSetZeroIfNotFound(false);
+        try {
+            client.getMQClientAPIImpl().queryConsumerOffset(client.findBrokerAddressInPublish("broker-a"), header, 3000);
+            return true;
+        } catch (Exception notFound) {
+            return false;
+        }
+    }
+
+    private static long maxOffset(DefaultMQProducer producer, List<MessageQueue> queues) {
+        try {
+            long sum = 0;
+            for (MessageQueue queue : queues) {
+                sum += producer.maxOffset(queue);
+            }
+            return sum;
+        } catch (MQClientException e) {
+            return -1;
+        }
     }
 
     private static DefaultMQProducer producer(String group, boolean trace) throws Exception {

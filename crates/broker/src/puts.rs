@@ -101,6 +101,17 @@ impl Puts {
         self.put_coded(draft, properties::tags_code(draft.properties))
     }
 
+    /// Stores a dead letter as [`Self::put_as_is`] does. Java counts it with what the broker took, but not with what was
+    /// sent by applications.
+    ///
+    /// # Errors
+    /// As [`Self::put_as_is`].
+    pub(crate) fn put_dead(&self, draft: &Draft<'_>) -> Result<Appended, Refusal> {
+        let appended = self.put_as_is(draft)?;
+        self.shared.stats.dead();
+        Ok(appended)
+    }
+
     /// Stores a message as [`Self::put`] does, and `behind` directly behind it in the log: both or none.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ impl Registration {
         let topics = broker.topics();
         let mut states: HashMap<String, Option<String>> = HashMap::new();
         loop {
+            // What changes from here on is told next.
+            let counter = topics.counter();
             self.everywhere(
                 |address| {
                     let (client, command) = (client.clone(), self.register(&topics, broker.permission()));
@@ -73,6 +75,7 @@ impl Registration {
                 &mut states,
             )
             .await;
+            topics.told(counter);
             // Topics that changed while this was under way have left their permit.
             if tokio::time::timeout(self.period, topics.changed()).await.is_ok() {
                 tokio::time::sleep(GATHER).await;

@@ -25,7 +25,7 @@ pub(crate) struct Stats {
 pub(crate) struct Totals {
     /// Messages stored.
     pub(crate) put_messages: u64,
-    /// Those of them in topics of the system.
+    /// Those of them in topics of the system, and dead letters.
     pub(crate) put_of_system: u64,
     /// Bytes of their records.
     pub(crate) put_bytes: u64,
@@ -62,6 +62,11 @@ impl Stats {
             self.put_of_system.add(messages);
         }
         self.put_bytes.add(bytes);
+    }
+
+    /// A message that was stored is a dead letter: counted as one of the system, since nobody sent it.
+    pub(crate) fn dead(&self) {
+        self.put_of_system.add(1);
     }
 
     pub(crate) fn put_failed(&self) {

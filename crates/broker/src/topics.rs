@@ -25,8 +25,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::info;
 
 /// Most queues of one topic. Java has no limit; its tools refuse more, and each queue costs a folder.
@@ -34,6 +35,9 @@ pub(crate) const QUEUES_MAX: u32 = 65_536;
 
 /// Parts of the table: a change copies one of them.
 const SHARDS: usize = 64;
+
+/// So long a tool waits at most until the name servers know what it changed; its own patience is five seconds.
+const TOLD_MAX: Duration = Duration::from_secs(3);
 
 fn shard_of(name: &str) -> usize {
     name.bytes().fold(0, |sum, byte| usize::rotate_left(sum, 3) ^ usize::from(byte)) % SHARDS
@@ -96,6 +100,9 @@ struct Shared {
     /// Topics whose files are being removed, which cannot be made until they are gone. Nothing is locked under it.
     deleting: Mutex<HashSet<String>>,
     changed: Notify,
+    /// The counter of the version that the name servers were told last, as far as they could be reached. `None` until
+    /// somebody tells them.
+    told: watch::Sender<Option<i64>>,
 }
 
 /// One topic.
@@ -260,6 +267,7 @@ impl Topics {
             version,
             deleting: Mutex::default(),
             changed: Notify::new(),
+            told: watch::Sender::default(),
         };
         Ok(Self { shared: Arc::new(shared), saver: Saver::default() })
     }
@@ -446,6 +454,26 @@ impl Topics {
         self.shared.changed.notified().await;
     }
 
+    /// The counter of the version of the table, which grows with each change.
+    pub(crate) fn counter(&self) -> i64 {
+        self.shared.version.lock().unwrap_or_else(PoisonError::into_inner).counter
+    }
+
+    /// Notes that the name servers were told of the table with this counter.
+    pub(crate) fn told(&self, counter: i64) {
+        self.shared.told.send_replace(Some(counter));
+    }
+
+    /// Waits until the name servers know the table as it is now, three seconds at most; not at all if nobody tells them.
+    pub(crate) fn until_told(&self) -> impl Future<Output = ()> + use<> {
+        let (mut told, counter) = (self.shared.told.subscribe(), self.counter());
+        async move {
+            let known = told.wait_for(|told| told.is_none_or(|told| told >= counter));
+            // Who waits longer learns it from the next registration.
+            let _ = tokio::time::timeout(TOLD_MAX, known).await;
+        }
+    }
+
     /// The version of the table, and the settings of all topics by name.
     #[must_use]
     pub(crate) fn snapshot(&self) -> TopicConfigSerializeWrapper {
@@ -521,4 +549,37 @@ fn built_in(rules: &TopicRules) -> Vec<TopicConfig> {
         ..TopicConfig::default()
     };
     all.into_iter().map(config).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    #[tokio::test]
+    async fn a_tool_waits_until_the_name_servers_know_its_change() {
+        let broker = Fixture::new();
+        let topics = &broker.broker.topics;
+        let mut context = Context::from_waker(Waker::noop());
+        topics.touch();
+        let nobody_tells = pin!(topics.until_told()).poll(&mut context);
+        assert_eq!(nobody_tells, Poll::Ready(()));
+
+        topics.told(topics.counter());
+        let all_is_told = pin!(topics.until_told()).poll(&mut context);
+        assert_eq!(all_is_told, Poll::Ready(()));
+
+        let before = topics.counter();
+        topics.touch();
+        let mut changed = pin!(topics.until_told());
+        assert_eq!(changed.as_mut().poll(&mut context), Poll::Pending);
+        // A registration that began before the change.
+        topics.told(before);
+        assert_eq!(changed.as_mut().poll(&mut context), Poll::Pending);
+        topics.told(topics.counter());
+        assert_eq!(changed.as_mut().poll(&mut context), Poll::Ready(()));
+    }
 }

@@ -226,4 +226,4 @@ pub use producer::{
 };
 pub use remote::{Remote, RemoteOptions};
 pub use route::Route;
-pub use trace::{TRACE_TOPIC, Tracer};
+pub use trace::{SendTrace, TRACE_TOPIC, Tracer};

@@ -129,6 +129,24 @@ fn now_ms() -> i64 {
 }
 
 #[test]
+fn a_message_is_sent_with_its_trace() {
+    let cluster = Cluster::start();
+    let sent = cluster.text(&["sendMessage", "-t", "Traced", "-p", "hello", "-k", "order-8", "-m", "true"]);
+    let id = sent.lines().nth(1).unwrap().split_whitespace().nth(3).unwrap();
+    until("the trace is found by the message's id", || {
+        let trace = cluster.run(&["queryMsgTraceById", "-i", id]);
+        String::from_utf8_lossy(&trace.stdout)
+            .lines()
+            .any(|line| line.starts_with("Pub ") && line.contains("success"))
+    });
+    // What keys find is the same record.
+    until("the trace is found by the message's key", || {
+        let found = cluster.run(&["queryMsgByKey", "-t", "RMQ_SYS_TRACE_TOPIC", "-k", "order-8"]);
+        String::from_utf8_lossy(&found.stdout).lines().count() == 2
+    });
+}
+
+#[test]
 fn a_message_is_sent_and_found_in_every_way() {
     let cluster = Cluster::start();
     cluster.connect().ask(&kit::create_topic("T", 6, false));

@@ -138,6 +138,7 @@ pub(crate) fn code_name(value: i32) -> &'static str {
         code::BROKER_NOT_EXIST => "BROKER_NOT_EXIST",
         code::BROADCAST_CONSUMPTION => "BROADCAST_CONSUMPTION",
         code::FLOW_CONTROL => "FLOW_CONTROL",
+        code::ILLEGAL_OPERATION => "ILLEGAL_OPERATION",
         _ => "an unknown code",
     }
 }

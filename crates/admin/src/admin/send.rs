@@ -84,6 +84,8 @@ pub struct Sent {
     pub offset_msg_id: String,
     /// The queue it lies in.
     pub queue: MessageQueue,
+    /// Address of its broker.
+    pub addr: String,
     /// Its place there, in messages.
     pub queue_offset: i64,
 }
@@ -160,6 +162,7 @@ impl Admin {
                 queue_id: reply.field("queueId").and_then(|id| id.parse().ok()).unwrap_or(queue.queue_id),
                 ..queue.clone()
             },
+            addr: addr.clone(),
             queue_offset: super::field(addr, &reply, "queueOffset")?,
         })
     }

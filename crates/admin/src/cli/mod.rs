@@ -4,6 +4,7 @@
 mod completion;
 mod context;
 mod option;
+mod tls;
 mod usage;
 
 pub(crate) use context::{CommandError, Context};
@@ -34,6 +35,8 @@ pub struct Surroundings {
     pub namesrv_addr: Option<String>,
     /// Where `conf/tools.yml` with the keys of an access control list lies. Java: `ROCKETMQ_HOME`.
     pub rocketmq_home: Option<PathBuf>,
+    /// Options for Java, of which those of TLS count: `-Dtls.enable=true`. Java: `JAVA_OPT`.
+    pub java_opt: Option<String>,
 }
 
 impl Surroundings {
@@ -43,6 +46,7 @@ impl Surroundings {
         Self {
             namesrv_addr: std::env::var("NAMESRV_ADDR").ok(),
             rocketmq_home: std::env::var_os("ROCKETMQ_HOME").map(PathBuf::from),
+            java_opt: std::env::var("JAVA_OPT").ok(),
         }
     }
 }
@@ -144,6 +148,13 @@ async fn run_command(
     let name_servers = addresses(namesrv_addr.as_deref().unwrap_or_default());
     let mut remote = RemoteOptions::default();
     remote.credentials = surroundings.rocketmq_home.and_then(|home| credentials(&home));
+    remote.tls = match tls::of_java_options(surroundings.java_opt.as_deref().unwrap_or_default()) {
+        Ok(tls) => tls,
+        Err(reason) => {
+            let _ = writeln!(err, "mqadmin {}: JAVA_OPT: {}", command.name, context::one_line(&reason));
+            return EXIT_FAILURE;
+        }
+    };
     let remote = Remote::new(remote, Arc::new(NoService));
     let mut context = Context::new(Admin::new(remote, name_servers), given.output, out, err);
     loop {

@@ -4,7 +4,13 @@
 //! Each writes one file of JSON below the folder `-f`, as Java does, and says where it is; `-o json` prints the content
 //! as well.
 
-use super::{Command, body_file::write_in, fastjson_text::pretty, message_text::in_usual_order, run};
+use super::{
+    Command,
+    body_file::write_in,
+    fastjson_text::{in_order, pretty},
+    message_text::in_usual_order,
+    run,
+};
 use crate::{
     admin::Runtime,
     cli::{CommandError, Context, Given, Opt},
@@ -99,21 +105,6 @@ fn write(
     context.print(&format!("export {path} success{}", if line { "\n" } else { "" }))
 }
 
-/// A structure with its members in the order of their names, as Java's library writes them.
-fn in_order<T: Serialize>(value: &T) -> Value {
-    fn sort(value: Value) -> Value {
-        match value {
-            Value::Object(members) => {
-                let sorted: BTreeMap<_, _> =
-                    members.into_iter().map(|(name, value)| (name, sort(value))).collect();
-                Value::Object(sorted.into_iter().collect())
-            }
-            other => other,
-        }
-    }
-    sort(serde_json::to_value(value).unwrap_or_default())
-}
-
 /// A table in the order of Java's.
 fn table<T: Serialize>(entries: impl IntoIterator<Item = (String, T)>) -> Value {
     let entries = entries.into_iter().map(|(name, value)| (name, in_order(&value))).collect();
@@ -141,7 +132,21 @@ async fn user_groups(
 ) -> Result<oxmq_remoting::bodies::SubscriptionGroupWrapper, CommandError> {
     let mut all = context.admin.all_groups(addr).await?;
     all.subscription_group_table.retain(|name, _| !is_system_group(name));
+    all.subscription_group_table.values_mut().for_each(complete);
     Ok(all)
+}
+
+/// Adds what a broker has left out because it is as always. Java's tool has it in every file.
+fn complete(group: &mut SubscriptionGroupConfig) {
+    for (name, value) in [
+        ("attributes", json!({})),
+        ("consumeFromMinEnable", json!(true)),
+        ("consumeMessageOrderly", json!(false)),
+        ("consumeTimeoutMinute", json!(15)),
+        ("groupRetryPolicy", json!({"type": "CUSTOMIZED"})),
+    ] {
+        group.other.entry(name).or_insert(value);
+    }
 }
 
 async fn export_metadata(context: &mut Context<'_>, given: &Given) -> Result<(), CommandError> {
@@ -163,9 +168,11 @@ async fn export_metadata(context: &mut Context<'_>, given: &Given) -> Result<(),
             }
             (_, true) => {
                 let groups = user_groups(context, addr).await?;
+                // Java's tool leaves it out: who may not read what would be forgotten.
+                let forbidden = groups.forbidden_table.filter(|table| *table != json!({}));
                 let content = json!({
                     "dataVersion": in_order(&groups.data_version),
-                    "forbiddenTable": groups.forbidden_table,
+                    "forbiddenTable": forbidden,
                     "subscriptionGroupTable": table(groups.subscription_group_table),
                 });
                 write(context, given, "subscriptionGroup.json", &content, false)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! JSON as Java's library lays it out in files for people: a tab for each level, no blank after a colon.
 
+use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Java: `JSON.toJSONString(value, true)`. Members without a value are left out.
 pub(crate) fn pretty(value: &Value) -> String {
@@ -12,6 +14,11 @@ pub(crate) fn pretty(value: &Value) -> String {
 
 fn push(out: &mut String, value: &Value, level: usize) {
     let (open, close) = match value {
+        // Numbers and texts stand in one line, and a list with anything else in it has a line for each.
+        Value::Array(values) if !values.iter().any(|value| value.is_object() || value.is_array()) => {
+            let texts: Vec<_> = values.iter().map(Value::to_string).collect();
+            return out.push_str(&format!("[{}]", texts.join(",")));
+        }
         Value::Object(_) => ('{', '}'),
         Value::Array(_) => ('[', ']'),
         other => return out.push_str(&other.to_string()),
@@ -52,15 +59,31 @@ fn line(out: &mut String, level: usize) {
     out.extend(std::iter::repeat_n('\t', level));
 }
 
+/// A structure with its members in the order of their names, as Java's library writes them.
+pub(crate) fn in_order<T: Serialize>(value: &T) -> Value {
+    fn sort(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let sorted: BTreeMap<_, _> =
+                    members.into_iter().map(|(name, value)| (name, sort(value))).collect();
+                Value::Object(sorted.into_iter().collect())
+            }
+            other => other,
+        }
+    }
+    sort(serde_json::to_value(value).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn levels_are_indented_by_tabs() {
-        let value =
-            serde_json::json!({"a": 1, "n": null, "b": {"c": "x\"", "d": {}}, "e": [1, {"f": 2}], "g": []});
-        let text = "{\n\t\"a\":1,\n\t\"b\":{\n\t\t\"c\":\"x\\\"\",\n\t\t\"d\":{}\n\t},\n\t\"e\":[\n\t\t1,\n\t\t{\n\t\t\t\"f\":2\n\t\t}\n\t],\n\t\"g\":[]\n}";
+        let value = serde_json::json!({
+            "a": 1, "n": null, "b": {"c": "x\"", "d": {}}, "e": [1, {"f": 2}], "g": [], "h": [1, 2], "i": ["x", "y"]
+        });
+        let text = "{\n\t\"a\":1,\n\t\"b\":{\n\t\t\"c\":\"x\\\"\",\n\t\t\"d\":{}\n\t},\n\t\"e\":[\n\t\t1,\n\t\t{\n\t\t\t\"f\":2\n\t\t}\n\t],\n\t\"g\":[],\n\t\"h\":[1,2],\n\t\"i\":[\"x\",\"y\"]\n}";
         assert_eq!(pretty(&value), text);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     cli::{CommandError, Context, Given, Opt, shorten},
 };
 use oxmq_client::ReceivedMessage;
-use oxmq_remoting::bodies::MessageQueue;
+use oxmq_remoting::bodies::{ConsumerRunningInfo, MessageQueue};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -98,6 +98,13 @@ async fn query_by_id(context: &mut Context<'_>, given: &Given) -> Result<(), Com
     }
     if let (Some(group), Some(client_id)) = (given.value("g"), given.value("d")) {
         for id in ids {
+            let info = context.admin.running_info(group, client_id, false).await?;
+            if !info.is_push() {
+                context.say(&format!(
+                    "this {client_id} client is not push consumer ,not support direct push "
+                ))?;
+                return Err(no_push_consumer(client_id));
+            }
             consume_directly(context, cluster, (group, client_id), topic, id).await?;
         }
         return Ok(());
@@ -199,6 +206,16 @@ async fn query_by_offset(context: &mut Context<'_>, given: &Given) -> Result<(),
 async fn query_by_unique_key(context: &mut Context<'_>, given: &Given) -> Result<(), CommandError> {
     let (id, topic, cluster) = (given.required("i"), given.required("t"), given.value("c"));
     if let (Some(group), Some(client_id)) = (given.value("g"), given.value("d")) {
+        let info = context.admin.running_info(group, client_id, false).await;
+        if info.is_err() {
+            context.say(&format!("get consumer runtime info for {client_id} client failed "))?;
+        }
+        if !info.as_ref().is_ok_and(ConsumerRunningInfo::is_push) {
+            context.say(&format!(
+                "get consumer info failed or this {client_id} client is not push consumer, not support direct push "
+            ))?;
+            return Err(info.map_or_else(CommandError::from, |_| no_push_consumer(client_id)));
+        }
         return consume_directly(context, cluster, (group, client_id), topic, id).await;
     }
     let query = KeyQuery { topic, key: id, unique: true, cluster, max: 32, begin_ms: 0, end_ms: i64::MAX };
@@ -257,6 +274,13 @@ async fn show(
     Ok(None)
 }
 
+fn no_push_consumer(client_id: &str) -> CommandError {
+    CommandError::failed(format!(
+        "{} is no push consumer: only those can be given a message",
+        shorten(client_id)
+    ))
+}
+
 async fn consume_directly(
     context: &mut Context<'_>,
     cluster: Option<&str>,
@@ -264,13 +288,6 @@ async fn consume_directly(
     topic: &str,
     id: &str,
 ) -> Result<(), CommandError> {
-    let info = context.admin.running_info(group, client_id, false).await?;
-    if !info.is_push() {
-        return Err(CommandError::failed(format!(
-            "{} is no push consumer: only those can be given a message",
-            shorten(client_id)
-        )));
-    }
     let message = context.admin.message_of_id(cluster, topic, id).await?;
     let addr = message.store_host().to_string();
     let offset_id = message.offset_msg_id();

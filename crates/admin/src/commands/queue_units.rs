@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Units of a consume queue: `queryCq`.
 
-use super::{Command, fastjson_text::pretty, run};
+use super::{
+    Command,
+    fastjson_text::{in_order, pretty},
+    run,
+};
 use crate::cli::{CommandError, Context, Given, Opt};
 use oxmq_remoting::bodies::{ConsumeQueueData, MessageQueue, QueryConsumeQueueResponseBody};
 use serde_json::json;
@@ -62,7 +66,7 @@ fn render(body: &QueryConsumeQueueResponseBody, index: i64) -> String {
     const LINE: &str = "======================================\n";
     let mut out = String::new();
     if let Some(subscription) = &body.subscription_data {
-        let text = pretty(&serde_json::to_value(subscription).unwrap_or_default());
+        let text = pretty(&in_order(subscription));
         let _ = write!(out, "Subscription data: \n{text}\n{LINE}");
     }
     if let Some(filter) = &body.filter_data {
@@ -108,6 +112,7 @@ mod tests {
         };
         let text = render(&body, 3);
         assert!(text.starts_with("Subscription data: \n{\n\t\"classFilterMode\":false,"), "{text}");
+        assert!(text.contains(",\n\t\"tagsSet\":[],\n\t\"topic\":\"T\"\n}\n"), "{text}");
         assert!(text.contains("Filter data: \ng@T is not online!\n====="), "{text}");
         assert!(text.contains("Queue data: \nmax: 5, min: 0\n====="), "{text}");
         assert!(text.contains("idx: 4\nConsumeQueueData{physicOffset=7, physicSize=200, tagsCode=0, extendDataJson='null', bitMap='null', eval=false, msg='null'}\n"), "{text}");

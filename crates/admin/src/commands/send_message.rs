@@ -8,12 +8,12 @@ use crate::{
     format::fixed,
     java_text::now_ms,
 };
-use oxmq_client::ReceivedMessage;
+use oxmq_client::{ReceivedMessage, SendTrace, TRACE_TOPIC};
 use oxmq_remoting::{bodies::MessageQueue, code};
 use oxmq_types::{RETRY_GROUP_PREFIX, validate_topic};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) static SEND_MESSAGE: Command = Command {
     name: "sendMessage",
@@ -152,6 +152,7 @@ async fn send_message(context: &mut Context<'_>, given: &Given) -> Result<(), Co
     if let Some(tags) = given.value("c") {
         message.set("TAGS", tags);
     }
+    let start = Instant::now();
     let sent = match (broker, queue_id) {
         (Some(broker), Some(queue_id)) if queue_id >= 0 => {
             let queue = MessageQueue { topic: topic.to_owned(), broker_name: broker.to_owned(), queue_id };
@@ -164,10 +165,40 @@ async fn send_message(context: &mut Context<'_>, given: &Given) -> Result<(), Co
         // COMPAT(java): a broker without a queue is not looked at.
         _ => send_somewhere(context, topic, &message).await?,
     };
-    if given.is_true("m") {
-        context.note("no trace is sent: OxMQ's tools keep none");
+    if given.is_true("m")
+        && let Err(error) = trace(context, &sent, &message, start.elapsed()).await
+    {
+        // The message is there, whether its trace is or not.
+        context.note(&format!("the message is sent, its trace is not: {error}"));
     }
     if context.is_json() { context.json(&result_json(&sent)) } else { context.print(&table(&sent)) }
+}
+
+/// Tells the trace topic of a message that was sent and took so long.
+async fn trace(
+    context: &mut Context<'_>,
+    sent: &Sent,
+    message: &Outgoing,
+    took: Duration,
+) -> Result<(), CommandError> {
+    let cost_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let property = |name| message.get(name).unwrap_or_default();
+    let trace = SendTrace {
+        at_ms: message.born_timestamp_ms,
+        cost_ms,
+        group: &producer_group(),
+        topic: &sent.queue.topic,
+        msg_id: &sent.msg_id,
+        tags: &property("TAGS"),
+        keys: &property("KEYS"),
+        broker: &sent.addr,
+        body_size: message.body.len(),
+        offset_msg_id: &sent.offset_msg_id,
+    }
+    .message();
+    let mut outgoing = Outgoing::new(trace.body().clone(), now_ms());
+    outgoing.set("KEYS", trace.get("KEYS").unwrap_or_default());
+    send_somewhere(context, TRACE_TOPIC, &outgoing).await.map(drop)
 }
 
 fn table(sent: &Sent) -> String {

@@ -214,18 +214,18 @@ impl Admin {
             codes::UPDATE_AND_CREATE_TOPIC => {
                 let config = topics::requested(&CreateTopic::from_fields(fields)?)?;
                 let peer = request.peer.clone();
-                Ok(self.aside_until_saved(move |parts| parts.put_topics(vec![config], &peer)))
+                Ok(self.aside_until_known(move |parts| parts.put_topics(vec![config], &peer)))
             }
             codes::UPDATE_AND_CREATE_TOPIC_LIST => {
                 let configs = topics::requested_list(request.body)?;
                 let peer = request.peer.clone();
-                Ok(self.aside_until_saved(move |parts| parts.put_topics(configs, &peer)))
+                Ok(self.aside_until_known(move |parts| parts.put_topics(configs, &peer)))
             }
             codes::DELETE_TOPIC_IN_BROKER => {
                 let topic = TopicQuery::from_fields(fields)?.topic.into_owned();
                 self.parts.check_deletable(&topic)?;
                 let peer = request.peer.remote();
-                Ok(self.aside_until_saved(move |parts| parts.delete_topic(&topic, peer)))
+                Ok(self.aside_until_known(move |parts| parts.delete_topic(&topic, peer)))
             }
             codes::CLEAN_EXPIRED_CONSUMEQUEUE | codes::CLEAN_UNUSED_TOPIC => {
                 let (expired, peer) =
@@ -383,6 +383,24 @@ impl Admin {
         Answer::later(async move {
             match done.await {
                 Ok(ticket) => saved(ticket).await,
+                Err(refusal) => refusal.into(),
+            }
+        })
+    }
+
+    /// The same for a change of topics, which the name servers know as well when it is answered: the next command asks
+    /// them, and a registration that is still on its way must not bring back what a tool deletes there.
+    fn aside_until_known(
+        &self,
+        work: impl FnOnce(&Parts) -> Result<Ticket, Refusal> + Send + 'static,
+    ) -> Answer {
+        let (done, topics) = (self.work(work), self.parts.topics.clone());
+        Answer::later(async move {
+            match done.await {
+                Ok(ticket) => {
+                    let (answer, ()) = tokio::join!(saved(ticket), topics.until_told());
+                    answer
+                }
                 Err(refusal) => refusal.into(),
             }
         })

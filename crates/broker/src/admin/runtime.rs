@@ -41,6 +41,9 @@ const CAPACITIES: [(&str, &str); 6] = [
     ("EndTransactionThreadPoolQueueCapacity", "endTransactionPoolQueueCapacity"),
 ];
 
+/// Java's shares of sends that took no longer, in ms.
+const LATENCIES: [&str; 2] = ["putLatency99", "putLatency999"];
+
 /// Java's slots of times that sends took.
 const NO_DISTRIBUTION: &str = "[<=0ms]:0 [0~10ms]:0 [10~50ms]:0 [50~100ms]:0 [100~200ms]:0 [200~500ms]:0 \
                                [500ms~1s]:0 [1~2s]:0 [2~3s]:0 [3~4s]:0 [4~5s]:0 [5~10s]:0 [10s~]:0 ";
@@ -79,6 +82,9 @@ impl Parts {
             "putMessageAverageSize",
             (totals.put_bytes as f64 / totals.put_messages.max(1) as f64).to_string(),
         );
+        for key in LATENCIES {
+            put(key, "0.00".to_owned());
+        }
         put("putMessageDistributeTime", NO_DISTRIBUTION.to_owned());
         let tps = |pick: fn(&Totals) -> u64| {
             [10, 60, 600]

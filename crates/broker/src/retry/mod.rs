@@ -180,7 +180,7 @@ impl Retries {
             properties: &copy::properties(&record, fate),
         };
         let appended = match fate {
-            Fate::Dead => puts.put_as_is(&draft),
+            Fate::Dead => puts.put_dead(&draft),
             Fate::Retried { .. } => puts.put(&draft),
         };
         // Java's code, whatever the store says. The client goes on with an ordinary send.

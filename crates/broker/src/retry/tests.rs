@@ -93,6 +93,14 @@ async fn a_message_tried_too_often_becomes_a_dead_letter() {
     let no_limit_of_its_own = json!({"offset": offset, "group": "once", "maxReconsumeTimes": null});
     assert_eq!(back(&broker, no_limit_of_its_own).await.code, 0);
     assert_eq!((broker.stored("%DLQ%g", 0).len(), broker.stored("%DLQ%once", 0).len()), (2, 1));
+    // As in Java, what applications sent is one message.
+    let told = broker.ask(codes::GET_BROKER_RUNTIME_INFO, json!({}), b"").await;
+    let told: Vec<u8> = told.body.pieces().iter().flat_map(|piece| piece.to_vec()).collect();
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(
+        (&told["table"]["msgPutTotalTodayNow"], &told["table"]["putMessageTimesTotal"]),
+        (&"1".into(), &"4".into())
+    );
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ use tracing::{debug, warn};
 /// The topic that tools look into. Java: `TopicValidator#RMQ_SYS_TRACE_TOPIC`.
 pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 
+/// The region of brokers that name none. Java: `MixAll#DEFAULT_TRACE_REGION_ID`.
+const REGION: &str = "DefaultRegion";
 /// Records that may wait. Java: `traceQueueSize`… 2048.
 const QUEUE_MAX: usize = 2048;
 /// Records that are sent together, at most.
@@ -125,7 +127,7 @@ impl Tracer {
         let (tags, keys) = (send.get(property::TAGS), send.get(property::KEYS));
         Some(then(Sent {
             at_ms: ids::now_ms(),
-            region: "DefaultRegion",
+            region: REGION,
             group: send.group,
             topic: send.topic,
             msg_id: send.msg_id,
@@ -138,6 +140,56 @@ impl Tracer {
             offset_msg_id: "",
             success: true,
         }))
+    }
+}
+
+/// A send that a tool made without a [`Producer`]: what is told of it.
+#[derive(Debug, Clone, Copy)]
+pub struct SendTrace<'a> {
+    /// When the send began, in ms since 1970.
+    pub at_ms: i64,
+    /// How long it took, in ms.
+    pub cost_ms: u64,
+    /// Producer group.
+    pub group: &'a str,
+    /// Topic that it was sent to.
+    pub topic: &'a str,
+    /// Its unique id.
+    pub msg_id: &'a str,
+    /// Its tags, or nothing.
+    pub tags: &'a str,
+    /// Its keys, or nothing.
+    pub keys: &'a str,
+    /// Address of the broker.
+    pub broker: &'a str,
+    /// Size of the body, in bytes.
+    pub body_size: usize,
+    /// Where it lies.
+    pub offset_msg_id: &'a str,
+}
+
+impl SendTrace<'_> {
+    /// The message for [`TRACE_TOPIC`].
+    #[must_use]
+    pub fn message(&self) -> Message {
+        let Self { at_ms, cost_ms, group, topic, msg_id, tags, keys, broker, body_size, offset_msg_id } =
+            *self;
+        let record = encode::sent(&Sent {
+            at_ms,
+            region: REGION,
+            group,
+            topic,
+            msg_id,
+            tags,
+            keys,
+            broker,
+            body_size,
+            cost_ms,
+            kind: SendKind::Normal,
+            offset_msg_id,
+            success: true,
+        });
+        message(&TRACE_TOPIC.into(), record.data, &record.keys)
     }
 }
 
