@@ -51,8 +51,9 @@ use tracing::{Instrument, debug_span, error};
 /// - It **panics**: the panic is caught, counted and logged, and the batch comes again later.
 /// - It **never ends**: after the consume timeout (15 minutes, as Java's) its future is dropped at the `.await` where it
 ///   stands, and the batch comes again later. Code that blocks its thread cannot be stopped by anybody: its batch comes
-///   again all the same, its result is ignored, and its share of the concurrency is lost until it returns. Put blocking
-///   code into [`blocking`].
+///   again all the same, its result is ignored, and its share of the concurrency is lost until it returns. If such
+///   handlers block all threads of the runtime, nothing of the client goes on, heartbeats included, which a warning in
+///   the log tells after some seconds. Put blocking code into [`blocking`].
 ///
 /// Messages come **at least once**: after a crash, a rebalance or a lost answer they come again. A handler that charges
 /// a card must recognise what it did, see `oxmq_client::idempotent`.

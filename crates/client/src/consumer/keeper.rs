@@ -10,6 +10,7 @@ use super::{
     orderly,
     process_queue::Ticket,
     pulling,
+    pulse::Pulse,
     push::Shutdown,
     rebalance::{Before, by_broker},
     shared::Shared,
@@ -61,6 +62,7 @@ impl Keeper {
 
     pub(crate) async fn run(mut self) {
         let shared = self.shared.clone();
+        let _pulse = (!shared.is_polled()).then(|| Pulse::start(shared.group()));
         self.spawn_workers(shared.options.concurrency);
         // Each on its own: a broker that does not answer the one must not keep the others waiting.
         if shared.commits_by_itself() {

@@ -79,8 +79,9 @@
 //!
 //! Pure, with time as an argument: `allocate` (who reads what), `rebalance` (what to take and let go), `process_queue` (what
 //! is unfinished, what may be committed), `start` (where to begin), `subscription` (filters). At the edge: `calls` asks
-//! brokers, `pulling` is the task of a queue, `concurrent` and `orderly` give to the handler, `keeper` owns all tasks, and
-//! `answers` is what brokers and tools are told. `lite` polls instead.
+//! brokers, `pulling` is the task of a queue, `concurrent` and `orderly` give to the handler, `keeper` owns all tasks,
+//! `pulse` keeps the runtime awake beside handlers that block it, and `answers` is what brokers and tools are told. `lite`
+//! polls instead.
 
 mod allocate;
 mod answers;
@@ -97,6 +98,7 @@ mod orderly;
 mod process_queue;
 mod pull;
 mod pulling;
+mod pulse;
 mod push;
 mod rebalance;
 mod shared;
