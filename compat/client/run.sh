@@ -51,7 +51,7 @@ failover() {
 }
 
 secured() {
-  local folder=$WORK/certificates acl user=suite secret=12345678 tls
+  local folder=$WORK/certificates acl user=suite-account secret=12345678 tls
   "$EXAMPLES/suite" certificates "$folder"
   tls="-Dtls.test.mode.enable=false -Dtls.server.certPath=$folder/server.pem -Dtls.server.keyPath=$folder/server.key"
   tls+=" -Dtls.server.authClient=true -Dtls.server.trustCertPath=$folder/ca.pem -Dtls.server.need.client.auth=require"

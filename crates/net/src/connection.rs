@@ -229,8 +229,9 @@ impl Connection {
             return false;
         }
         self.gathered = true;
-        // Not a wake-up of itself: that would wake another thread, too.
-        let _ = pin!(tokio::task::yield_now()).poll(context);
+        // Not by `yield_now`: who yields waits for its thread, and a caller may block that. What wakes itself stands in line, and
+        // another thread can take it.
+        context.waker().wake_by_ref();
         true
     }
 

@@ -73,8 +73,9 @@ impl Outgoing {
         let has_wait = message.get(property::WAIT).is_some();
         let Message { topic, body, flag, mut properties, .. } = message;
         properties.reserve(64);
+        let born_ms = ids::now_ms();
         let msg_id = unique.unwrap_or_else(|| {
-            let id = ids::next_unique_id();
+            let id = ids::unique_id_at(born_ms);
             push_property(&mut properties, property::UNIQ_KEY, &id);
             id
         });
@@ -93,7 +94,7 @@ impl Outgoing {
             None => body,
         };
         let kind = if is_reply { Kind::Reply } else { Kind::One };
-        Ok(Self { topic, msg_id, properties, body, sys_flag, flag, born_ms: ids::now_ms(), kind, retry })
+        Ok(Self { topic, msg_id, properties, body, sys_flag, flag, born_ms, kind, retry })
     }
 
     /// Writes several messages into one. They were checked and have one topic.
