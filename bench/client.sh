@@ -26,15 +26,15 @@ if [ -z "${COST_BIN:-}" ]; then
 fi
 build_java 5.3.3
 start_namesrv
-start_broker cost
+start_broker broker-a
 mqadmin updateTopic -n "$NAMESRV_ADDR" -b "$BROKER_ADDR" -t cost -r 8 -w 8 >/dev/null
 
 figure() { sed -n 's/.*cpu_us=\([0-9.]*\) per_second=\([0-9]*\).*/\1 \2/p' <<<"$1"; }
 row() { # WHAT JAVA OURS
   local java ours
   java=($(figure "$2")) ours=($(figure "$3"))
-  awk -v what="$1" -v j="${java[0]}" -v o="${ours[0]}" -v jr="${java[1]}" -v or="${ours[1]}" \
-    'BEGIN { printf "| %s | %.1f µs (%d/s) | %.2f µs (%d/s) | %.1fx |\n", what, j, jr, o, or, j / o }'
+  awk -v what="$1" -v j="${java[0]}" -v o="${ours[0]}" -v java_rate="${java[1]}" -v our_rate="${ours[1]}" \
+    'BEGIN { printf "| %s | %.2f µs (%d/s) | %.2f µs (%d/s) | %.1f x |\n", what, j, java_rate, o, our_rate, j / o }'
 }
 echo "| | Java client 5.3.3 | Rust client | less CPU |"
 echo "|---|---|---|---|"

@@ -36,7 +36,7 @@ if [ -z "${PEER:-}" ]; then
 fi
 PEER_JARS=${PEER_HOME:-$HOME/.cache/rocketmq-peer}
 WORK=$(mktemp -d -t compat.XXXXXX)
-declare -A PID=() PORT=() STORE=() KIND=() OUT=() STARTS=()
+declare -A PID=() PORT=() STORE=() KIND=() OUT=() STARTS=() BROKER_NAME=()
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "FAILED: $*"; exit 1; }
@@ -140,16 +140,21 @@ wait_registered() { wait_until 45 "the name server knows $1" registered "$1" || 
 
 # Later KEY=VALUE win over the defaults below, as the last line of a .properties file does.
 start_broker() {
-  local name=$1
+  local name=$1 setting
   shift
   mkdir -p "$WORK/$name"
   KIND[$name]=$(kind_now)
   PORT[$name]=$(free_port)
   STORE[$name]=$WORK/$name/store
+  # A slave has the name of its master.
+  BROKER_NAME[$name]=$name
+  for setting in "$@"; do
+    [[ $setting != brokerName=* ]] || BROKER_NAME[$name]=${setting#*=}
+  done
   printf '%s\n' "brokerClusterName=DefaultCluster" "brokerName=$name" brokerId=0 brokerIP1=127.0.0.1 brokerIP2=127.0.0.1 \
     "listenPort=${PORT[$name]}" "haListenPort=$((PORT[$name] + 1))" "storePathRootDir=${STORE[$name]}" \
     "storePathCommitLog=${STORE[$name]}/commitlog" autoCreateTopicEnable=true diskMaxUsedSpaceRatio=95 "$@" >"$WORK/$name/conf.properties"
-  launch "$name" broker "The broker\\[$name, .*boot success"
+  launch "$name" broker "The broker\\[${BROKER_NAME[$name]}, .*boot success"
   wait_registered "$name"
   broker_facts "$name"
 }
@@ -158,7 +163,7 @@ restart_broker() {
   local name=$1
   ! running "$name" || fail "$name still runs"
   [ -z "${2:-}" ] || KIND[$name]=$(TARGET=$2 kind_now)
-  launch "$name" broker "The broker\\[$name, .*boot success"
+  launch "$name" broker "The broker\\[${BROKER_NAME[$name]}, .*boot success"
   broker_facts "$name"
 }
 

@@ -69,10 +69,15 @@ pub(crate) fn client_id(address: &str, instance: Option<&str>, unit: Option<&str
 /// each message one; this is for those who send by other ways. Java: `MessageClientIDSetter#createUniqID`.
 #[must_use]
 pub fn next_unique_id() -> String {
+    unique_id_at(now_ms())
+}
+
+/// The same, for a message that is made at `now_ms`.
+pub(crate) fn unique_id_at(now_ms: i64) -> String {
     static PROCESS: OnceLock<UniqueIds> = OnceLock::new();
     PROCESS
         .get_or_init(|| UniqueIds::new(local_address(), process::id() as u16, random() as u32))
-        .next(now_ms())
+        .next(now_ms)
 }
 
 /// Makes message ids.

@@ -217,7 +217,7 @@ pub use message::{
 };
 pub use metrics::ProducerNumbers;
 pub use options::{ClientOptions, NAMESRV_ADDR, OptionsError};
-pub use oxmq_net::{Answer, CallError, NoService, Peer, Reply, Request, Service, Tls, TlsError};
+pub use oxmq_net::{Answer, CallError, NoService, Peer, Reply, ReplyFields, Request, Service, Tls, TlsError};
 pub use oxmq_remoting::{Command, Encoding, code};
 pub use producer::{
     Attempt, BatchError, Cause, Checking, HalfMessage, Producer, ProducerBuilder, ProducerOptions,

@@ -126,6 +126,8 @@ pub(crate) struct Connection {
     stopped: bool,
     /// Requests that may be handled before others have their turn.
     turn: usize,
+    /// True if others were let run before the inbox is taken.
+    gathered: bool,
     /// What `received` takes of the common budget.
     charged: usize,
     outbox: Outbox,
@@ -158,6 +160,7 @@ impl Connection {
             received: Vec::new(),
             stopped: false,
             turn: 0,
+            gathered: false,
             charged: 0,
             outbox: Outbox::default(),
             waiting: FuturesUnordered::new(),
@@ -180,6 +183,9 @@ impl Connection {
 
     /// Does all that can be done now; every source that can go on later has been told to wake this task.
     fn poll_io(&mut self, context: &mut Context<'_>, spare: &mut Spare) -> Result<(), End> {
+        if self.lets_others_run(context) {
+            return Ok(());
+        }
         self.turn = TURN_REQUESTS;
         loop {
             self.take_inbox(context, spare)?;
@@ -213,6 +219,20 @@ impl Connection {
             self.check_time(context)?;
         }
         Ok(())
+    }
+
+    /// True if callers that are ready now are to run before this task goes on. Answers wake their callers, and the first who
+    /// asks again wakes this task, which the runtime runs next: each request would be written by a call of its own. So as long as
+    /// there are others, this task takes what they ask together, once all have run that can.
+    fn lets_others_run(&mut self, context: &mut Context<'_>) -> bool {
+        if std::mem::take(&mut self.gathered) || !self.peer.inbox().may_grow() {
+            return false;
+        }
+        self.gathered = true;
+        // Not by `yield_now`: who yields waits for its thread, and a caller may block that. What wakes itself stands in line, and
+        // another thread can take it.
+        context.waker().wake_by_ref();
+        true
     }
 
     /// True if one more request may be handled.

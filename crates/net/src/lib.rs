@@ -26,7 +26,7 @@ mod workers;
 pub use access::AdminAccess;
 pub use client::{Client, ClientOptions};
 pub use connection::{Limits, UNSENT_MAX_BYTES};
-pub use peer::{CallError, Peer, Reply};
+pub use peer::{CallError, Peer, Reply, ReplyFields};
 pub use server::{Listening, Server};
 pub use service::{Answer, NoService, Request, Service};
 pub use tls::{Tls, TlsError};

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use oxmq_remoting::{Command, FieldValue, Header, Kind, Text};
+use smallvec::SmallVec;
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -20,6 +21,9 @@ use tokio::sync::oneshot;
 const QUEUED_MAX: usize = 4096;
 /// As many bytes of bodies and texts may wait, and the command with which there are more.
 const QUEUED_MAX_BYTES: usize = 16 << 20;
+
+/// With so many commands it is not waited for more to be written together.
+const GATHERED_MAX: usize = 64;
 
 /// The reason of [`Peer::hang_up`].
 pub(crate) const HUNG_UP: &str = "not needed any more";
@@ -49,6 +53,9 @@ pub(crate) struct Inbox {
     room: Vec<Waker>,
 }
 
+/// Bytes in the fields of the answer to a send or a pull.
+const TEXT_USUAL: usize = 160;
+
 /// An answer of a peer, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -59,7 +66,7 @@ pub struct Reply {
     /// Version of the peer.
     pub version: i32,
     /// Its custom fields.
-    pub fields: Vec<(String, String)>,
+    pub fields: ReplyFields,
     /// What followed the header.
     pub body: Bytes,
 }
@@ -68,6 +75,12 @@ impl Inbox {
     /// True if no command waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.commands.is_empty()
+    }
+
+    /// True if some commands wait, and other callers may be about to add theirs.
+    pub(crate) fn may_grow(&self) -> bool {
+        let waiting = self.commands.len();
+        (1..GATHERED_MAX).contains(&waiting) && self.pending.len() > waiting && self.close.is_none()
     }
 
     /// All commands that wait, in their order.
@@ -94,7 +107,7 @@ impl Reply {
             code: header.code,
             remark: header.remark.map(own),
             version: header.version,
-            fields: header.fields.iter().map(|(name, value)| (name.to_owned(), own(value))).collect(),
+            fields: header.fields.iter().map(|(name, value)| (name, value.to_cow())).collect(),
             body: Bytes::copy_from_slice(body),
         }
     }
@@ -102,7 +115,50 @@ impl Reply {
     /// The value of a custom field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.fields.iter().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
+    }
+}
+
+/// The custom fields of an answer, in the order in which they came, in one piece of memory.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ReplyFields {
+    /// Name, value, name, value...
+    text: String,
+    /// Where each name and its value end in it.
+    ends: SmallVec<[(u32, u32); 8]>,
+}
+
+impl ReplyFields {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(name, value)| {
+            let (name, value) = (name as usize, value as usize);
+            let field = (&self.text[start..name], &self.text[name..value]);
+            start = value;
+            field
+        })
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for ReplyFields {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut all = Self { text: String::with_capacity(TEXT_USUAL), ends: SmallVec::new() };
+        // No frame is longer than 32 bits can say.
+        let end = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        for (name, value) in fields {
+            all.text.push_str(name.as_ref());
+            let name = end(&all.text);
+            all.text.push_str(value.as_ref());
+            all.ends.push((name, end(&all.text)));
+        }
+        all
+    }
+}
+
+impl std::fmt::Debug for ReplyFields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

@@ -232,8 +232,8 @@ fn pass_on(peer: Arc<Peer>, who: String, command: Command) -> Answer {
 fn passed_back(reply: Reply) -> Command {
     let mut command = Command::new(reply.code).with_body(reply.body);
     command.remark = reply.remark.map(Cow::Owned);
-    command
-        .fields
-        .extend(reply.fields.into_iter().map(|(name, value)| (Cow::Owned(name), FieldValue::from(value))));
+    command.fields.extend(
+        reply.fields.iter().map(|(name, value)| (Cow::Owned(name.to_owned()), value.to_owned().into())),
+    );
     command
 }

@@ -8,6 +8,7 @@ use oxmq_client::{
 };
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,30 +19,65 @@ pub(crate) enum Need {
     Any,
     /// A broker of version 5, or OxMQ.
     Five,
+    /// Access control or TLS: what they refuse is tried.
+    Keys,
+    Tls,
+    /// A master and its slave.
+    Slave,
+    /// A slave whose master was killed.
+    SlaveAlone,
 }
 
-impl Need {
-    pub(crate) fn met_by(self, version: &str) -> bool {
-        self == Self::Any || !version.starts_with('4')
+/// The servers, and how they are asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Servers {
+    pub(crate) options: ClientOptions,
+    pub(crate) version: String,
+    pub(crate) access_key: Option<String>,
+    pub(crate) certificates: Option<PathBuf>,
+    pub(crate) slave: Option<String>,
+}
+
+impl Servers {
+    pub(crate) fn new(name_server: String) -> Self {
+        Self {
+            options: ClientOptions::new(name_server),
+            version: "oxmq".into(),
+            access_key: None,
+            certificates: None,
+            slave: None,
+        }
+    }
+
+    pub(crate) fn meet(&self, need: Need) -> bool {
+        match need {
+            Need::Slave => self.slave.as_deref() == Some("alive"),
+            Need::SlaveAlone => self.slave.as_deref() == Some("alone"),
+            _ if self.slave.is_some() => false,
+            Need::Any => true,
+            Need::Five => !self.version.starts_with('4'),
+            Need::Keys => self.access_key.is_some(),
+            Need::Tls => self.certificates.is_some(),
+        }
     }
 }
 
 /// The servers, and a name that belongs to the case.
 #[derive(Clone)]
 pub(crate) struct Env {
-    pub(crate) name_server: String,
+    pub(crate) servers: Servers,
     /// A topic of its own, not made yet.
     pub(crate) topic: String,
 }
 
 impl Env {
-    pub(crate) fn new(name_server: &str, case: &str) -> Self {
+    pub(crate) fn new(servers: &Servers, case: &str) -> Self {
         let topic = format!("{}_{}", case.replace([' ', '.'], "_"), std::process::id());
-        Self { name_server: name_server.into(), topic }
+        Self { servers: servers.clone(), topic }
     }
 
     pub(crate) fn options(&self) -> ClientOptions {
-        ClientOptions::new(self.name_server.clone())
+        self.servers.options.clone()
     }
 
     pub(crate) fn client(&self) -> Result<Client> {
@@ -145,6 +181,31 @@ impl Env {
             Ok((all.len() >= count).then_some(all))
         })
         .await
+    }
+
+    /// The messages of a topic that have this key, from the index of its brokers: also of topics that cannot be read.
+    pub(crate) async fn by_key(
+        &self,
+        client: &Client,
+        topic: &str,
+        key: &str,
+    ) -> Result<Vec<ReceivedMessage>> {
+        let Ok(route) = client.refresh_route(topic).await else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for (name, addrs) in route.brokers() {
+            let Some(master) = addrs.get(&0) else { continue };
+            let command = Command::new(request::QUERY_MESSAGE)
+                .with("topic", topic.to_owned())
+                .with("key", key.to_owned())
+                .with("maxNum", 32)
+                .with("beginTimestamp", 0)
+                .with("endTimestamp", i64::MAX);
+            let reply = client.call(master, command).await?;
+            if reply.code == code::SUCCESS {
+                found.extend(ReceivedMessage::decode_all(&reply.body, name)?);
+            }
+        }
+        Ok(found)
     }
 
     /// A plain pull needs a subscription group on brokers that do not create groups.

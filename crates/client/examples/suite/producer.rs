@@ -8,9 +8,12 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::{join_all, try_join_all};
 use oxmq_client::{
-    Compression, Encoding, Message, MessageError, ProducerOptions, ReceivedMessage, RouteError, SendError,
-    SendStatus, Tracer, TransactionState, property, reply_to,
+    Command, Compression, Encoding, Message, MessageError, ProducerOptions, ReceivedMessage, RouteError,
+    SendError, SendStatus, Tracer, TransactionState,
+    code::{self, request},
+    property, reply_to,
 };
+use oxmq_remoting::{bodies::ProducerConnection, fastjson};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -217,7 +220,12 @@ async fn compress(env: Env) -> Result<()> {
         let sent = producer.send(Message::new(&*env.topic, body.clone())).await?;
         let numbers = producer.metrics();
         ensure!(numbers.sent_bytes < 2000, "{method:?} sends {} bytes", numbers.sent_bytes);
-        let stored = env.pull(&client, &sent.queue, sent.queue_offset).await?;
+        // 4.9.7 says that a message is stored before it can be pulled.
+        let stored = wait_for("the message", Duration::from_secs(10), || async {
+            let stored = env.pull(&client, &sent.queue, sent.queue_offset).await?;
+            Ok((!stored.is_empty()).then_some(stored))
+        })
+        .await?;
         ensure!(stored.len() == 1 && stored[0].body_fault().is_none(), "{method:?}: {stored:?}");
         ensure!(stored[0].text() == Some(&*body), "{method:?} changes the body");
         ensure!(stored[0].store_size() < 2000, "{method:?}: {} bytes", stored[0].store_size());
@@ -417,11 +425,17 @@ async fn dropped_without_shutdown(env: Env) -> Result<()> {
     let addr = client
         .master_addr(&sends[0].as_ref().map_err(Clone::clone)?.queue.broker_name)
         .context("no broker")?;
-    let group = env.group();
+    let (group, client_id) = (env.group(), client.client_id().clone());
+    // Java before 5.0 keeps a group of which nobody is left, and answers with an empty list.
     let connected = || async {
-        let command = oxmq_client::Command::new(204).with("producerGroup", group.clone());
+        let command =
+            Command::new(request::GET_PRODUCER_CONNECTION_LIST).with("producerGroup", group.clone());
         let reply = watcher.call(&addr, command).await?;
-        Ok::<_, anyhow::Error>(reply.code == 0)
+        if reply.code != code::SUCCESS {
+            return Ok::<_, anyhow::Error>(false);
+        }
+        let list: ProducerConnection = fastjson::from_slice(&reply.body)?;
+        Ok(list.connection_set.iter().any(|connection| *connection.client_id == *client_id))
     };
     wait_for("the producer to be known", Duration::from_secs(10), || async {
         Ok(connected().await?.then_some(()))

@@ -161,6 +161,11 @@ impl Calls {
         self.find(queue, |client| client.master_addr(&queue.broker_name)).await
     }
 
+    /// Address and id of the master that has a queue, else of a slave: for what a slave can tell as well.
+    async fn master_or_slave(&self, queue: &MessageQueue) -> Result<(Arc<str>, i64), RequestError> {
+        self.broker(queue, 0).await
+    }
+
     /// What the routes tell, asked for anew if they tell nothing.
     async fn find<T>(
         &self,
@@ -174,21 +179,23 @@ impl Calls {
         find(&self.client).ok_or_else(|| RequestError::NoBroker(queue.broker_name.to_string()))
     }
 
-    /// The group's committed offset. `None` if it has none.
+    /// The group's committed offset. `None` if it has none. If the master is gone, its slave tells what it had heard: at
+    /// most some messages come twice.
     pub(crate) async fn committed(&self, queue: &MessageQueue) -> Result<Option<i64>, RequestError> {
-        let addr = self.master(queue).await?;
+        let (addr, id) = self.master_or_slave(queue).await?;
         let command =
             self.queue(code::request::QUERY_CONSUMER_OFFSET, queue).with("consumerGroup", self.group.clone());
         match self.ask(&addr, command, TIMEOUT).await {
             Ok(reply) => number(&addr, &reply, "offset").map(Some),
-            Err(RequestError::Refused { code: code::QUERY_NOT_FOUND, .. }) => Ok(None),
+            // A slave may not have heard of the group: one that began at the end then would pass messages over.
+            Err(RequestError::Refused { code: code::QUERY_NOT_FOUND, .. }) if id == 0 => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Commits an offset and waits until the broker says that it has it.
+    /// Commits an offset and waits until the broker says that it has it: the master, or as long as it is gone, a slave.
     pub(crate) async fn commit(&self, queue: &MessageQueue, offset: i64) -> Result<(), RequestError> {
-        let addr = self.master(queue).await?;
+        let (addr, _) = self.master_or_slave(queue).await?;
         let command = self
             .queue(code::request::UPDATE_CONSUMER_OFFSET, queue)
             .with("consumerGroup", self.group.clone())
@@ -393,9 +400,10 @@ impl Calls {
         if let Some(message) = messages.iter().find(|message| message.topic() != &*pull.queue.topic) {
             return Err(wrong(format!("a message of topic {} in queue {}", message.topic(), pull.queue)));
         }
+        let wants_all = pull.subscription.wants_all();
         pulled.messages = messages
             .into_iter()
-            .filter(|message| pull.subscription.wants(message.tag().as_deref()))
+            .filter(|message| wants_all || pull.subscription.wants(message.tag().as_deref()))
             .map(|message| self.restored(message, pull.queue))
             .collect();
         Ok(pulled)
@@ -447,7 +455,8 @@ impl Calls {
     }
 
     async fn offset(&self, queue: &MessageQueue, command: Command) -> Result<i64, RequestError> {
-        let addr = self.master(queue).await?;
+        // A slave's queue may end earlier: who begins there repeats some.
+        let (addr, _) = self.master_or_slave(queue).await?;
         let reply = self.ask(&addr, command, TIMEOUT).await?;
         number(&addr, &reply, "offset")
     }

@@ -146,7 +146,11 @@ async fn consume(shared: &Shared, held: &Arc<Held>) {
         }
     }
     let (messages, faulty): (Vec<_>, Vec<_>) =
-        messages.into_iter().partition(|message| message.body_fault().is_none());
+        if messages.iter().all(|message| message.body_fault().is_none()) {
+            (messages, Vec::new())
+        } else {
+            messages.into_iter().partition(|message| message.body_fault().is_none())
+        };
     for message in faulty {
         error!(group = shared.group(), queue = %held.queue, offset = message.queue_offset(), fault = ?message.body_fault(),
             "a body cannot be read; its message becomes a dead letter");

@@ -5,7 +5,6 @@
 
 use crate::{MessageQueue, ReceivedMessage};
 use futures_util::FutureExt;
-use smallvec::SmallVec;
 use std::{
     any::Any,
     fmt,
@@ -199,14 +198,26 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Batch {
     queue: Arc<MessageQueue>,
-    messages: SmallVec<[Arc<ReceivedMessage>; 1]>,
+    messages: Together,
+}
+
+/// Cheap to clone, and without memory of its own for a single message.
+#[derive(Debug, Clone)]
+enum Together {
+    One(Arc<ReceivedMessage>),
+    Many(Arc<[Arc<ReceivedMessage>]>),
 }
 
 impl Batch {
     /// Messages of `queue`, for the tests of a handler.
     #[must_use]
     pub fn new(queue: Arc<MessageQueue>, messages: impl IntoIterator<Item = Arc<ReceivedMessage>>) -> Self {
-        Self { queue, messages: messages.into_iter().collect() }
+        let mut messages = messages.into_iter();
+        let messages = match (messages.next(), messages.next()) {
+            (Some(one), None) => Together::One(one),
+            (first, second) => Together::Many(first.into_iter().chain(second).chain(messages).collect()),
+        };
+        Self { queue, messages }
     }
 
     /// Where they come from. Of messages that come again its topic is `%RETRY%group`, while that of the messages is
@@ -219,7 +230,10 @@ impl Batch {
     /// The messages, at least one, in the order of the queue.
     #[must_use]
     pub fn messages(&self) -> &[Arc<ReceivedMessage>] {
-        &self.messages
+        match &self.messages {
+            Together::One(one) => std::slice::from_ref(one),
+            Together::Many(many) => many,
+        }
     }
 }
 
@@ -227,7 +241,7 @@ impl Deref for Batch {
     type Target = [Arc<ReceivedMessage>];
 
     fn deref(&self) -> &Self::Target {
-        &self.messages
+        self.messages()
     }
 }
 
@@ -236,7 +250,7 @@ impl<'a> IntoIterator for &'a Batch {
     type IntoIter = std::slice::Iter<'a, Arc<ReceivedMessage>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.messages.iter()
+        self.messages().iter()
     }
 }
 

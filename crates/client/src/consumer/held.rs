@@ -118,9 +118,13 @@ impl Held {
     /// Changes the unfinished messages, and keeps the totals.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut ProcessQueue) -> T) -> T {
         let mut state = self.state();
-        let before = (state.count(), state.bytes());
+        let (before, epoch) = ((state.count(), state.bytes()), state.epoch());
         let result = change(&mut state);
         let after = (state.count(), state.bytes());
+        if state.epoch() != epoch {
+            // The next pulls tell the broker of other places: what it was told before is no longer what it has.
+            self.committed.store(-1, Ordering::Release);
+        }
         if before != after {
             self.totals.change(before, after);
         }
@@ -231,16 +235,21 @@ impl Held {
     }
 
     /// The offset to commit, if another was committed before, or it was long ago: a broker may have lost it since.
-    pub(crate) fn due_commit(&self) -> Option<i64> {
+    pub(crate) fn due_commit(&self) -> Option<Ticket> {
         const AGAIN_AFTER_MS: i64 = 60_000;
-        let offset = self.state().commit_offset();
+        let state = self.state();
+        let (epoch, offset) = (state.epoch(), state.commit_offset());
+        drop(state);
         let old = now_ms() - self.committed_at_ms.load(Ordering::Acquire) > AGAIN_AFTER_MS;
-        (old || self.committed.load(Ordering::Acquire) != offset).then_some(offset)
+        (old || self.committed.load(Ordering::Acquire) != offset).then_some(Ticket { epoch, offset })
     }
 
-    /// `offset` was committed.
-    pub(crate) fn note_commit(&self, offset: i64) {
-        self.committed.store(offset, Ordering::Release);
+    /// What [`Self::due_commit`] gave was committed.
+    pub(crate) fn note_commit(&self, done: Ticket) {
+        let state = self.state();
+        if state.epoch() == done.epoch {
+            self.committed.store(done.offset, Ordering::Release);
+        }
         self.committed_at_ms.store(now_ms(), Ordering::Release);
     }
 }
@@ -260,4 +269,40 @@ impl Drop for Running<'_> {
 /// The ticket of a message that was taken in `epoch`.
 pub(crate) fn ticket(epoch: u64, message: &ReceivedMessage) -> Ticket {
     Ticket { epoch, offset: message.queue_offset() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::{subscription::Filter, testing};
+
+    #[test]
+    fn after_a_seek_the_same_offset_is_committed_again() {
+        let subscription = Subscription::new("t", &Filter::all(), 0).unwrap();
+        let queue = MessageQueue::new("t", "b", 0);
+        let (stats, totals) = (Arc::default(), Arc::default());
+        let held = Held::new(queue, Arc::new(subscription), stats, totals, 0);
+        let consume = || {
+            let epoch = held.change(|state| {
+                state.put(state.epoch(), (0..3).map(|at| Arc::new(testing::message("t", at, b"x"))), 3);
+                state.epoch()
+            });
+            let messages = held.change(|state| state.take(10, 0));
+            held.finish(epoch, &messages);
+            held.due_commit()
+        };
+        let first = consume().unwrap();
+        assert_eq!(first.offset, 3);
+        held.note_commit(first);
+        assert_eq!(held.due_commit(), None);
+        // A pull tells the broker of a place before that, so the end is news again.
+        held.move_to(0);
+        let again = consume().unwrap();
+        assert_eq!(again.offset, 3);
+        // One that was under way when the queue moved says nothing of it.
+        held.note_commit(first);
+        assert_eq!(held.due_commit(), Some(again));
+        held.note_commit(again);
+        assert_eq!(held.due_commit(), None);
+    }
 }

@@ -7,7 +7,9 @@ use super::{
     calls::RequestError,
     concurrent,
     held::{Held, now_ms},
-    orderly, pulling,
+    orderly,
+    process_queue::Ticket,
+    pulling,
     pulse::Pulse,
     push::Shutdown,
     rebalance::{Before, by_broker},
@@ -435,11 +437,11 @@ impl Shared {
         }
         if let Some(local) = &self.local {
             let local = local.clone();
-            let offsets: Vec<_> = due.iter().map(|(held, offset)| ((*held.queue).clone(), *offset)).collect();
+            let offsets: Vec<_> = due.iter().map(|(held, due)| ((*held.queue).clone(), due.offset)).collect();
             let save = move || local.lock().unwrap_or_else(PoisonError::into_inner).save(offsets);
             return match tokio::task::spawn_blocking(save).await {
                 Ok(Ok(())) => {
-                    due.iter().for_each(|(held, offset)| held.note_commit(*offset));
+                    due.iter().for_each(|(held, due)| held.note_commit(*due));
                     0
                 }
                 Ok(Err(error)) => {
@@ -449,10 +451,10 @@ impl Shared {
                 Err(_) => due.len(),
             };
         }
-        let commit = |(held, offset): (Arc<Held>, i64)| async move {
-            match self.calls.commit(&held.queue, offset).await {
+        let commit = |(held, due): (Arc<Held>, Ticket)| async move {
+            match self.calls.commit(&held.queue, due.offset).await {
                 Ok(()) => {
-                    held.note_commit(offset);
+                    held.note_commit(due);
                     0
                 }
                 Err(error) => {

@@ -39,8 +39,11 @@ pub(crate) async fn pull(shared: Arc<Shared>, held: Arc<Held>) {
             return;
         }
         match once(&shared, &held).await {
-            Ok(true) => tokio::time::sleep(shared.options.pull_interval).await,
-            Ok(false) => {}
+            // The least sleep takes a millisecond or two, however short it is to be.
+            Ok(true) if !shared.options.pull_interval.is_zero() => {
+                tokio::time::sleep(shared.options.pull_interval).await;
+            }
+            Ok(_) => {}
             Err(error) => {
                 let pause = after(&shared, &held, &error).await;
                 tokio::time::sleep(pause).await;

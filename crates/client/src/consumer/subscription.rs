@@ -143,6 +143,11 @@ impl Subscription {
         Ok(Self { data, tags })
     }
 
+    /// True if no message has to be looked at.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.tags.is_empty()
+    }
+
     /// True if a message with this tag is wanted. Brokers compare hashes, which different tags may share.
     pub(crate) fn wants(&self, tag: Option<&str>) -> bool {
         self.tags.is_empty() || tag.is_some_and(|tag| self.tags.contains(tag))

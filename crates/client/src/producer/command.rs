@@ -73,8 +73,9 @@ impl Outgoing {
         let has_wait = message.get(property::WAIT).is_some();
         let Message { topic, body, flag, mut properties, .. } = message;
         properties.reserve(64);
+        let born_ms = ids::now_ms();
         let msg_id = unique.unwrap_or_else(|| {
-            let id = ids::next_unique_id();
+            let id = ids::unique_id_at(born_ms);
             push_property(&mut properties, property::UNIQ_KEY, &id);
             id
         });
@@ -93,7 +94,7 @@ impl Outgoing {
             None => body,
         };
         let kind = if is_reply { Kind::Reply } else { Kind::One };
-        Ok(Self { topic, msg_id, properties, body, sys_flag, flag, born_ms: ids::now_ms(), kind, retry })
+        Ok(Self { topic, msg_id, properties, body, sys_flag, flag, born_ms, kind, retry })
     }
 
     /// Writes several messages into one. They were checked and have one topic.
@@ -174,15 +175,15 @@ impl Outgoing {
         let (mut queue, mut queue_offset) = (queue.clone(), -1);
         let (mut offset_msg_id, mut region_id, mut trace_on) = (String::new(), None, true);
         let (mut transaction_id, mut recall_handle) = (None, None);
-        for (name, value) in &reply.fields {
-            match name.as_str() {
-                "msgId" => offset_msg_id.clone_from(value),
+        for (name, value) in reply.fields.iter() {
+            match name {
+                "msgId" => value.clone_into(&mut offset_msg_id),
                 "queueId" => queue.queue_id = value.parse().unwrap_or(queue.queue_id),
                 "queueOffset" => queue_offset = value.parse().unwrap_or(-1),
-                "transactionId" => transaction_id = Some(value.clone()),
-                "MSG_REGION" => region_id = Some(value.clone()),
+                "transactionId" => transaction_id = Some(value.to_owned()),
+                "MSG_REGION" => region_id = Some(value.to_owned()),
                 "TRACE_ON" => trace_on = value != "false",
-                "recallHandle" => recall_handle = Some(value.clone()),
+                "recallHandle" => recall_handle = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -368,7 +369,7 @@ mod tests {
             code,
             remark: None,
             version: 0,
-            fields: fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            fields: fields.iter().copied().collect(),
             body: Bytes::new(),
         };
         let fields = [("msgId", "X"), ("queueId", "2"), ("queueOffset", "77"), ("TRACE_ON", "false")];

@@ -306,10 +306,15 @@ impl Shared {
 
     /// The route of a topic; if there is none, the one under which brokers create it.
     async fn publish_route(&self, topic: &Arc<str>) -> Result<Arc<Route>, SendError> {
-        let client = &self.client;
-        if let Some(route) = client.inner.routes.get(topic) {
-            return Ok(route);
+        match self.client.inner.routes.get(topic) {
+            Some(route) => Ok(route),
+            None => self.ask_for_route(topic).await,
         }
+    }
+
+    /// The same, of a topic whose route is not known.
+    async fn ask_for_route(&self, topic: &Arc<str>) -> Result<Arc<Route>, SendError> {
+        let client = &self.client;
         let absent = match client.refresh_route(topic).await {
             Ok(route) => return Ok(route),
             Err(absent @ RouteError::TopicNotFound { .. }) if self.options.create_topics => absent,
@@ -389,17 +394,25 @@ impl Shared {
         started: Instant,
         timeout: Duration,
     ) -> Result<SendResult, SendError> {
-        let mut route = match self.publish_route(&outgoing.topic).await {
-            Ok(route) => route,
-            Err(error) => {
-                self.metrics.failed();
-                return Err(error);
-            }
+        let known = self.client.inner.routes.get(&outgoing.topic);
+        let asked = known.is_none();
+        let mut route = match known {
+            Some(route) => route,
+            None => match self.ask_for_route(&outgoing.topic).await {
+                Ok(route) => route,
+                Err(error) => {
+                    self.metrics.failed();
+                    return Err(error);
+                }
+            },
         };
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut stored = None;
         for turn in 0..=self.options.retries {
-            let left = timeout.saturating_sub(started.elapsed());
+            // Reading the clock is a good part of what a send costs, and no time has passed before the first attempt unless a
+            // route was asked for.
+            let begun = if turn == 0 && !asked { started } else { Instant::now() };
+            let left = timeout.saturating_sub(begun - started);
             if left.is_zero() && turn > 0 {
                 break;
             }
@@ -407,7 +420,7 @@ impl Shared {
             let Some(target) = self.choose(&route, failed.as_deref()) else {
                 return Err(SendError::NoWriteQueue { topic: outgoing.topic.clone() });
             };
-            match self.attempt(outgoing, target, left).await {
+            match self.attempt(outgoing, target, begun, left).await {
                 Ok(result) => {
                     let wanted = result.status == SendStatus::SendOk || !self.options.retry_if_not_safe;
                     if wanted {
@@ -466,7 +479,7 @@ impl Shared {
     ) -> Result<SendResult, SendError> {
         let _under_way = self.metrics.begin();
         let left = self.options.send_timeout.saturating_sub(started.elapsed());
-        match self.attempt(outgoing, target, left).await {
+        match self.attempt(outgoing, target, Instant::now(), left).await {
             Ok(result) => {
                 self.metrics.sent(started.elapsed(), outgoing.size());
                 Ok(result)
@@ -488,9 +501,9 @@ impl Shared {
         &self,
         outgoing: &Outgoing,
         target: &WriteQueue,
+        begun: Instant,
         timeout: Duration,
     ) -> Result<SendResult, Cause> {
-        let begun = Instant::now();
         let context = SendContext::new(self, outgoing, target);
         self.hooks.iter().for_each(|hook| hook.before(&context));
         let command = outgoing.command(&self.group, &target.queue, &self.form);
