@@ -23,6 +23,7 @@
 mod checkpoint;
 mod cold;
 mod config;
+mod date;
 mod disk;
 mod dispatch;
 mod error;

@@ -20,6 +20,8 @@ use std::{
     },
 };
 
+use crate::date::date;
+
 /// The log that is told, too.
 static LOG: OnceLock<CString> = OnceLock::new();
 /// A thread is telling already.
@@ -179,8 +181,8 @@ impl Line {
     }
 
     /// As the other lines of the log begin. `now`: seconds since 1970.
-    fn begin(&mut self, now: i64) -> fmt::Result {
-        let (days, second) = (now.div_euclid(86_400), now.rem_euclid(86_400));
+    fn begin(&mut self, now: u64) -> fmt::Result {
+        let (days, second) = (now / 86_400, now % 86_400);
         let (year, month, day) = date(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         write!(self, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z ERROR oxmq_store: ")
@@ -214,24 +216,10 @@ impl fmt::Write for Line {
     }
 }
 
-/// Year, month and day, so many days after 1970-01-01. Counted from a first of March, when a leap day comes last.
-fn date(days: i64) -> (i64, i64, i64) {
-    const DAYS_OF_400_YEARS: i64 = 146_097;
-    let since_march_0000 = days + 719_468;
-    let (cycle, day) =
-        (since_march_0000.div_euclid(DAYS_OF_400_YEARS), since_march_0000.rem_euclid(DAYS_OF_400_YEARS));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = (400 * cycle + year, if month < 10 { month + 3 } else { month - 9 });
-    (year + i64::from(month <= 2), month, day)
-}
-
 /// Seconds since 1970.
-fn now() -> i64 {
+fn now() -> u64 {
     // SAFETY: it writes to a valid place, or to none, and may be called in a handler.
-    unsafe { libc::time(ptr::null_mut()) }
+    u64::try_from(unsafe { libc::time(ptr::null_mut()) }).unwrap_or(0)
 }
 
 fn open(path: &CStr, flags: c_int) -> c_int {
