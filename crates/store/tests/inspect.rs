@@ -602,6 +602,31 @@ fn what_a_crash_leaves_is_only_noted() {
     assert!(severities(&ground.check().0).iter().all(|severity| *severity == Severity::Note));
 }
 
+/// The header of an index file comes after its slots and entries; a broker may be killed in between.
+#[test]
+fn slots_that_are_newer_than_the_header_are_left_by_a_crash_only() {
+    let ground = Ground::filled();
+    let mut names: Vec<_> =
+        fs::read_dir(ground.path("index")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let slots = |path: &PathBuf| {
+        let mut bytes = fs::read(path).unwrap();
+        let next = bytes[36..40].to_vec();
+        bytes[40..44].copy_from_slice(&next);
+        fs::write(path, bytes).unwrap();
+    };
+    let chains = |ground: &Ground| {
+        let found = ground.check().0;
+        found.iter().filter(|finding| matches!(finding.what, What::IndexChain { first: 0, .. })).count()
+    };
+    slots(&names[2]);
+    assert_eq!(chains(&ground), 1);
+    fs::write(ground.path("abort"), "").unwrap();
+    assert_eq!(chains(&ground), 0);
+    slots(&names[1]);
+    assert_eq!(chains(&ground), 1, "nobody writes to that one any more");
+}
+
 #[test]
 fn records_are_found_by_place_queue_key_and_time() {
     let ground = Ground::filled();

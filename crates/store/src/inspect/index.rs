@@ -96,8 +96,9 @@ impl IndexReader {
         (HEADER_SIZE + self.shape.slots as usize * SLOT_SIZE + ordinal as usize * ENTRY_SIZE) as u64
     }
 
-    /// Looks at all entries and slots. Beside a broker that writes the file, slots may be newer.
-    fn check_chains(&mut self, running: bool, watch: &mut dyn Watch) -> io::Result<()> {
+    /// Looks at all entries and slots. In the file that a broker writes, or wrote when it was killed, slots may be newer
+    /// than the header, which comes last; the next start goes on with that.
+    fn check_chains(&mut self, (running, written): (bool, bool), watch: &mut dyn Watch) -> io::Result<()> {
         let mut slots = vec![0u32; self.shape.slots as usize];
         let mut wrong: Option<(u32, u64)> = None;
         for ordinal in 1..self.header.next {
@@ -126,7 +127,8 @@ impl IndexReader {
             let read = self.file.read_at(at as u64, buffer)?;
             buffer[read..].fill(0);
             for (j, (found, expected)) in buffer.as_chunks::<SLOT_SIZE>().0.iter().zip(expected).enumerate() {
-                if u32::from_be_bytes(*found) != *expected {
+                let found = u32::from_be_bytes(*found);
+                if found != *expected && !(written && found >= self.header.next) {
                     if wrong == 0 {
                         first = (at + j * SLOT_SIZE) as u64;
                     }
@@ -147,12 +149,15 @@ impl<'a> IndexFollower<'a> {
     pub(super) fn new(folder: &'a Folder, watch: &mut dyn Watch) -> Result<Option<Self>, InspectError> {
         let Some(mut readers) = open_readers(folder, watch)? else { return Ok(None) };
         let (running, count) = (folder.state == Use::Running, readers.len());
-        readers.retain_mut(|reader| match reader.check_chains(running, watch) {
-            Ok(()) => true,
-            Err(error) => {
-                watch.finding(unreadable(Part::Index, reader.path.clone(), None, &error));
-                false
+        let mut left = count;
+        readers.retain_mut(|reader| {
+            left -= 1;
+            let written = left == 0 && folder.state != Use::Closed;
+            let checked = reader.check_chains((running, written), watch);
+            if let Err(error) = &checked {
+                watch.finding(unreadable(Part::Index, reader.path.clone(), None, error));
             }
+            checked.is_ok()
         });
         Ok(Some(Self {
             folder,
