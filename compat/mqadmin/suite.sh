@@ -75,32 +75,40 @@ ask_raw() { # NAME ARGS...
 run_ours() { # SECONDS NAME ARGS...
   local seconds=$1 name=$2 status=0
   shift 2
-  (cd "$PLACE" && HOME=$WORK/tools/home exec timeout -k 5 "$seconds" "$OXMQ_BIN" admin "$@") >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null || status=$?
+  (LIMIT="timeout -k 5 $seconds" ours "$@") >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null || status=$?
   echo "$status" >"$RAW/$name.rc"
+}
+# Becomes ours, in the folder that mqadmin writes into.
+ours() { # ARGS...
+  cd "$PLACE"
+  HOME=$WORK/tools/home exec ${LIMIT:-} "$OXMQ_BIN" admin "$@"
 }
 ask() { # NAME ARGS...
   ask_raw "$1" "${1%%.*}" -n "$NAMESRV_ADDR" "${@:2}"
 }
-# Java's loops know no end, and a thread cannot be killed: a process of its own.
+# Java's loops know no end, and a thread cannot be killed: a process of its own. It is ended when it has printed what is compared (ROUNDS),
+# or after SECONDS if that is not known.
 ask_while() { # SECONDS NAME ARGS...
-  local seconds=$1 name=$2 status=0 call=("${2%%.*}" -n "$NAMESRV_ADDR" "${@:3}")
+  local seconds=$1 name=$2 status=0 call=("${2%%.*}" -n "$NAMESRV_ADDR" "${@:3}") process
   LAST=$name
   ! skipped "$name" || return 0
   echo "$name" >>"$RAW/names"
   printf '%s\n' "${call[@]}" >"$RAW/$name.args"
   case $TOOL in
-    java*)
-      java_tool "${VERSION}" org.apache.rocketmq.tools.command.MQAdminStartup "${call[@]}" >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null &
-      local process=$!
-      sleep "$seconds"
-      sleep 2 # Java's start
-      if kill "$process" 2>/dev/null; then status=endless; fi
-      wait "$process" || true
-      echo "$status" >"$RAW/$name.rc" ;;
-    ours)
-      run_ours "$seconds" "$name" "${call[@]}"
-      [ "$(cat "$RAW/$name.rc")" != 124 ] || echo endless >"$RAW/$name.rc" ;;
+    java*) java_tool "$VERSION" org.apache.rocketmq.tools.command.MQAdminStartup "${call[@]}" >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null & ;;
+    ours) ours "${call[@]}" >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null & ;;
   esac
+  process=$!
+  printed() { ! kill -0 "$process" 2>/dev/null || [ "$(wc -l <"$RAW/$name.out")" -ge "${ROUNDS[$name]}" ]; }
+  if [ -n "${ROUNDS[$name]:-}" ]; then
+    wait_until 40 "the lines of $name" printed || true
+  else
+    sleep "$seconds"
+    [ "$TOOL" = ours ] || sleep 2 # Java's start
+  fi
+  if kill "$process" 2>/dev/null; then status=endless; fi
+  wait "$process" 2>/dev/null || [ "$status" = endless ] || status=$?
+  echo "$status" >"$RAW/$name.rc"
 }
 and_file() { # FILE
   ! skipped "$LAST" || return 0

@@ -21,9 +21,11 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.consumer.store.OffsetStore;
 import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
 import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.impl.consumer.DefaultMQPushConsumerImpl;
 import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.MixAll;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
@@ -164,10 +166,29 @@ public final class State {
         reach(follower, "traced", 1);
         reach(online.get(4), "ordered", 3, 3);
         MQClientInstance client = producer.getDefaultMQProducerImpl().getMqClientFactory();
+        for (DefaultMQPushConsumer consumer : online) {
+            String group = consumer.getConsumerGroup();
+            if (consumer.getMessageModel() == MessageModel.CLUSTERING) {
+                until("the retry topic of " + group, () -> hasRetryTopic(consumer));
+                until("its offset", () -> hasOffset(client, group, MixAll.getRetryTopic(group), 0));
+            }
+        }
         until("offsets of lite", () -> hasOffset(client, "lite", "ordered", 0) && hasOffset(client, "lite", "ordered", 1));
         List<MessageQueue> traces = tracing.fetchPublishMessageQueues(TopicValidator.RMQ_SYS_TRACE_TOPIC);
         until("the traces of a send and a consumption", () -> maxOffset(tracing, traces) == 2);
         failing.shutdown();
+    }
+
+    /** Whether the consumer, or another member of its group, has the queue of the retry topic, which it takes at its next rebalance only. */
+    private static boolean hasRetryTopic(DefaultMQPushConsumer consumer) {
+        String topic = MixAll.getRetryTopic(consumer.getConsumerGroup());
+        DefaultMQPushConsumerImpl inside = consumer.getDefaultMQPushConsumerImpl();
+        if (inside.getRebalanceImpl().getTopicSubscribeInfoTable().containsKey(topic)) {
+            inside.doRebalance();
+            return inside.getRebalanceImpl().getProcessQueueTable().keySet().stream().anyMatch(queue -> queue.getTopic().equals(topic))
+                || consumer.getInstanceName().equals("quarrel-2");
+        }
+        return false;
     }
 
     /** Whether the broker was told an offset, be it 0. */

@@ -612,6 +612,10 @@ impl Shared {
     fn commit(&self, progress: Progress) {
         let now = std::time::Instant::now();
         for (queue, next) in [(&self.halves, progress.half), (&self.ops, progress.op)] {
+            // As with Java's broker, tools see no group of transactions where there are none.
+            if next == QueueOffset(0) {
+                continue;
+            }
             let end = queue.max_offset().0;
             // As a tool, for whom alone it counts whatever stands there: nobody else knows.
             let commit = Commit { next: next.0, end, by: Committer::Tool, now };
