@@ -55,7 +55,7 @@ secured() {
   "$EXAMPLES/suite" certificates "$folder"
   tls="-Dtls.test.mode.enable=false -Dtls.server.certPath=$folder/server.pem -Dtls.server.keyPath=$folder/server.key"
   tls+=" -Dtls.server.authClient=true -Dtls.server.trustCertPath=$folder/ca.pem -Dtls.server.need.client.auth=require"
-  # The broker registers in plain, so the name server takes both.
+  # The broker registers in plain (`tls.enable`), so the name server takes both.
   JAVA_TOOL_OPTIONS=$tls start_namesrv ns-secured
   if [ "${JAVA_VERSION%%.*}" = 4 ]; then
     acl=(aclEnable=true)
@@ -72,7 +72,7 @@ secured() {
       authorizationEnabled=true authorizationProvider=$package.authorization.provider.DefaultAuthorizationProvider
       authorizationMetadataProvider=$package.authorization.provider.LocalAuthorizationMetadataProvider)
   fi
-  JAVA_TOOL_OPTIONS="$tls -Dtls.server.mode=enforcing" start_broker secured "${settings[@]}" "${acl[@]}"
+  JAVA_TOOL_OPTIONS="$tls -Dtls.server.mode=enforcing -Dtls.enable=false" start_broker secured "${settings[@]}" "${acl[@]}"
   check "the cases, signed and encrypted" suite --keys "$user:$secret" --tls "$folder" "${filters[@]}"
   stop secured
 }

@@ -6,6 +6,7 @@ use oxmq_remoting::{Command, FieldValue, Header, Kind, Text};
 use smallvec::SmallVec;
 use std::{
     collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -48,13 +49,31 @@ pub(crate) struct Inbox {
     pub(crate) close: Option<&'static str>,
     pub(crate) waker: Option<Waker>,
     /// Calls of ours that the peer has not answered, by opaque.
-    pending: HashMap<i32, oneshot::Sender<Reply>>,
+    pending: HashMap<i32, oneshot::Sender<Reply>, BuildHasherDefault<OpaqueHasher>>,
     /// Those who wait until there is room for their command.
     room: Vec<Waker>,
 }
 
 /// Bytes in the fields of the answer to a send or a pull.
 const TEXT_USUAL: usize = 160;
+
+/// Opaques are numbers that we count up ourselves: no peer can choose them so that they meet.
+#[derive(Debug, Default)]
+struct OpaqueHasher(u64);
+
+impl Hasher for OpaqueHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_i32(i32::from(*byte)));
+    }
+
+    fn write_i32(&mut self, opaque: i32) {
+        self.0 = (self.0 ^ u64::from(opaque.cast_unsigned())).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// An answer of a peer, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]

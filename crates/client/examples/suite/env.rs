@@ -89,12 +89,13 @@ impl Env {
         format!("g_{}", self.topic)
     }
 
-    /// Makes the topic on all brokers, with `queues` queues on each, and waits until the name server tells it.
-    pub(crate) async fn create_topic(&self, client: &Client, queues: u32) -> Result<()> {
+    /// Makes the topic on all brokers, with `queues` queues on each, and waits until the name server tells it. Gives the number
+    /// of its queues.
+    pub(crate) async fn create_topic(&self, client: &Client, queues: u32) -> Result<usize> {
         self.create(client, &self.topic, queues, 6).await
     }
 
-    pub(crate) async fn create(&self, client: &Client, topic: &str, queues: u32, perm: u32) -> Result<()> {
+    pub(crate) async fn create(&self, client: &Client, topic: &str, queues: u32, perm: u32) -> Result<usize> {
         let inherited = client.route("TBW102").await?;
         let masters: Vec<Arc<str>> =
             inherited.brokers().values().filter_map(|addrs| addrs.get(&0).cloned()).collect();
@@ -113,7 +114,9 @@ impl Env {
         }
         wait_for("the route of the topic", Duration::from_secs(30), || async {
             match client.refresh_route(topic).await {
-                Ok(route) => Ok((route.brokers().len() == masters.len()).then_some(())),
+                Ok(route) => {
+                    Ok((route.brokers().len() == masters.len()).then_some(queues as usize * masters.len()))
+                }
                 Err(_) => Ok(None),
             }
         })
