@@ -168,6 +168,10 @@ impl Builder {
     fn add(&mut self, file: &mut IndexFile, log: &CommitLog) -> io::Result<()> {
         let at: io::Result<u64> = log.follow(self.position.record, STEP_BYTES, |record| {
             let physical = record.physical_offset().0;
+            if self.position.record != physical {
+                // The first of a segment: the position was behind the last of the one before.
+                self.position = Position { record: physical, keys: 0 };
+            }
             for key in keys_of(record).skip(self.position.keys as usize) {
                 if file.is_full() {
                     return Ok(false);

@@ -145,6 +145,23 @@ fn messages_are_found_by_key_as_soon_as_they_are_stored() {
 }
 
 #[test]
+fn a_file_may_end_within_the_first_message_of_a_segment() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk);
+    (0..12).for_each(|_| drop(append(&store, "T", 0, None, "Aa BB k 键")));
+    let unique = "U".repeat(150);
+    while store.max_physical().0 < SEGMENT - unique.len() as u64 {
+        append(&store, "T", 0, None, "");
+    }
+    // The 49th entry, the last of the first file, and the first of the second.
+    let (at, _) = append(&store, "T", 0, Some(&unique), "order-1");
+    assert_eq!(at, SEGMENT);
+    assert_eq!(query(&store, "T", "order-1", 10), [at]);
+    assert_eq!(query(&store, "T", &unique, 10), [at]);
+    assert_eq!((files(&disk).len(), entries(&store)), (2, 50));
+}
+
+#[test]
 fn a_file_without_entries_hides_nothing() {
     let disk = Arc::new(MemoryDisk::default());
     let store = open(&disk);
@@ -458,7 +475,7 @@ fn run(ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn behaves_like_a_list_through_crashes(ops in vec(op(), 1..100)) {
