@@ -148,7 +148,9 @@ fn messages_are_found_by_key_as_soon_as_they_are_stored() {
 fn a_file_may_end_within_the_first_message_of_a_segment() {
     let disk = Arc::new(MemoryDisk::default());
     let store = open(&disk);
-    (0..12).for_each(|_| drop(append(&store, "T", 0, None, "Aa BB k 键")));
+    for _ in 0..12 {
+        append(&store, "T", 0, None, "Aa BB k 键");
+    }
     let unique = "U".repeat(150);
     while store.max_physical().0 < SEGMENT - unique.len() as u64 {
         append(&store, "T", 0, None, "");
