@@ -4,16 +4,20 @@
 
 use crate::{
     Case, certificates,
-    env::{Env, Need},
+    env::{Env, Need, wait_for},
 };
 use anyhow::{Context, Result, ensure};
 use oxmq_client::{Client, ClientOptions, Credentials, Encoding, Message, SendError};
+use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = &[
     ("keys_sign_every_header", Need::Keys, |env| Box::pin(keys_sign_every_header(env))),
     ("keys_that_are_wrong", Need::Keys, |env| Box::pin(keys_that_are_wrong(env))),
     ("tls_with_strangers", Need::Tls, |env| Box::pin(tls_with_strangers(env))),
 ];
+
+/// Who comes without TLS.
+const PLAIN: &str = "plain";
 
 /// Sends one message with these options.
 async fn send(env: &Env, options: ClientOptions, body: &str) -> Result<(), SendError> {
@@ -29,8 +33,15 @@ async fn send(env: &Env, options: ClientOptions, body: &str) -> Result<(), SendE
 
 /// Only what was sent with the right options is there.
 async fn stored(env: &Env, client: &Client, expected: &[&str]) -> Result<()> {
-    let all = env.pull_until(client, &env.topic, expected.len()).await?;
-    let mut bodies: Vec<_> = all.iter().filter_map(|message| message.text()).collect();
+    let mut bodies = wait_for("what was sent with the right options", Duration::from_secs(60), || async {
+        let all = env.pull_all(client, &env.topic).await?;
+        let bodies = all.iter().filter_map(|message| message.text());
+        // A Java server that demands TLS hangs up on who comes without, but does before that what it was asked (seen with
+        // 4.9.7 and 5.3.3): the sender is told of a failure, and the message is there.
+        let bodies: Vec<_> = bodies.filter(|body| *body != PLAIN).map(str::to_owned).collect();
+        Ok((bodies.len() >= expected.len()).then_some(bodies))
+    })
+    .await?;
     bodies.sort_unstable();
     ensure!(bodies == expected, "{bodies:?}");
     Ok(())
@@ -73,7 +84,7 @@ async fn tls_with_strangers(env: Env) -> Result<()> {
         ("other name", Some(certificates::client(&folder)?.expecting("another.test")?)),
         ("stranger", Some(certificates::mutual(&folder, "ca", "stranger")?)),
         ("nobody", Some(certificates::unnamed(&folder)?)),
-        ("plain", None),
+        (PLAIN, None),
     ] {
         let mut options = env.options();
         options.tls = tls;
