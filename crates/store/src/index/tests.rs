@@ -183,6 +183,23 @@ fn a_file_without_entries_hides_nothing() {
 }
 
 #[test]
+fn a_file_without_entries_does_not_stand_for_one_that_was_removed() {
+    let disk = Arc::new(MemoryDisk::default());
+    let store = open(&disk);
+    let all: Vec<_> = (0..49).map(|_| append(&store, "T", 0, None, "k").0).collect();
+    assert_eq!(query(&store, "T", "k", 100), all);
+    // The first file is full, and this needs one that has nothing.
+    append(&store, "T", 0, None, "");
+    assert_eq!(query(&store, "T", "k", 100), all);
+    store.close().unwrap();
+    drop(store);
+    let files = files(&disk);
+    assert_eq!(files.len(), 2);
+    disk.remove_file(&files[0]).unwrap();
+    assert_eq!(query(&open(&disk), "T", "k", 100), all);
+}
+
+#[test]
 fn impossible_sizes_are_refused() {
     for (slots, entries, name) in
         [(0, 50, "maxHashSlotNum"), (8, 1, "maxIndexNum"), (8, 1 << 30, "maxIndexNum")]
