@@ -87,6 +87,7 @@ const SECTOR: u64 = 512;
 
 /// So much is read ahead for those who read all of the log.
 const READ_AHEAD: u64 = 4 * 1024 * 1024;
+
 /// What stands at a position of the log.
 enum At {
     Record(Bytes),

@@ -368,13 +368,12 @@ fn check(
     if log.record_at(header.end_offset).is_none() {
         return Ok(Err("ends at a message that the commit log does not have"));
     }
-    let next = next_with_keys(log, position);
     let follows = if header.is_empty() {
         // It only tells how far there was nothing to index.
-        next.is_none_or(|next| next > header.end_offset)
+        next_with_keys(log, position).is_none_or(|next| next > header.end_offset)
     } else {
         (header.begin_offset <= log.min() && position.is_start(log))
-            || (next == Some(header.begin_offset) && goes_on(log, position, &file))
+            || (next_with_keys(log, position) == Some(header.begin_offset) && goes_on(log, position, &file))
     };
     Ok(if follows { Ok(file) } else { Err("does not follow what is before it") })
 }
