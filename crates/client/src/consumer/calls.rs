@@ -400,10 +400,9 @@ impl Calls {
         if let Some(message) = messages.iter().find(|message| message.topic() != &*pull.queue.topic) {
             return Err(wrong(format!("a message of topic {} in queue {}", message.topic(), pull.queue)));
         }
-        let wants_all = pull.subscription.wants_all();
         pulled.messages = messages
             .into_iter()
-            .filter(|message| wants_all || pull.subscription.wants(message.tag().as_deref()))
+            .filter(|message| pull.subscription.wants(|| message.tag()))
             .map(|message| self.restored(message, pull.queue))
             .collect();
         Ok(pulled)

@@ -135,7 +135,7 @@ async fn consume(shared: &Shared, held: &Arc<Held>) {
     if held.is_released() {
         return;
     }
-    let (epoch, messages, more) = held.change(|state| {
+    let (epoch, mut messages, more) = held.change(|state| {
         let messages = state.take(shared.options.batch_max, now_ms());
         (state.epoch(), messages, state.waiting() > 0)
     });
@@ -145,12 +145,7 @@ async fn consume(shared: &Shared, held: &Arc<Held>) {
             line.bell.notify_one();
         }
     }
-    let (messages, faulty): (Vec<_>, Vec<_>) =
-        if messages.iter().all(|message| message.body_fault().is_none()) {
-            (messages, Vec::new())
-        } else {
-            messages.into_iter().partition(|message| message.body_fault().is_none())
-        };
+    let faulty: Vec<_> = messages.extract_if(.., |message| message.body_fault().is_some()).collect();
     for message in faulty {
         error!(group = shared.group(), queue = %held.queue, offset = message.queue_offset(), fault = ?message.body_fault(),
             "a body cannot be read; its message becomes a dead letter");

@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::Duration,
@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// After so many beats without a free thread it is told.
-const TOLD_AFTER: u64 = 5;
+const TOLD_AFTER: u32 = 5;
 
 /// A thread that has the runtime run a task every second; it ends when this is dropped.
 pub(super) struct Pulse(#[expect(dead_code, reason = "its end is the signal")] mpsc::Sender<()>);
@@ -36,10 +36,11 @@ impl Pulse {
 }
 
 fn beat(runtime: &Handle, group: &str, ended: &mpsc::Receiver<()>) {
-    let (mut sent, done) = (0, Arc::new(AtomicU64::new(0)));
+    // The task of the last beat has run.
+    let ran = Arc::new(AtomicBool::new(true));
     let mut missed = 0;
     while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-        if done.load(Ordering::Acquire) < sent {
+        if !ran.swap(false, Ordering::AcqRel) {
             missed += 1;
             if missed == TOLD_AFTER {
                 warn!(
@@ -54,8 +55,7 @@ fn beat(runtime: &Handle, group: &str, ended: &mpsc::Receiver<()>) {
             info!(group, "a thread of the runtime is free again, after {missed} s");
         }
         missed = 0;
-        sent += 1;
-        let done = done.clone();
-        runtime.spawn(async move { done.fetch_add(1, Ordering::Release) });
+        let ran = ran.clone();
+        runtime.spawn(async move { ran.store(true, Ordering::Release) });
     }
 }

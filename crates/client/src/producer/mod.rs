@@ -398,13 +398,7 @@ impl Shared {
         let asked = known.is_none();
         let mut route = match known {
             Some(route) => route,
-            None => match self.ask_for_route(&outgoing.topic).await {
-                Ok(route) => route,
-                Err(error) => {
-                    self.metrics.failed();
-                    return Err(error);
-                }
-            },
+            None => self.ask_for_route(&outgoing.topic).await.inspect_err(|_| self.metrics.failed())?,
         };
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut stored = None;
