@@ -60,20 +60,7 @@ mod tests {
     use oxmq_types::{PhysicalOffset, QueueId, QueueOffset};
 
     fn record(properties: &[u8], checksums: bool) -> Vec<u8> {
-        let host = "127.0.0.1:10911".parse().unwrap();
-        let draft = Draft {
-            topic: "T",
-            queue_id: QueueId(1),
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: b"body",
-            properties,
-        };
+        let draft = Draft { properties, ..Draft::plain("T", QueueId(1), b"body") };
         let mut out = Vec::new();
         Encoder::new(100).with_checksums(checksums).encode(&draft, &mut out).unwrap();
         stamp(&mut out, QueueOffset(3), PhysicalOffset(4096), 1_700_000_000_000);

@@ -37,6 +37,28 @@ pub struct Draft<'a> {
     pub properties: &'a [u8],
 }
 
+impl<'a> Draft<'a> {
+    /// A message without flags and properties, made 1 ms after 1970 at 127.0.0.1:10911, as tests and examples want them:
+    /// what is to be another follows in `Draft { properties, ..Draft::plain(topic, queue_id, body) }`.
+    #[must_use]
+    pub fn plain(topic: &'a str, queue_id: QueueId, body: &'a [u8]) -> Self {
+        let host = SocketAddr::from(([127, 0, 0, 1], 10911));
+        Self {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp_ms: 1,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: b"",
+        }
+    }
+}
+
 /// Why a draft cannot become a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -21,20 +21,7 @@ fn open(root: &Path) -> Arc<Store> {
 fn append(store: &Store, number: u32, body: &[u8]) {
     let (topic, id) =
         (format!("topic-{:06}", number / QUEUES_OF_A_TOPIC), QueueId(number % QUEUES_OF_A_TOPIC));
-    let host = ([127, 0, 0, 1], 10911).into();
-    let draft = Draft {
-        topic: &topic,
-        queue_id: id,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        properties: b"",
-    };
+    let draft = Draft::plain(&topic, id, body);
     let mut record = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut record).expect("it can be encoded");
     let queue = store.queue(&topic, id).expect("the queue opens");

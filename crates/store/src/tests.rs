@@ -53,19 +53,10 @@ fn built(store: &Store, topic: &str, queue_id: u32) -> Arc<Queue> {
 }
 
 fn record(topic: &str, queue_id: u32, flags: i32, body: &[u8]) -> Vec<u8> {
-    let host = "127.0.0.1:10911".parse().unwrap();
     let draft = Draft {
-        topic,
-        queue_id: QueueId(queue_id),
-        flag: 0,
         sys_flag: flags,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
         properties: b"TAGS\x01TagA\x02",
+        ..Draft::plain(topic, QueueId(queue_id), body)
     };
     let mut out = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();

@@ -30,21 +30,8 @@ fn open(root: &Path) -> Arc<Store> {
 
 fn append(store: &Store, count: u64) {
     let queue = store.queue("T", QueueId(0)).unwrap();
-    let host = "127.0.0.1:10911".parse().unwrap();
     for _ in 0..count {
-        let draft = Draft {
-            topic: "T",
-            queue_id: QueueId(0),
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &[b'x'; 100],
-            properties: b"KEYS\x01k\x02",
-        };
+        let draft = Draft { properties: b"KEYS\x01k\x02", ..Draft::plain("T", QueueId(0), &[b'x'; 100]) };
         let mut out = Vec::new();
         Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
         store.append(&queue, &mut out, TagsCode(0)).unwrap();

@@ -17,22 +17,10 @@ fn open(root: &Path) -> Arc<Store> {
 }
 
 fn fill(store: &Store) {
-    let host = "127.0.0.1:10911".parse().unwrap();
     let queue = store.queue("T", QueueId(0)).unwrap();
     for i in 0..MESSAGES {
-        let draft = Draft {
-            topic: "T",
-            queue_id: QueueId(0),
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &[i as u8; 3000],
-            properties: b"",
-        };
+        let body = [i as u8; 3000];
+        let draft = Draft::plain("T", QueueId(0), &body);
         let mut record = Vec::new();
         Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
         store.append(&queue, &mut record, TagsCode(0)).unwrap();

@@ -125,22 +125,9 @@ impl Ground {
 }
 
 fn append(store: &Store, topic: &str, id: u32, key: &str, body: &str) {
-    let host = "127.0.0.1:10911".parse().unwrap();
     let mut properties = b"TAGS\x01TagA\x02".to_vec();
     properties::append(&mut properties, "KEYS", key.as_bytes());
-    let draft = Draft {
-        topic,
-        queue_id: QueueId(id),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: body.as_bytes(),
-        properties: &properties,
-    };
+    let draft = Draft { properties: &properties, ..Draft::plain(topic, QueueId(id), body.as_bytes()) };
     let mut record = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
     let queue = store.queue(topic, QueueId(id)).unwrap();

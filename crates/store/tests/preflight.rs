@@ -127,20 +127,7 @@ impl Ground {
 }
 
 fn record(queue_id: u32) -> Vec<u8> {
-    let host = "127.0.0.1:10911".parse().unwrap();
-    let draft = Draft {
-        topic: "T",
-        queue_id: QueueId(queue_id),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &[b'x'; 100],
-        properties: b"KEYS\x01k\x02",
-    };
+    let draft = Draft { properties: b"KEYS\x01k\x02", ..Draft::plain("T", QueueId(queue_id), &[b'x'; 100]) };
     let mut out = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
     out

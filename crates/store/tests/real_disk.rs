@@ -26,20 +26,7 @@ fn record(queue_id: u32, body: &[u8]) -> Vec<u8> {
 }
 
 fn record_with(queue_id: u32, body: &[u8], properties: &[u8]) -> Vec<u8> {
-    let host = "127.0.0.1:10911".parse().unwrap();
-    let draft = Draft {
-        topic: "TopicTest",
-        queue_id: QueueId(queue_id),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        properties,
-    };
+    let draft = Draft { properties, ..Draft::plain("TopicTest", QueueId(queue_id), body) };
     let mut out = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
     out

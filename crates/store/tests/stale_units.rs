@@ -29,20 +29,7 @@ fn config(root: &Path) -> StoreConfig {
 }
 
 fn record(queue: u32, body: &str) -> Vec<u8> {
-    let host = "127.0.0.1:10911".parse().unwrap();
-    let draft = Draft {
-        topic: "T",
-        queue_id: QueueId(queue),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: body.as_bytes(),
-        properties: b"",
-    };
+    let draft = Draft::plain("T", QueueId(queue), body.as_bytes());
     let mut out = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut out).unwrap();
     out

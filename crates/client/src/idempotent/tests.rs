@@ -17,19 +17,9 @@ use tokio::{sync::Notify, time::sleep};
 fn message(topic: &str, body: &str, properties: &[(&str, &str)]) -> Arc<ReceivedMessage> {
     let properties: String =
         properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect();
-    let host = "127.0.0.1:10911".parse().unwrap();
     let draft = Draft {
-        topic,
-        queue_id: oxmq_types::QueueId(0),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: body.as_bytes(),
         properties: properties.as_bytes(),
+        ..Draft::plain(topic, oxmq_types::QueueId(0), body.as_bytes())
     };
     let mut record = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();

@@ -15,21 +15,9 @@ use std::sync::Arc;
 
 /// A message of topic `T` with this key, as it comes from a broker.
 fn keyed(key: &str) -> Arc<ReceivedMessage> {
-    let host = "127.0.0.1:10911".parse().unwrap();
     let properties = format!("KEYS\u{1}{key}\u{2}");
-    let draft = Draft {
-        topic: "T",
-        queue_id: oxmq_types::QueueId(0),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: b"body",
-        properties: properties.as_bytes(),
-    };
+    let draft =
+        Draft { properties: properties.as_bytes(), ..Draft::plain("T", oxmq_types::QueueId(0), b"body") };
     let mut record = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
     let mut messages = ReceivedMessage::decode_all(&Bytes::from(record), &"b".into()).unwrap();

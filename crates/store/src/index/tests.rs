@@ -52,19 +52,10 @@ fn append(store: &Store, topic: &str, flags: i32, unique: Option<&str>, keys: &s
     if let Some(unique) = unique {
         properties += &format!("UNIQ_KEY\u{1}{unique}\u{2}");
     }
-    let host = "127.0.0.1:10911".parse().unwrap();
     let draft = Draft {
-        topic,
-        queue_id: QueueId(0),
-        flag: 0,
         sys_flag: flags,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: b"body",
         properties: properties.as_bytes(),
+        ..Draft::plain(topic, QueueId(0), b"body")
     };
     let mut record = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
@@ -221,22 +212,10 @@ fn answers_are_bounded_by_bytes() {
         StoreConfig { index: Some(IndexConfig { dir: "/i".into(), slots: 8, entries: 50 }), ..config };
     let store = Store::open_on(Arc::clone(&disk) as Arc<dyn Disk>, config, Box::new(tags_of)).unwrap();
     let queue = store.queue("T", QueueId(0)).unwrap();
-    let host = "127.0.0.1:10911".parse().unwrap();
     let mut all = Vec::new();
     for size in [3, 3, 3, 3, 9] {
-        let draft = Draft {
-            topic: "T",
-            queue_id: QueueId(0),
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &vec![1; size << 20],
-            properties: b"KEYS\x01k\x02",
-        };
+        let body = vec![1; size << 20];
+        let draft = Draft { properties: b"KEYS\x01k\x02", ..Draft::plain("T", QueueId(0), &body) };
         let mut record = Vec::new();
         Encoder::new(1 << 30).encode(&draft, &mut record).unwrap();
         all.push(store.append(&queue, &mut record, TagsCode(0)).unwrap().physical.0);

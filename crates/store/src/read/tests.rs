@@ -28,22 +28,10 @@ fn append(store: &Store, count: usize, length: usize) -> Vec<Range<u64>> {
 
 /// The same with these properties.
 fn append_with(store: &Store, count: usize, length: usize, properties: &[u8]) -> Vec<Range<u64>> {
-    let host = "127.0.0.1:10911".parse().unwrap();
     let queue = store.queue("Topic", QueueId(3)).unwrap();
     let append = |i: usize| {
-        let draft = Draft {
-            topic: "Topic",
-            queue_id: QueueId(3),
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &vec![i as u8; length],
-            properties,
-        };
+        let body = vec![i as u8; length];
+        let draft = Draft { properties, ..Draft::plain("Topic", QueueId(3), &body) };
         let mut record = Vec::new();
         Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
         let appended = store.append(&queue, &mut record, TagsCode(0)).unwrap();

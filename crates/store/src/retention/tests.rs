@@ -279,20 +279,7 @@ fn open_without_threads(disk: &Arc<MemoryDisk>, config: StoreConfig) -> Arc<Stor
 }
 
 fn append(store: &Store, topic: &str, body: &[u8]) -> Result<u64, AppendError> {
-    let host = "127.0.0.1:10911".parse().unwrap();
-    let draft = Draft {
-        topic,
-        queue_id: QueueId(0),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        properties: b"KEYS\x01k\x02",
-    };
+    let draft = Draft { properties: b"KEYS\x01k\x02", ..Draft::plain(topic, QueueId(0), body) };
     let mut record = Vec::new();
     Encoder::new(1 << 20).encode(&draft, &mut record).unwrap();
     let queue = store.queue(topic, QueueId(0)).unwrap();
