@@ -71,7 +71,6 @@ pub(super) fn record(
     body: &[u8],
     keys: &[String],
 ) -> Vec<u8> {
-    let host = "127.0.0.1:10911".parse().expect("an address");
     let mut all = Vec::new();
     properties::append(&mut all, properties::TAGS, topic.as_bytes());
     if let Some((unique, others)) = keys.split_first() {
@@ -80,19 +79,7 @@ pub(super) fn record(
             properties::append(&mut all, properties::KEYS, others.join(" ").as_bytes());
         }
     }
-    let draft = Draft {
-        topic,
-        queue_id: QueueId(queue_id),
-        flag: 0,
-        sys_flag: flags,
-        born_timestamp_ms: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        properties: &all,
-    };
+    let draft = Draft { sys_flag: flags, properties: &all, ..Draft::plain(topic, QueueId(queue_id), body) };
     let mut out = Vec::new();
     encoder.encode(&draft, &mut out).expect("a record");
     out
