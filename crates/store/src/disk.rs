@@ -142,6 +142,9 @@ pub(crate) trait Segment: Send + Sync {
     fn write(&self, at: usize, bytes: &[u8]);
     /// The bytes in `range`, without a copy. Out of range is a bug and panics.
     fn slice(&self, range: Range<usize>) -> Bytes;
+    /// Has the processor fetch the bytes around `at` into its caches, and does not wait for them. Out of range is a bug and may panic.
+    /// Only speed depends on it.
+    fn fetch(&self, at: usize);
     /// How many bytes from the start of `range` on are in memory, so that nobody waits for the disk who looks at a
     /// slice of them; 0 if the system cannot tell. Out of range is a bug and panics.
     fn resident(&self, range: Range<usize>) -> usize;

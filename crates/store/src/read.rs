@@ -14,7 +14,7 @@ use std::{
     ops::Range,
     path::PathBuf,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -36,6 +36,8 @@ use crate::{
 const PROBED_AT_ONCE: u64 = 256 * 1024;
 /// Reading ahead is worth it if at least one of so many bytes is for the reader; others may want the rest.
 const WORTH_READING_AHEAD: u64 = 32;
+/// Beginnings of so many records are fetched at once: as many as a usual pull gets.
+const FETCHED_AT_ONCE: usize = 32;
 /// Longest pause between two lines about damage.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Topics of queues that hold messages of other topics. Java: `MixAll.LMQ_PREFIX`.
@@ -215,6 +217,8 @@ pub(crate) struct LogReader<'a> {
     /// What comes next in the log will be wanted as well.
     ahead: bool,
     hot_from: u64,
+    /// The segment that was read last.
+    segment: Option<Arc<LogSegment>>,
     /// A part of the log that is in memory.
     resident: Range<u64>,
     /// What was read from the disk last.
@@ -223,7 +227,15 @@ pub(crate) struct LogReader<'a> {
 
 impl<'a> LogReader<'a> {
     pub(crate) fn new(log: &'a CommitLog, access: Access) -> Self {
-        Self { log, access, ahead: false, hot_from: log.hot_from(), resident: 0..0, stretch: None }
+        Self {
+            log,
+            access,
+            ahead: false,
+            hot_from: log.hot_from(),
+            segment: None,
+            resident: 0..0,
+            stretch: None,
+        }
     }
 
     /// Has it read ahead if these, which will be asked for, lie so close together that it is worth it.
@@ -233,6 +245,18 @@ impl<'a> LogReader<'a> {
         let end = units.clone().next_back().map_or(0, |last| last.physical.0 + u64::from(last.size));
         let theirs: u64 = units.by_ref().map(|unit| u64::from(unit.size)).sum();
         self.ahead = theirs.saturating_mul(WORTH_READING_AHEAD) >= end.saturating_sub(first);
+    }
+
+    /// Has the processor fetch the beginnings of the hot ones of these, all at once. They lie far from each other: one
+    /// after the other each would be waited for.
+    pub(crate) fn fetch(&mut self, units: &[Unit]) {
+        let hot = self.hot_from..self.log.end();
+        for at in units.iter().take(FETCHED_AT_ONCE).map(|unit| unit.physical.0).filter(|at| hot.contains(at))
+        {
+            if let Some(segment) = segment(&mut self.segment, self.log, at) {
+                segment.map.fetch((at - segment.start) as usize);
+            }
+        }
     }
 
     /// True if something was given that lies in a stretch, all of which stays in memory as long as it is kept.
@@ -364,14 +388,14 @@ impl<'a> LogReader<'a> {
 
     /// Published bytes within one segment.
     fn bytes(&mut self, at: u64, size: u64, owner: Option<Owner<'_>>) -> Result<Bytes, ReadError> {
-        let segment = self.log.segment(at).ok_or(ReadError::Gone)?;
-        let slice = |segment: &LogSegment| {
+        let segment = segment(&mut self.segment, self.log, at).ok_or(ReadError::Gone)?;
+        let slice = || {
             let from = (at - segment.start) as usize;
             segment.map.slice(from..from + size as usize)
         };
         let known = |range: &Range<u64>| range.start <= at && at + size <= range.end;
         if at >= self.hot_from || known(&self.resident) {
-            return Ok(slice(&segment));
+            return Ok(slice());
         }
         if let Some(bytes) = self.stretch.as_ref().and_then(|stretch| stretch.get(at, size)) {
             return Ok(bytes);
@@ -385,13 +409,13 @@ impl<'a> LogReader<'a> {
                 let to = to.min(from + (PROBED_AT_ONCE.max(size)) as usize);
                 self.resident = log.cold.untouched(at..at + segment.map.resident(from..to) as u64);
                 if known(&self.resident) {
-                    return Ok(slice(&segment));
+                    return Ok(slice());
                 }
                 if self.access == Access::Memory {
                     return Err(ReadError::Cold);
                 }
                 let end = log.end().min(segment.start + log.segment_size);
-                let read = log.cold.read(&segment, (at, size), (end, self.ahead), log.cold_bytes());
+                let read = log.cold.read(segment, (at, size), (end, self.ahead), log.cold_bytes());
                 read.map_err(|source| {
                     log.damage.add(log, at, owner, &source);
                     ReadError::Disk { file: file_at(&log.dir, segment.start), offset: at, source }
@@ -402,6 +426,19 @@ impl<'a> LogReader<'a> {
         self.stretch = Some(stretch);
         Ok(bytes)
     }
+}
+
+/// The segment that holds the byte `at`: the one that was `kept`, or else it is kept.
+fn segment<'k>(
+    kept: &'k mut Option<Arc<LogSegment>>,
+    log: &CommitLog,
+    at: u64,
+) -> Option<&'k Arc<LogSegment>> {
+    let is_it = |kept: &Arc<LogSegment>| (kept.start..kept.start + log.segment_size).contains(&at);
+    if !kept.as_ref().is_some_and(is_it) {
+        *kept = log.segment(at);
+    }
+    kept.as_ref()
 }
 
 /// Reads messages of one queue.
@@ -427,8 +464,9 @@ impl<'a> Reader<'a> {
         out: &mut Vec<Unit>,
     ) -> Result<bool, crate::QueueFileError> {
         let cold = self.queue.units(from, max, self.log.access, out)?;
-        if self.log.access == Access::Disk {
-            self.log.expect(out);
+        match self.log.access {
+            Access::Disk => self.log.expect(out),
+            Access::Memory => self.log.fetch(out),
         }
         Ok(cold)
     }

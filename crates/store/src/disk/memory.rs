@@ -741,6 +741,8 @@ impl Segment for MemoryFile {
         Bytes::copy_from_slice(&lock(&self.content).now[range])
     }
 
+    fn fetch(&self, _: usize) {}
+
     fn resident(&self, range: Range<usize>) -> usize {
         if self.machine.faults.cold.load(Ordering::SeqCst) { 0 } else { range.len() }
     }
