@@ -67,6 +67,9 @@ pub enum MessageError {
     /// All properties together are too long for a record.
     #[error("the properties have {0} bytes, more than the 32767 that fit into a record")]
     PropertiesTooLong(usize),
+    /// The queue that was named is one of another topic.
+    #[error("the message is for topic \"{0}\", and the queue one of \"{1}\"")]
+    QueueTopic(String, String),
     /// Messages of a batch have different topics.
     #[error("the messages of a batch must have one topic, not \"{0}\" and \"{1}\"")]
     BatchTopics(String, String),

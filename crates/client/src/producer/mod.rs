@@ -152,6 +152,7 @@ impl Producer {
     pub async fn send_to(&self, message: Message, queue: &MessageQueue) -> Result<SendResult, SendError> {
         let shared = &self.shared;
         shared.check(&message)?;
+        check_topic(&message, queue)?;
         let started = Instant::now();
         let outgoing = Outgoing::new(message, &shared.form)?;
         let target = shared.write_queue(queue).await?;
@@ -216,6 +217,7 @@ impl Producer {
     pub async fn send_one_way_to(&self, message: Message, queue: &MessageQueue) -> Result<(), SendError> {
         let shared = &self.shared;
         shared.check(&message)?;
+        check_topic(&message, queue)?;
         let started = Instant::now();
         let outgoing = Outgoing::new(message, &shared.form)?;
         let target = shared.write_queue(queue).await?;
@@ -583,6 +585,14 @@ impl fmt::Debug for Producer {
 /// The value of a property of what is being sent.
 fn property<'a>(properties: &'a str, name: &str) -> Option<Cow<'a, str>> {
     oxmq_record::properties::find(properties.as_bytes(), name).map(String::from_utf8_lossy)
+}
+
+/// A message goes to a queue of its own topic only.
+fn check_topic(message: &Message, queue: &MessageQueue) -> Result<(), MessageError> {
+    if message.topic == queue.topic {
+        return Ok(());
+    }
+    Err(MessageError::QueueTopic(message.topic.to_string(), queue.topic.to_string()))
 }
 
 /// Errors of messages that are refused as a whole.
