@@ -109,19 +109,6 @@ pub enum StartError {
         /// The group.
         group: String,
     },
-    /// Where a topic is, is not known.
-    #[error(transparent)]
-    Route(#[from] RouteError),
-    /// A broker refuses it.
-    #[error("the broker {addr} refuses it: code {code}, {remark}")]
-    Refused {
-        /// The broker.
-        addr: Arc<str>,
-        /// Its code.
-        code: i32,
-        /// Its reason.
-        remark: String,
-    },
     /// The client was shut down.
     #[error("the client was shut down: make a new one")]
     ShutDown,
