@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A message that a broker gave out.
 
-use super::{MessageQueue, PropertyText, property};
-use crate::{Request, compression};
+use super::{Message, MessageQueue, PropertyText, property, push_property};
+use crate::{Request, compression, ids};
 use bytes::Bytes;
 use oxmq_record::{Peeked, RecordError, RecordView, peek_size_and_magic, sys_flag};
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
@@ -126,6 +126,45 @@ impl ReceivedMessage {
             body_crc: view.body_crc(),
             prepared_transaction_offset: view.prepared_transaction_offset(),
             store_size: view.size(),
+        }
+    }
+
+    /// `message` as a consumer would be given it, without a broker: for tests of a handler. It gets a message id if it has none, and
+    /// lies at offset 0 of queue 0 of a broker without a name.
+    ///
+    /// ```
+    /// use oxmq_client::{Message, ReceivedMessage};
+    ///
+    /// let order = ReceivedMessage::from_message(Message::new("Orders", "42 apples").tag("created"));
+    /// assert_eq!((order.text(), order.tag().as_deref()), (Some("42 apples"), Some("created")));
+    /// assert!(!order.msg_id().is_empty());
+    /// ```
+    #[must_use]
+    pub fn from_message(mut message: Message) -> Self {
+        if message.get(property::UNIQ_KEY).is_none() {
+            push_property(&mut message.properties, property::UNIQ_KEY, &ids::next_unique_id());
+        }
+        let Message { topic, body, flag, properties, .. } = message;
+        let (now_ms, nowhere) = (ids::now_ms(), SocketAddr::from(([0, 0, 0, 0], 0)));
+        Self {
+            topic,
+            broker_name: "".into(),
+            body,
+            fault: None,
+            properties: PropertyText::new(properties.into()),
+            queue_id: 0,
+            queue_offset: 0,
+            physical_offset: 0,
+            reconsume_times: 0,
+            flag,
+            sys_flag: 0,
+            born_timestamp_ms: now_ms,
+            born_host: nowhere,
+            store_timestamp_ms: now_ms,
+            store_host: nowhere,
+            body_crc: 0,
+            prepared_transaction_offset: 0,
+            store_size: 0,
         }
     }
 
