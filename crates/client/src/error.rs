@@ -5,7 +5,7 @@ use crate::{CallError, OptionsError};
 use std::{fmt, sync::Arc};
 use thiserror::Error;
 
-/// No name server has answered.
+/// No name server has answered. Its text names each, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct NameServersError {
     /// Those that were asked, and why they did not answer.
