@@ -151,6 +151,7 @@ pub enum LiteError {
 ///
 /// Queues are pulled ahead, within bounds, by tasks on the tokio runtime in which it was started. End it with [`Self::shutdown`]; one
 /// that is only dropped tells nobody, see [`PushConsumer`](super::PushConsumer).
+#[must_use = "it ends when it is dropped"]
 pub struct LitePullConsumer {
     shared: Arc<Shared>,
     /// As long as this lives, heartbeats tell of it.

@@ -69,6 +69,7 @@ pub struct Shutdown {
 /// nothing is repeated. If it is only dropped, its tasks end at once, handlers at their `.await`, and nobody is told: nothing is
 /// lost, but its queues go to others only when the connections of its client close, else after two minutes, and what was consumed
 /// since the last commit is repeated then.
+#[must_use = "it ends when it is dropped"]
 pub struct PushConsumer {
     shared: Arc<Shared>,
     /// As long as this lives, heartbeats tell of it.
