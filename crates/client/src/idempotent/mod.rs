@@ -73,9 +73,6 @@
 //! # }
 //! ```
 //!
-//! The stores in databases are features of this crate, all off by default: `sqlite`, `mysql` (also for MariaDB), `postgres`. The
-//! program needs `sqlx` 0.8 besides.
-//!
 //! By lease, where the effect is somewhere else:
 //!
 //! ```
@@ -96,6 +93,11 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Databases
+//!
+//! `InTransaction` and `SqlStore` are there with one of the features of this crate `sqlite`, `mysql` (also for MariaDB) and `postgres`,
+//! which are all off by default. The program needs `sqlx` 0.8 besides.
 //!
 //! # What happens when
 //!
@@ -121,10 +123,12 @@
 //! A key that is done is remembered for the retention, 7 days by default, and then may be handled again. It must be longer than
 //! messages can come again: than the broker keeps them (`fileReservedTime`, 72 h by default), since an offset can be
 //! reset. Rows past their end are removed by [`Cleanup`], or by your own calls of [`ClaimStore::forget_expired`].
-// The pages of `SqlStore` and `InTransaction` are there with a database only.
+// Without a database their pages are not there.
 #![cfg_attr(
     not(any(feature = "sqlite", feature = "mysql", feature = "postgres")),
-    allow(rustdoc::broken_intra_doc_links)
+    doc = "",
+    doc = "[`InTransaction`]: #databases",
+    doc = "[`SqlStore`]: #databases"
 )]
 
 mod batch;
