@@ -134,7 +134,7 @@ registered() { # NAME
   length=$((16#$(timeout 5 head -c 4 <&9 | od -An -tx1 | tr -d ' \n')))
   answer=$(timeout 5 head -c "$length" <&9 | tr -d '\0')
   exec 9>&-
-  [[ $answer == *"127.0.0.1:${PORT[$1]}"* ]]
+  [[ $answer == *":${PORT[$1]}\""* ]]
 }
 wait_registered() { wait_until 45 "the name server knows $1" registered "$1" || fail "$1 is not registered"; }
 

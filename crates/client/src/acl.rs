@@ -9,7 +9,7 @@ use oxmq_remoting::{Command, FieldValue};
 use ring::hmac;
 use std::sync::Arc;
 
-/// Who asks, for brokers with ACL. Cheap to clone; the secret is never printed.
+/// Who asks, for brokers with ACL: 1.0 and the accounts of 2.0. Cheap to clone; the secret is never printed.
 #[derive(Clone)]
 pub struct Credentials {
     access_key: Arc<str>,

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 /// Longest body that decompression may give, in bytes: a small body can claim to be a large one.
 const PLAIN_MAX_BYTES: u64 = 64 << 20;
 
-/// How bodies are compressed.
+/// How bodies are compressed. Consumers decompress each of them. Java: `CompressionType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
     /// Understood by every client.

@@ -5,7 +5,7 @@ use crate::{CallError, OptionsError};
 use std::{fmt, sync::Arc};
 use thiserror::Error;
 
-/// No name server has answered.
+/// No name server has answered. Its text names each, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct NameServersError {
     /// Those that were asked, and why they did not answer.
@@ -108,19 +108,6 @@ pub enum StartError {
         what: &'static str,
         /// The group.
         group: String,
-    },
-    /// Where a topic is, is not known.
-    #[error(transparent)]
-    Route(#[from] RouteError),
-    /// A broker refuses it.
-    #[error("the broker {addr} refuses it: code {code}, {remark}")]
-    Refused {
-        /// The broker.
-        addr: Arc<str>,
-        /// Its code.
-        code: i32,
-        /// Its reason.
-        remark: String,
     },
     /// The client was shut down.
     #[error("the client was shut down: make a new one")]

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 pub struct ProducerNumbers {
     /// Requests that a broker has taken, and one-way sends. A part of a batch counts as one.
     pub sent: u64,
-    /// Bytes of body in them, as they were sent.
+    /// Bytes of body in them, as they were sent, compressed perhaps.
     pub sent_bytes: u64,
     /// Requests that no broker has taken.
     pub failed: u64,
@@ -21,7 +21,7 @@ pub struct ProducerNumbers {
     pub retried: u64,
     /// Requests that are under way now.
     pub in_flight: usize,
-    /// Time that those sent have taken, all together, in microseconds.
+    /// Time that those sent have taken with all attempts, all together, in microseconds.
     pub sent_micros: u64,
 }
 

@@ -8,7 +8,8 @@ use thiserror::Error;
 /// The environment variable that Java's clients and ours take name servers from.
 pub const NAMESRV_ADDR: &str = "NAMESRV_ADDR";
 
-/// Settings of a [`Client`](crate::Client). Java: `ClientConfig`.
+/// Settings of a [`Client`](crate::Client), all but the name servers with Java's defaults. [`Client::new`](crate::Client::new)
+/// checks them. Java: `ClientConfig`.
 ///
 /// ```
 /// use oxmq_client::ClientOptions;
@@ -23,26 +24,27 @@ pub struct ClientOptions {
     pub name_servers: String,
     /// Name of this instance. `None`, the default: one that no other process has.
     pub instance_name: Option<String>,
-    /// The address that stands in the client id. `None`: found.
+    /// The address that stands in the client id. `None`, the default: the first of this machine that is not loopback.
     pub client_ip: Option<String>,
-    /// Name of the unit, for clusters divided into units.
+    /// Name of the unit, for clusters divided into units; none by default.
     pub unit_name: Option<String>,
-    /// Who asks, for brokers with ACL.
+    /// Signs all requests, for brokers with ACL; nobody by default.
     pub credentials: Option<Credentials>,
-    /// Encrypts all connections. Java: `useTLS`.
+    /// Encrypts all connections; plain by default. Java: `useTLS`.
     pub tls: Option<Tls>,
-    /// What headers are written in.
+    /// What headers are written in; JSON by default. Every server reads both.
     pub encoding: Encoding,
-    /// True: asks brokers at their listen port - 2. Java: `vipChannelEnabled`.
+    /// True: sends go to the brokers' listen port - 2, as from old clients; false by default. Java: `vipChannelEnabled`.
     pub vip_channel: bool,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, TLS included; 3 s by default.
     pub connect_timeout: Duration,
-    /// How long a name server or a broker may take for a request that has no time of its own.
+    /// How long a name server or a broker may take for a request that has no time of its own; 3 s by default.
     /// Java: `mqClientApiTimeout`.
     pub call_timeout: Duration,
-    /// How often routes are asked for. Java: `pollNameServerInterval`.
+    /// How often routes are asked for; every 30 s by default. Java: `pollNameServerInterval`.
     pub route_interval: Duration,
-    /// How often brokers are told that this client lives. Java: `heartbeatBrokerInterval`.
+    /// How often brokers are told that this client lives; every 30 s by default, and they give it up after 120 s.
+    /// Java: `heartbeatBrokerInterval`.
     pub heartbeat_interval: Duration,
 }
 
@@ -65,7 +67,7 @@ pub enum OptionsError {
     /// An address without a port, or with one that is none.
     #[error("name server \"{0}\" is not host:port; several are separated by ';'")]
     NameServer(String),
-    /// A name with a character that is not allowed.
+    /// A name that is empty, too long, or has a character that is not allowed.
     #[error("{what} \"{name}\" is not allowed: letters, digits, '_', '-', '%', '|', and at most 255 of them")]
     Name {
         /// What was named.

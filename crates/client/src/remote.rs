@@ -7,17 +7,17 @@ use oxmq_remoting::{Command, Encoding};
 use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
-/// How servers are asked.
+/// How a [`Remote`] asks servers. A [`Client`](crate::Client) has its own, made of its [`ClientOptions`](crate::ClientOptions).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RemoteOptions {
-    /// Signs all requests, for brokers with ACL.
+    /// Signs all requests, for brokers with ACL; nobody by default.
     pub credentials: Option<Credentials>,
-    /// Encrypts all connections.
+    /// Encrypts all connections; plain by default.
     pub tls: Option<Tls>,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, TLS included; 3 s by default.
     pub connect_timeout: Duration,
-    /// What the headers of requests are written in. Every server reads both.
+    /// What the headers of requests are written in; JSON by default. Every server reads both.
     pub encoding: Encoding,
 }
 
@@ -29,8 +29,8 @@ impl Default for RemoteOptions {
     }
 }
 
-/// Asks servers by their address over connections that are made on first use, shared, and made anew when lost. Cheap
-/// to clone; when the last clone is dropped, the connections are closed.
+/// Asks servers by their address over connections that are made on first use, shared, and made anew when lost: for tools, which ask
+/// what producers and consumers do not. Cheap to clone; when the last clone is dropped, the connections are closed.
 #[derive(Debug, Clone)]
 pub struct Remote {
     client: Client,
@@ -39,7 +39,7 @@ pub struct Remote {
 
 impl Remote {
     /// Connections run on the tokio runtime in which this is called. `service` answers what the servers ask:
-    /// [`oxmq_net::NoService`] for those who only ask.
+    /// [`NoService`](crate::NoService) for those who only ask.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

@@ -45,7 +45,7 @@ impl Route {
     /// Reads the answer of a name server about `topic`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A sentence that says what is wrong with it.
     pub fn from_json(topic: &Arc<str>, body: &[u8]) -> Result<Self, String> {
         let data: TopicRouteData = fastjson::from_slice(body).map_err(|error| error.to_string())?;
         Self::new(topic, data)
@@ -142,7 +142,7 @@ impl Route {
         &self.topic
     }
 
-    /// What the name server told.
+    /// What the name server told, as it told it.
     #[must_use]
     pub fn data(&self) -> &TopicRouteData {
         &self.data

@@ -5,8 +5,8 @@ mod kit;
 
 use kit::*;
 use oxmq_client::{
-    CallError, Cause, Client, ClientOptions, Command, Message, OptionsError, ProducerOptions, RouteError,
-    SendError, TransactionState, code,
+    CallError, Cause, Client, ClientOptions, Command, Message, MessageError, MessageQueue, OptionsError,
+    ProducerOptions, RouteError, SendError, TransactionState, code,
 };
 use std::{
     sync::{
@@ -71,6 +71,17 @@ async fn a_name_server_without_brokers_is_recognized() {
     });
     let error = send(&client(&names.addr)).await.unwrap_err();
     assert!(matches!(error, SendError::Route(RouteError::NoBroker { .. })), "{error}");
+}
+
+/// Java: "message's topic not equal mq's topic".
+#[tokio::test]
+async fn a_queue_of_another_topic_is_refused_before_anybody_is_asked() {
+    let client = client(&nobody());
+    let (producer, queue) = (client.producer("g").start().unwrap(), MessageQueue::new("T", "a", 0));
+    let expected = SendError::Message(MessageError::QueueTopic("U".into(), "T".into()));
+    let message = || Message::new("U", "body");
+    assert_eq!(producer.send_to(message(), &queue).await, Err(expected.clone()));
+    assert_eq!(producer.send_one_way_to(message(), &queue).await, Err(expected));
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ pub enum CallError {
     /// The connection ended before the answer came.
     #[error("the connection was closed before the answer came")]
     Closed,
-    /// No answer within the time given.
+    /// No answer within the time given, which is in ms.
     #[error("no answer within {0} ms")]
     Timeout(u128),
 }

@@ -34,12 +34,20 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// The addresses that clients can dial, in the order in which they were given.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.sockets.iter().map(std::net::TcpListener::local_addr).collect()
+    }
+
     /// Serves what connects with `service`.
     ///
     /// # Errors
     /// If a socket cannot be handed to the runtime.
     pub fn serve(self, workers: &Workers, service: Arc<dyn Service>, limits: Limits) -> io::Result<Server> {
-        let addrs = self.sockets.iter().map(std::net::TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let addrs = self.local_addrs()?;
         let shared = Shared::new(limits);
         let handle = workers.handle();
         let mut listeners = Vec::new();

@@ -20,7 +20,7 @@ const FLAG_COMMIT: i32 = 1;
 const FLAG_HOLD: i32 = 1 << 1;
 const FLAG_SUBSCRIPTION: i32 = 1 << 2;
 
-/// Why a broker did not do what a consumer asked.
+/// Why a broker did not do what a consumer asked. (What a producer's request ends with is [`crate::RequestError`].)
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -97,11 +97,12 @@ pub(crate) struct Pull<'a> {
 pub enum PullStatus {
     /// Messages.
     Found,
-    /// The end of the queue.
+    /// Nothing at the offset yet: it is the end of the queue.
     NothingNew,
-    /// Messages, but none that the filter wants.
+    /// Messages, but none that the filter wants: go on at [`next_offset`](super::PullResult::next_offset).
     NoneMatched,
-    /// There is nothing at the offset, or the group was reset: go on elsewhere.
+    /// There is nothing at the offset any more, or it is beyond the end, or the group was reset: go on at
+    /// [`next_offset`](super::PullResult::next_offset).
     OffsetMoved,
 }
 

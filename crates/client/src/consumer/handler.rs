@@ -27,7 +27,7 @@ use tracing::{Instrument, debug_span, error};
 ///
 /// # #[derive(Debug)] struct Broken;
 /// # impl std::fmt::Display for Broken { fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result { f.write_str("broken") } }
-/// # async fn pay(_: &[u8]) -> Result<(), Broken> { Ok(()) }
+/// # async fn pay(_: &[u8]) -> Result<(), Broken> { Err(Broken) }
 /// fn handler() -> impl Handler {
 ///     |batch: Batch| async move {
 ///         for message in &batch {
@@ -44,7 +44,12 @@ use tracing::{Instrument, debug_span, error};
 ///         Outcome::Success
 ///     }
 /// }
-/// # let _ = (handler(), Payments);
+/// # let message = oxmq_client::ReceivedMessage::from_message(oxmq_client::Message::new("Orders", "42 apples"));
+/// # let batch = Batch::new(message.queue().into(), [message.into()]);
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(handler().handle(batch.clone()).await, Outcome::Retry); // if `pay` fails
+/// assert_eq!(Payments.handle(batch).await, Outcome::Success);
+/// # });
 /// ```
 ///
 /// What may go wrong in a handler costs its batch, not the consumer:
@@ -56,7 +61,7 @@ use tracing::{Instrument, debug_span, error};
 ///   the log tells after some seconds. Put blocking code into [`blocking`].
 ///
 /// Messages come **at least once**: after a crash, a rebalance or a lost answer they come again. A handler that charges
-/// a card must recognise what it did, see `oxmq_client::idempotent`.
+/// a card must recognise what it did, see [`idempotent`](crate::idempotent).
 pub trait Handler: Send + Sync + 'static {
     /// Consumes one batch: messages of one queue, in the order of the queue.
     fn handle(&self, batch: Batch) -> impl Future<Output = Outcome> + Send;
@@ -75,7 +80,8 @@ where
 }
 
 /// A handler that blocks its thread: a database without an async driver, heavy computation. Each batch runs on tokio's
-/// threads for blocking work.
+/// threads for blocking work, up to [`ConsumerOptions::concurrency`](super::ConsumerOptions::concurrency) at a time. It cannot be ended:
+/// when the consume timeout is over, its messages come again while it goes on.
 ///
 /// ```
 /// use oxmq_client::consumer::{Batch, blocking};
@@ -209,7 +215,7 @@ enum Together {
 }
 
 impl Batch {
-    /// Messages of `queue`, for the tests of a handler.
+    /// Messages of `queue`, for the tests of a handler; see [`ReceivedMessage::from_message`].
     #[must_use]
     pub fn new(queue: Arc<MessageQueue>, messages: impl IntoIterator<Item = Arc<ReceivedMessage>>) -> Self {
         let mut messages = messages.into_iter();

@@ -47,7 +47,25 @@ pub struct Consumption<'a> {
     pub elapsed: Duration,
 }
 
-/// Is told of every batch, on the consumer's tasks: it must not block. A hook that panics is passed over, with a warning.
+/// Is told of every batch, on the consumer's tasks: it must not block. A hook that panics is passed over, with a warning. Lite pull
+/// consumers have no handlers, and tell nobody.
+///
+/// ```
+/// use oxmq_client::consumer::{ConsumeHook, ConsumerOptions, Consumption, Ending};
+///
+/// struct Failures;
+///
+/// impl ConsumeHook for Failures {
+///     fn after(&self, consumption: &Consumption<'_>) {
+///         if consumption.ending != Ending::Success {
+///             println!("{}: {} after {:?}", consumption.group, consumption.ending.name(), consumption.elapsed);
+///         }
+///     }
+/// }
+///
+/// let options = ConsumerOptions::new("payments").subscribe("Orders", "*").hook(Failures);
+/// # let _ = options;
+/// ```
 pub trait ConsumeHook: Send + Sync + 'static {
     /// A handler is about to get `batch`.
     fn before(&self, _group: &str, _batch: &Batch) {}

@@ -30,7 +30,8 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::info;
 
-/// How a lite pull consumer behaves. All has Java's defaults; only the group must be given.
+/// How a lite pull consumer behaves. All has Java's defaults; only the group must be given. What is said twice in
+/// [`ConsumerOptions`] has the ranges that stand there.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct LiteOptions {
@@ -52,13 +53,13 @@ impl LiteOptions {
         self
     }
 
-    /// Where the group begins in a queue that is new to it.
+    /// Where the group begins in a queue that is new to it; by default behind the last message.
     pub fn consume_from(mut self, from: ConsumeFrom) -> Self {
         self.inner = self.inner.consume_from(from);
         self
     }
 
-    /// How subscribed queues are shared by the members. All members must say the same.
+    /// How subscribed queues are shared by the members; evenly by default. All members must say the same.
     pub fn allocation(mut self, allocation: Allocation) -> Self {
         self.inner = self.inner.allocation(allocation);
         self
@@ -71,7 +72,7 @@ impl LiteOptions {
         self
     }
 
-    /// How often that happens; 5 s by default.
+    /// How often offsets are committed without [`LitePullConsumer::commit`], 10 ms to 10 min; 5 s by default.
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
         self.inner = self.inner.persist_interval(interval);
         self
@@ -112,7 +113,7 @@ impl LiteOptions {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LiteError {
-    /// Options, topics or filters that make no sense.
+    /// Options, topics or filters that make no sense, or the consumer cannot be started.
     #[error(transparent)]
     Start(#[from] ConsumerError),
     /// A broker did not do what was asked.
@@ -147,6 +148,10 @@ pub enum LiteError {
 /// application [`assign`](Self::assign)s queues itself. Messages that were polled count as consumed when the next poll
 /// begins; so an application that fails in between gets them again. Nothing is retried: an application that cannot use
 /// a message seeks back or sends it somewhere.
+///
+/// Queues are pulled ahead, within bounds, by tasks on the tokio runtime in which it was started. End it with [`Self::shutdown`]; one
+/// that is only dropped tells nobody, see [`PushConsumer`](super::PushConsumer).
+#[must_use = "it ends when it is dropped"]
 pub struct LitePullConsumer {
     shared: Arc<Shared>,
     /// As long as this lives, heartbeats tell of it.
@@ -159,7 +164,7 @@ pub struct LitePullConsumer {
 }
 
 impl LitePullConsumer {
-    /// Starts one, without a topic yet.
+    /// Starts one, without a topic yet: [`Self::subscribe`] or [`Self::assign`] comes next.
     ///
     /// # Errors
     /// [`ConsumerError`].
@@ -179,10 +184,11 @@ impl LitePullConsumer {
         Ok(Self { shared, _member: member, keeper: Some(keeper), poll_max, polled: Mutex::default() })
     }
 
-    /// Subscribes to a topic, or to the same with another filter.
+    /// Subscribes to a topic, or to the same with another filter. Its queues come when the members have shared them: until then a poll
+    /// finds nothing.
     ///
     /// # Errors
-    /// [`LiteError::SubscribeAndAssign`], [`LiteError::Start`].
+    /// [`LiteError::SubscribeAndAssign`]; [`LiteError::Start`] for a topic or filter that cannot be.
     pub async fn subscribe(&self, topic: &str, filter: impl Into<Filter>) -> Result<(), LiteError> {
         if self.shared.assigned().is_some() {
             return Err(LiteError::SubscribeAndAssign);
@@ -203,7 +209,7 @@ impl LitePullConsumer {
         self.shared.calls.heartbeat().await;
     }
 
-    /// Takes these queues and no others, whatever other members do.
+    /// Takes these queues and no others, whatever other members do. Offsets are those of the group.
     ///
     /// # Errors
     /// [`LiteError::SubscribeAndAssign`].
@@ -243,8 +249,9 @@ impl LitePullConsumer {
         self.shared.held_queues()
     }
 
-    /// The next messages, of one queue; none if none came within `timeout`. What was polled before counts as consumed
-    /// (with auto commit). Several tasks may poll; then what one polls counts when any polls again.
+    /// The next messages, of one queue, at most [`LiteOptions::poll_max`]; none if none came within `timeout`. What was polled before
+    /// counts as consumed (with auto commit). Several tasks may poll; then what one polls counts when any polls again. A poll whose
+    /// future is dropped has taken nothing.
     pub async fn poll(&self, timeout: Duration) -> Vec<Arc<ReceivedMessage>> {
         self.finish_polled();
         let next = async {
@@ -277,7 +284,7 @@ impl LitePullConsumer {
         messages
     }
 
-    /// Commits all that was polled, and waits until the brokers have it.
+    /// Commits all that was polled so far, by whichever task, and waits until the brokers have it.
     ///
     /// # Errors
     /// [`LiteError::Uncommitted`]; what is not committed is tried again with the next commit.
@@ -289,7 +296,7 @@ impl LitePullConsumer {
         }
     }
 
-    /// The group's committed offset of a queue. `None` if it has none.
+    /// The group's committed offset of a queue: the next message to consume. `None` if it has none.
     ///
     /// # Errors
     /// [`LiteError::Request`].
@@ -297,7 +304,7 @@ impl LitePullConsumer {
         Ok(self.shared.committed(queue).await?)
     }
 
-    /// Goes on at `offset`, forward or back.
+    /// Goes on at `offset`, forward or back, in messages from 0. What was pulled ahead of the queue is let go.
     ///
     /// # Errors
     /// [`LiteError::NotAssigned`], [`LiteError::OutOfRange`], [`LiteError::Request`].
@@ -357,7 +364,8 @@ impl LitePullConsumer {
         }
     }
 
-    /// Ends it. With auto commit all that was polled is committed, also the last messages.
+    /// Ends it. With auto commit all that was polled is committed, also the last messages. If the future is dropped, it ends all the
+    /// same.
     pub async fn shutdown(mut self) -> Shutdown {
         self.finish_polled();
         self.shared.stop();

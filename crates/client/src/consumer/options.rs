@@ -19,7 +19,8 @@ pub enum Model {
     /// One member of the group.
     #[default]
     Clustering,
-    /// Every member. Offsets are kept in a file on the member's machine, and nothing is retried.
+    /// Every member. Offsets are kept in a file on the member's machine ([`ConsumerOptions::local_offsets`]), and nothing is
+    /// retried.
     Broadcasting,
 }
 
@@ -34,7 +35,8 @@ impl Model {
     }
 }
 
-/// What a push consumer wants and how it behaves. All has Java's defaults; only group and topics must be given.
+/// What a push consumer wants and how it behaves. All has Java's defaults; only group and topics must be given. Values out of their
+/// range are told when the consumer is started ([`Self::check`]).
 ///
 /// ```
 /// use oxmq_client::consumer::{ConsumeFrom, ConsumerOptions, Filter};
@@ -80,13 +82,13 @@ pub struct ConsumerOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConsumerOptionsError {
-    /// Names have rules.
+    /// The group's name is not allowed: the name, and what is wrong with it.
     #[error("consumer group {0:?}: {1}")]
     Group(String, String),
     /// Java's clients refuse this name, too.
     #[error("consumer group DEFAULT_CONSUMER is reserved, choose another name")]
     DefaultGroup,
-    /// Names have rules.
+    /// A topic's name is not allowed: the name, and what is wrong with it.
     #[error("topic {0:?}: {1}")]
     Topic(String, String),
     /// Nothing to consume.
@@ -95,7 +97,7 @@ pub enum ConsumerOptionsError {
     /// A filter that says nothing.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// A number that makes no sense.
+    /// A number or a time out of its range.
     #[error("{name} is {found}, but must be within {least} and {most}")]
     Range {
         /// The option.
@@ -110,7 +112,7 @@ pub enum ConsumerOptionsError {
 }
 
 impl ConsumerOptions {
-    /// Options of a member of `group`.
+    /// Options of a member of `group`: up to 255 letters, digits, `_`, `-`, `%` and `|`.
     pub fn new(group: impl Into<String>) -> Self {
         Self {
             group: group.into(),
@@ -139,8 +141,8 @@ impl ConsumerOptions {
         }
     }
 
-    /// Wants messages of `topic`; may be called for several topics. All members of a group must want the same: a broker
-    /// knows one filter for a group and topic, that of the newest.
+    /// Wants messages of `topic`; may be called for several topics. `filter`: tags as text, or a [`Filter`]. All members of a group
+    /// must want the same: a broker knows one filter for a group and topic, that of the newest.
     pub fn subscribe(mut self, topic: impl Into<String>, filter: impl Into<Filter>) -> Self {
         self.subscriptions.insert(topic.into(), filter.into());
         self
@@ -152,13 +154,13 @@ impl ConsumerOptions {
         self
     }
 
-    /// Where the group begins in a queue that is new to it.
+    /// Where the group begins in a queue that is new to it; by default behind the last message.
     pub fn consume_from(mut self, from: ConsumeFrom) -> Self {
         self.from = from;
         self
     }
 
-    /// How the queues are shared by the members. All members must say the same.
+    /// How the queues are shared by the members; evenly by default. All members must say the same.
     pub fn allocation(mut self, allocation: Allocation) -> Self {
         self.allocation = allocation;
         self
@@ -184,26 +186,27 @@ impl ConsumerOptions {
         self
     }
 
-    /// Most bytes of one pull; 256 KiB by default. A larger message comes alone. Java: `pullBatchSizeInBytes`.
+    /// Most bytes of one pull, 1 to 1 GiB; 256 KiB by default. A larger message comes alone. Java: `pullBatchSizeInBytes`.
     pub fn pull_bytes_max(mut self, bytes: usize) -> Self {
         self.pull_bytes_max = bytes;
         self
     }
 
-    /// Time between two pulls of a queue that brought messages; none by default. Java: `pullInterval`.
+    /// Time between two pulls of a queue that brought messages, up to 65 s; none by default. Java: `pullInterval`.
     pub fn pull_interval(mut self, interval: Duration) -> Self {
         self.pull_interval = interval;
         self
     }
 
-    /// How long a queue is not pulled from after an error; 3 s by default. Java: `pullTimeDelayMillsWhenException`.
+    /// How long a queue is not pulled from after an error, 1 ms to 10 min; 3 s by default. Java:
+    /// `pullTimeDelayMillsWhenException`.
     pub fn error_pause(mut self, pause: Duration) -> Self {
         self.error_pause = pause;
         self
     }
 
-    /// With more unfinished messages than this of one queue (1000), or more bytes of bodies (100 MiB), nothing more is
-    /// pulled from it. Java: `pullThresholdForQueue`, `pullThresholdSizeForQueue`.
+    /// With more unfinished messages than this of one queue (1 to 65,535; 1000 by default), or more bytes of bodies (1 to 1 GiB;
+    /// 100 MiB by default), nothing more is pulled from it. Java: `pullThresholdForQueue`, `pullThresholdSizeForQueue`.
     pub fn queue_bounds(mut self, messages: usize, bytes: usize) -> Self {
         (self.queue_count_max, self.queue_bytes_max) = (messages, bytes);
         self
@@ -238,35 +241,38 @@ impl ConsumerOptions {
         self
     }
 
-    /// How long a handler may take for one batch; 15 minutes by default. Then it is ended, and the batch comes again.
-    /// Java: `consumeTimeout`.
+    /// How long a handler may take for one batch, up to 7 days; 15 minutes by default. Then it is ended, and the batch comes again,
+    /// see [`Handler`](super::Handler). Java: `consumeTimeout`.
     pub fn consume_timeout(mut self, timeout: Duration) -> Self {
         self.consume_timeout = timeout;
         self
     }
 
-    /// How long `shutdown` waits for handlers that run; 30 s by default. What is not finished then comes again to
+    /// How long `shutdown` waits for handlers that run, up to a day; 30 s by default. What is not finished then comes again to
     /// another member. Java: `awaitTerminationMillisWhenShutdown`, by default 0.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
     }
 
-    /// How often offsets are committed; 5 s by default. Java: `persistConsumerOffsetInterval`.
+    /// How often offsets are committed, 10 ms to 10 min; 5 s by default. So much is repeated after a crash. Java:
+    /// `persistConsumerOffsetInterval`.
     pub fn persist_interval(mut self, interval: Duration) -> Self {
         self.persist_interval = interval;
         self
     }
 
     /// Folder of the offsets of broadcasting consumers; `.rocketmq_offsets` in the home folder by default. Its
-    /// subfolder has the client id as its name, so a consumer that is to go on after a restart needs a fixed client id.
+    /// subfolder has the client id as its name, so a consumer that is to go on after a restart needs a fixed
+    /// [`instance_name`](crate::ClientOptions::instance_name) and [`client_ip`](crate::ClientOptions#structfield.client_ip).
     /// Java: `rocketmq.client.localOffsetStoreDir`.
     pub fn local_offsets(mut self, folder: impl Into<PathBuf>) -> Self {
         self.local_offsets = Some(folder.into());
         self
     }
 
-    /// Tells `hook` of every batch, for traces and metrics. Java: `registerConsumeMessageHook`.
+    /// Tells `hook` of every batch, for traces and metrics. Several are told in the order in which they were added. Java:
+    /// `registerConsumeMessageHook`.
     pub fn hook(mut self, hook: impl ConsumeHook) -> Self {
         self.hooks.push(Arc::new(hook));
         self

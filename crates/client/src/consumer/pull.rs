@@ -25,7 +25,7 @@ pub struct PullResult {
     pub status: PullStatus,
     /// The messages, for [`PullStatus::Found`]; none if the tags of all turned out to be others.
     pub messages: Vec<ReceivedMessage>,
-    /// Where the next pull should begin.
+    /// Where the next pull should begin, in messages from 0.
     pub next_offset: i64,
     /// Offset of the first message of the queue.
     pub min_offset: i64,
@@ -46,7 +46,8 @@ pub enum PullError {
 }
 
 /// Pulls from queues and offsets that the application chooses, and keeps no state of its own: for tools, replays, and
-/// applications that keep their offsets themselves. Cheap to clone. Java: `DefaultMQPullConsumer`.
+/// applications that keep their offsets themselves. Cheap to clone. Offsets are in messages, from 0. Requests other than pulls
+/// have 5 s. Java: `DefaultMQPullConsumer`.
 #[derive(Debug, Clone)]
 pub struct PullConsumer {
     calls: Calls,
@@ -63,7 +64,7 @@ impl PullConsumer {
         Ok(Self { calls: Calls::new(client.clone(), &group.into()) })
     }
 
-    /// The queues of a topic.
+    /// The queues of a topic that can be read, sorted by broker and number.
     ///
     /// # Errors
     /// [`RequestError`] if there is no such topic or no name server answers.
@@ -71,10 +72,11 @@ impl PullConsumer {
         self.calls.queues(topic).await
     }
 
-    /// Pulls up to `count` messages of `queue` from `offset` on. An answer comes at once.
+    /// Pulls up to `count` messages of `queue` from `offset` on; brokers give 32 and 256 KiB at most, unless they are set up for more. An
+    /// answer comes at once, and is waited for 10 s.
     ///
     /// # Errors
-    /// [`PullError`].
+    /// [`PullError`]. That there is nothing is none: see [`PullResult::status`].
     pub async fn pull(
         &self,
         queue: &MessageQueue,
@@ -85,7 +87,8 @@ impl PullConsumer {
         self.pull_any(queue, filter, offset, count, None).await
     }
 
-    /// The same, but if there is nothing yet, the broker holds the pull for up to 15 s. Java: `pullBlockIfNotFound`.
+    /// The same, but if there is nothing yet, the broker holds the pull for up to 15 s, and the answer is waited for 30 s. Java:
+    /// `pullBlockIfNotFound`.
     ///
     /// # Errors
     /// [`PullError`].
@@ -156,7 +159,8 @@ impl PullConsumer {
         self.calls.committed(queue).await
     }
 
-    /// Commits an offset, the next message to consume, and waits until the broker has it.
+    /// Commits an offset, the next message to consume, and waits until the broker has it. Whether members of the group that run go by it
+    /// is up to them: they commit their own.
     ///
     /// # Errors
     /// [`RequestError`].

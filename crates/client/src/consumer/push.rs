@@ -36,7 +36,7 @@ pub enum ConsumerError {
     /// A filter that says nothing.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// A broker refused the group or a filter, or none could be asked.
+    /// A broker refused an SQL92 filter, or could not be asked about it.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The group consumes with this client already, or the client was shut down.
@@ -63,11 +63,13 @@ pub struct Shutdown {
 /// Receives messages and gives them to a handler. Java: `DefaultMQPushConsumer`.
 ///
 /// It pulls from its share of the queues, holds what is not consumed within bounds, commits offsets every 5 s, and shares
-/// queues anew when members of the group come or go.
+/// queues anew when members of the group come or go. Its tasks and its handlers run on the tokio runtime in which it was started.
 ///
 /// End it with [`Self::shutdown`]: that ends pulling, waits for handlers, commits, and tells the brokers, so that
-/// nothing is repeated. If it is only dropped, its tasks end at once and the last seconds are repeated elsewhere:
-/// nothing is lost.
+/// nothing is repeated. If it is only dropped, its tasks end at once, handlers at their `.await`, and nobody is told: nothing is
+/// lost, but its queues go to others only when the connections of its client close, else after two minutes, and what was consumed
+/// since the last commit is repeated then.
+#[must_use = "it ends when it is dropped"]
 pub struct PushConsumer {
     shared: Arc<Shared>,
     /// As long as this lives, heartbeats tell of it.
@@ -79,11 +81,11 @@ pub struct PushConsumer {
 impl PushConsumer {
     /// Starts a concurrent consumer: up to [`ConsumerOptions::concurrency`] batches at a time, in any order.
     ///
-    /// Comes back when the brokers know of it. A topic that does not exist yet is no error: it is looked for again and
-    /// again.
+    /// Comes back when the brokers know of it. A topic that does not exist yet is no error, nor is a server that cannot be reached:
+    /// both are tried every second. A start whose future is dropped ends as a consumer that is dropped.
     ///
     /// # Errors
-    /// [`ConsumerError`].
+    /// [`ConsumerError`]; [`ConsumerError::Request`] if a broker refuses an SQL92 filter or cannot be asked about it.
     pub async fn start(
         client: &Client,
         options: ConsumerOptions,
@@ -93,10 +95,11 @@ impl PushConsumer {
     }
 
     /// Starts an orderly consumer: one batch of each queue at a time, in the order of the queue, and none before the one
-    /// before it succeeded. Messages that must stay in order must be sent to one queue (by a sharding key).
+    /// before it succeeded. Messages that must stay in order must be sent to one queue, as
+    /// [`Producer::send_ordered`](crate::Producer::send_ordered) does.
     ///
     /// # Errors
-    /// [`ConsumerError`].
+    /// As [`Self::start`].
     pub async fn start_orderly(
         client: &Client,
         options: ConsumerOptions,
@@ -158,7 +161,7 @@ impl PushConsumer {
         self.shared.all_stats()
     }
 
-    /// Messages that it holds, and bytes of their bodies.
+    /// Messages that it holds (pulled, not finished), and bytes of their bodies.
     #[must_use]
     pub fn in_flight(&self) -> (usize, usize) {
         (self.shared.totals.count(), self.shared.totals.bytes())
@@ -188,7 +191,7 @@ impl PushConsumer {
         Ok(())
     }
 
-    /// Subscribes to a topic no more; its queues are let go.
+    /// Subscribes to a topic no more; its queues are let go, their offsets committed.
     pub async fn unsubscribe(&self, topic: &str) {
         self.shared.subscriptions().remove(topic);
         self.shared.rebalance.notify_one();
@@ -196,7 +199,8 @@ impl PushConsumer {
     }
 
     /// Ends it: pulls no more, waits for the handlers that run (up to [`ConsumerOptions::shutdown_timeout`]), commits all
-    /// offsets, unlocks queues, and leaves the group. Messages that were pulled and not given to a handler go to others.
+    /// offsets, unlocks queues, and leaves the group (10 s for all three). Messages that were pulled and not given to a handler go to
+    /// others. If the future is dropped, it ends all the same.
     pub async fn shutdown(mut self) -> Shutdown {
         self.shared.stop();
         if let Some(keeper) = self.keeper.take() {

@@ -15,7 +15,7 @@ pub enum ConsumeFrom {
     LastOffset,
     /// With the first message that is still there.
     FirstOffset,
-    /// With the first message that was stored at or after this time, in ms since 1970.
+    /// With the first message that was stored at or after this time, in ms since 1970 by the broker's clock.
     Timestamp(i64),
 }
 

@@ -17,7 +17,7 @@ pub(crate) const SAMPLE_EVERY_MS: i64 = 10_000;
 /// Samples that are kept: an hour's.
 const SAMPLES: usize = 361;
 
-/// What a consumer did with one topic since it was started.
+/// What a consumer did with one topic since it was started; differences of two readings are rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ConsumeTotals {
@@ -25,7 +25,7 @@ pub struct ConsumeTotals {
     pub pulls: u64,
     /// Messages pulled.
     pub pulled: u64,
-    /// Time of those pulls, in ms.
+    /// Time of those pulls, in ms, that of waiting at the broker included.
     pub pull_ms: u64,
     /// Messages that handlers consumed.
     pub consumed: u64,
@@ -33,7 +33,7 @@ pub struct ConsumeTotals {
     pub failed: u64,
     /// Calls of handlers.
     pub calls: u64,
-    /// Time that handlers took, in µs.
+    /// Time that handlers took, all together, in µs.
     pub consume_us: u64,
     /// Handlers that panicked.
     pub panics: u64,

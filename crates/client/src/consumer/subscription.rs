@@ -55,7 +55,7 @@ impl Filter {
         Self::tags("*")
     }
 
-    /// Messages with one of these tags, separated by `||`; `*` or nothing for all.
+    /// Messages with one of these tags, separated by `||`; `*` or nothing for all, also those without a tag.
     ///
     /// The broker filters by the hash of the tag, the client then by the tag itself.
     #[must_use]
@@ -63,7 +63,8 @@ impl Filter {
         Self { expression: expression.into(), sql: false }
     }
 
-    /// Messages whose properties fulfil an SQL92 expression. The broker must have `enablePropertyFilter=true`.
+    /// Messages whose properties fulfil an SQL92 expression, of at most 64 KiB. The broker, which alone looks at it, must have
+    /// `enablePropertyFilter=true`; what is wrong with the expression it tells when the consumer starts.
     #[must_use]
     pub fn sql(expression: impl Into<String>) -> Self {
         Self { expression: expression.into(), sql: true }

@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Handles one message. An async closure that takes an `Arc<ReceivedMessage>` is one.
 pub trait MessageHandler: Send + Sync + 'static {
-    /// Handles a message whose key is claimed. An error lets it come again.
+    /// Handles a message whose key is claimed. An error or a panic gives the claim up, and the message comes again.
     fn handle(&self, message: Arc<ReceivedMessage>) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
 
@@ -99,7 +99,7 @@ impl<S: ClaimStore, H: MessageHandler> ByLease<S, H> {
         self
     }
 
-    /// Handles one message, unless its key is done.
+    /// Handles one message, unless its key is done. If the future is dropped, the claim is kept until its lease ends.
     ///
     /// # Errors
     /// [`HandleError`]: the message has to come again.

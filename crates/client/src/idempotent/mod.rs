@@ -18,14 +18,13 @@
 //! said by [`KeyOf`]: the message's keys, its unique id, or a function of the message.
 //!
 //! ```
-//! # #[cfg(feature = "sqlite")]
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use oxmq_client::{
 //!     Client, ClientOptions, ReceivedMessage,
-//!     consumer::{ConsumerOptions, PushConsumer},
-//!     idempotent::{HandlerError, InTransaction, SqlStore, TransactionHandler},
+//!     consumer::{ConsumeFrom, ConsumerOptions, PushConsumer},
+//!     idempotent::{Cleanup, HandlerError, InTransaction, SqlStore, TransactionHandler},
 //! };
 //! use sqlx::{Sqlite, SqlitePool, Transaction};
+//! use std::time::Duration;
 //!
 //! struct Payments;
 //!
@@ -42,15 +41,63 @@
 //!     }
 //! }
 //!
-//! let store = SqlStore::new(SqlitePool::connect("sqlite:shop.db?mode=rwc").await?);
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let cluster = oxmq_testkit::Cluster::start().await;
+//! # let folder = tempfile::tempdir()?;
+//! # std::env::set_current_dir(&folder)?;
+//! let pool = SqlitePool::connect("sqlite:shop.db?mode=rwc").await?;
+//! # sqlx::query("CREATE TABLE orders (id TEXT PRIMARY KEY, paid INTEGER)").execute(&pool).await?;
+//! # sqlx::query("INSERT INTO orders VALUES ('order-7', 0)").execute(&pool).await?;
+//! let store = SqlStore::new(pool.clone());
 //! store.create_table().await?;
+//! let _cleanup = Cleanup::start(store.clone(), Duration::from_secs(3600));
 //! let handler = InTransaction::new("payments", store, Payments)?;
 //!
-//! let client = Client::new(ClientOptions::new("127.0.0.1:9876"))?;
-//! let options = ConsumerOptions::new("payments").subscribe("Orders", "*");
+//! let name_server = "127.0.0.1:9876";
+//! # let name_server = cluster.name_server();
+//! let client = Client::new(ClientOptions::new(name_server))?;
+//! # let producer = client.producer("shop").start()?;
+//! # for _ in 0..2 {
+//! #     producer.send(oxmq_client::Message::new("Orders", "42 apples").key("order-7")).await?;
+//! # }
+//! let options = ConsumerOptions::new("payments").subscribe("Orders", "*").consume_from(ConsumeFrom::FirstOffset);
 //! let consumer = PushConsumer::start(&client, options, handler).await?;
-//! # consumer.shutdown().await; Ok(()) }
+//! # while consumer.totals().iter().map(|(_, totals)| totals.consumed).sum::<u64>() < 2 {
+//! #     tokio::time::sleep(Duration::from_millis(5)).await;
+//! # }
+//! # let paid: i64 = sqlx::query_scalar("SELECT paid FROM orders WHERE id = 'order-7'").fetch_one(&pool).await?;
+//! # assert_eq!(paid, 1, "two messages with one key");
+//! # consumer.shutdown().await;
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! By lease, where the effect is somewhere else:
+//!
+//! ```
+//! use oxmq_client::{Message, ReceivedMessage, idempotent::{ByLease, Handled, HandlerError, MemoryStore}};
+//! use std::sync::Arc;
+//!
+//! # async fn charge(id: &str) -> Result<(), HandlerError> { Ok(()) }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let handler = ByLease::new("payments", MemoryStore::new(100_000), |message: Arc<ReceivedMessage>| async move {
+//!     // Whoever takes a key for idempotence should be given this one, too.
+//!     charge(&message.keys().unwrap_or_default()).await
+//! })?;
+//!
+//! let order = Arc::new(ReceivedMessage::from_message(Message::new("Orders", "42 apples").key("order-7")));
+//! assert_eq!(handler.handle_message(&order).await?, Handled::Now);
+//! assert_eq!(handler.handle_message(&order).await?, Handled::Before);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Databases
+//!
+//! `InTransaction` and `SqlStore` are there with one of the features of this crate `sqlite`, `mysql` (also for MariaDB) and `postgres`,
+//! which are all off by default. The program needs `sqlx` 0.8 besides.
 //!
 //! # What happens when
 //!
@@ -76,6 +123,13 @@
 //! A key that is done is remembered for the retention, 7 days by default, and then may be handled again. It must be longer than
 //! messages can come again: than the broker keeps them (`fileReservedTime`, 72 h by default), since an offset can be
 //! reset. Rows past their end are removed by [`Cleanup`], or by your own calls of [`ClaimStore::forget_expired`].
+// Without a database their pages are not there.
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "mysql", feature = "postgres")),
+    doc = "",
+    doc = "[`InTransaction`]: #databases",
+    doc = "[`SqlStore`]: #databases"
+)]
 
 mod batch;
 mod cleanup;

@@ -45,6 +45,9 @@ pub enum Claim {
 /// were not there.
 pub trait ClaimStore: Send + Sync + 'static {
     /// Claims `key` for `token` if it is neither done nor held by anybody.
+    ///
+    /// # Errors
+    /// Of all methods: [`StoreError`]; whether it happened nevertheless is not known.
     fn claim(
         &self,
         key: &Key,

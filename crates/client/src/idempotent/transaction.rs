@@ -79,7 +79,7 @@ impl<DB: Sql, H: TransactionHandler<DB>> InTransaction<DB, H> {
         self
     }
 
-    /// Handles one message, unless its key is done.
+    /// Handles one message, unless its key is done. If the future is dropped, the transaction is rolled back.
     ///
     /// # Errors
     /// [`HandleError`]: nothing is committed, or nobody knows; the message has to come again.

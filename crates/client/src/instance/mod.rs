@@ -41,6 +41,9 @@ const AT_ONCE: usize = 16;
 /// It owns one task (routes and heartbeats) and one connection to each server it needs, on the tokio runtime in which it
 /// was made. When it, its clones and all producers and consumers made from it are dropped, the task and the connections
 /// end; [`Self::shutdown`] does the same at once.
+///
+/// A program needs one; to brokers it is one member of each group in which it has a producer or consumer. Two, for two clusters
+/// or two accounts, know nothing of each other.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -125,13 +128,14 @@ impl Client {
         &self.inner.options
     }
 
-    /// Asks servers by their address.
+    /// Asks servers by their address, with this client's connections.
     #[must_use]
     pub fn remote(&self) -> &Remote {
         &self.inner.remote
     }
 
-    /// Asks one of the name servers: the one that answered last, then the others.
+    /// Asks one of the name servers: the one that answered last, then the others, each for at most
+    /// [`ClientOptions::call_timeout`]. Returns who answered.
     ///
     /// # Errors
     /// [`NameServersError`] if none answers. An answer that says that it failed is a [`Reply`].
@@ -164,14 +168,14 @@ impl Client {
         self.inner.routes.broker_addr(broker_name, 0, true).map(|(addr, _)| addr)
     }
 
-    /// The address and id of the broker `broker_id` of `broker_name`. If it is not there and `only` is false, another of
-    /// the same name. Java: `findBrokerAddressInSubscribe`.
+    /// The address and id of the broker `broker_id` (0 is the master) of `broker_name`, if a route told it. If it is not there and
+    /// `only` is false, another of the same name. Java: `findBrokerAddressInSubscribe`.
     #[must_use]
     pub fn broker_addr(&self, broker_name: &str, broker_id: i64, only: bool) -> Option<(Arc<str>, i64)> {
         self.inner.routes.broker_addr(broker_name, broker_id, only)
     }
 
-    /// Asks the broker at `addr` within the usual time.
+    /// Asks the broker at `addr` (`host:port`), which has [`ClientOptions::call_timeout`] to answer.
     ///
     /// # Errors
     /// [`CallError`] if no answer came. An answer that says that it failed is a [`Reply`].
@@ -260,8 +264,8 @@ impl Client {
             .await;
     }
 
-    /// Ends the task and the connections. Producers and consumers should be shut down before: what they ask from now on
-    /// fails.
+    /// Ends the task and the connections, of all clones. Producers and consumers should be shut down before: what they ask from now
+    /// on fails.
     pub async fn shutdown(&self) {
         self.inner.shut_down.store(true, Ordering::Release);
         self._guard.task.abort();

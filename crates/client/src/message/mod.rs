@@ -14,10 +14,12 @@ pub(crate) use outgoing::push_property;
 pub use outgoing::{Message, MessageError};
 pub(crate) use properties::PropertyText;
 pub use queue::{MessageQueue, SendResult, SendStatus};
-pub use received::{BodyFault, DecodeError, ReceivedMessage};
+pub use received::{BodyFault, DecodeError, ReceivedMessage, RecordErrorText};
 
-/// Names of properties that both sides know, as Java's `MessageConst` has them.
+/// Names of properties that both sides know, as Java's `MessageConst` has them. Most are set by a method of [`Message`], by the
+/// client or by the broker; an application reads them with [`ReceivedMessage::get`].
 pub mod property {
+    #[doc(inline)]
     pub use oxmq_record::properties::{DELAY, KEYS, RETRY_TOPIC, TAGS, TRANSACTION_PREPARED, UNIQ_KEY};
     /// `true`: the broker answers when the message is as safe as its flush and replication mode make it.
     pub const WAIT: &str = "WAIT";
@@ -31,7 +33,7 @@ pub mod property {
     pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
     /// Producer group of a half message.
     pub const PRODUCER_GROUP: &str = "PGROUP";
-    /// A half message is not asked for before so many seconds.
+    /// So many seconds after a half message was sent brokers ask for it at the earliest.
     pub const CHECK_IMMUNITY_SECONDS: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
     /// Transaction id that the application knows.
     pub const TRANSACTION_ID: &str = "__transactionId__";

@@ -21,7 +21,9 @@ use thiserror::Error;
 /// assert_eq!(order.get("KEYS"), Some("order-7"));
 /// ```
 ///
-/// What is wrong with a message (a separator in a property, a topic that cannot be) is told when it is sent.
+/// The body has 1 byte to [`max_message_size`](crate::ProducerOptions::max_message_size), by default 4 MiB; all properties together
+/// have 32,767 bytes, tag, keys and the message id among them. What is wrong with a message (a separator in a property, a topic that
+/// cannot be) is told when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub(crate) topic: Arc<str>,
@@ -67,6 +69,9 @@ pub enum MessageError {
     /// All properties together are too long for a record.
     #[error("the properties have {0} bytes, more than the 32767 that fit into a record")]
     PropertiesTooLong(usize),
+    /// The queue that was named is one of another topic.
+    #[error("the message is for topic \"{0}\", and the queue one of \"{1}\"")]
+    QueueTopic(String, String),
     /// Messages of a batch have different topics.
     #[error("the messages of a batch must have one topic, not \"{0}\" and \"{1}\"")]
     BatchTopics(String, String),
@@ -82,19 +87,21 @@ pub enum MessageError {
 }
 
 impl Message {
-    /// A message with `body` for `topic`. A text, a `Vec` of bytes or [`Bytes`] will do for the body.
+    /// A message with `body` for `topic`. A text, a `Vec` of bytes or [`Bytes`] will do for the body. A topic's name has up to 127
+    /// letters, digits, `_`, `-`, `%` and `|`.
     pub fn new(topic: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         let (topic, body) = (topic.into(), body.into());
         Self { topic, body, flag: 0, properties: String::new(), fault: None }
     }
 
-    /// The tag by which consumers choose.
+    /// The tag by which consumers choose. A message has one at most.
     #[must_use]
     pub fn tag(self, tag: &str) -> Self {
         self.property(property::TAGS, tag)
     }
 
-    /// A key by which tools find it, such as the number of an order. Several calls add several keys.
+    /// A key by which tools find it, such as the number of an order. Several calls add several keys, which are separated by blanks:
+    /// a key must not have one.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
         match self.get(property::KEYS).map(|keys| format!("{keys} {key}")) {
@@ -103,13 +110,15 @@ impl Message {
         }
     }
 
-    /// Keys by which tools find it.
+    /// Several keys, see [`Self::key`].
     #[must_use]
     pub fn keys<'k>(self, keys: impl IntoIterator<Item = &'k str>) -> Self {
         keys.into_iter().fold(self, Self::key)
     }
 
-    /// A property of the application's, or one of [`property`]. Replaces one of the same name.
+    /// A property of the application's, or one of [`property`]. Replaces one of the same name. Consumers read it with
+    /// [`ReceivedMessage::get`](crate::ReceivedMessage::get), and brokers can filter by it
+    /// ([`Filter::sql`](crate::consumer::Filter::sql)).
     #[must_use]
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.set_property(name, value);
@@ -142,21 +151,22 @@ impl Message {
         self
     }
 
-    /// Delays it by a level of the broker's table: 1 is 1 s, 2 is 5 s, … 18 is 2 h (`messageDelayLevel`).
+    /// Delays it by a level of the broker's table (`messageDelayLevel`), by default of 1 to 18: `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m
+    /// 9m 10m 20m 30m 1h 2h`. Brokers take a level beyond the last for the last.
     #[must_use]
     pub fn delay_level(self, level: i32) -> Self {
         self.property(property::DELAY, itoa::Buffer::new().format(level))
     }
 
-    /// Delays it by any length of time, at most three days unless the broker allows more. Brokers of version 5 and
-    /// OxMQ know this; older ones deliver at once.
+    /// Delays it by any length of time, in steps of 1 ms, at most three days unless the broker allows more (`timerMaxDelaySec`): then
+    /// it refuses the message. Brokers of version 5 and OxMQ know this; older ones deliver at once. Java's are exact to a second.
     #[must_use]
     pub fn delay(self, delay: std::time::Duration) -> Self {
         let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.property(property::TIMER_DELAY_MS, itoa::Buffer::new().format(ms))
     }
 
-    /// Delivers it at `time`. As [`Self::delay`].
+    /// Delivers it at `time`, by the broker's clock. As [`Self::delay`]; a time that has passed delivers at once.
     #[must_use]
     pub fn deliver_at(self, time: SystemTime) -> Self {
         let ms = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -169,13 +179,14 @@ impl Message {
         self.property(property::TIMER_DELIVER_MS, itoa::Buffer::new().format(ms))
     }
 
-    /// Messages with the same key go to one queue when they are sent ordered.
+    /// Notes the key by which messages are ordered, for those who read it
+    /// ([`property::SHARDING_KEY`]). [`Producer::send_ordered`](crate::Producer::send_ordered) is told its key apart.
     #[must_use]
     pub fn sharding_key(self, key: &str) -> Self {
         self.property(property::SHARDING_KEY, key)
     }
 
-    /// False: the broker answers before the message is on the disk, whatever its flush mode.
+    /// False: the broker answers before the message is on the disk, whatever its flush mode. True by default.
     #[must_use]
     pub fn wait_store_ok(self, wait: bool) -> Self {
         self.property(property::WAIT, if wait { "true" } else { "false" })
@@ -193,13 +204,13 @@ impl Message {
         &self.body
     }
 
-    /// The value of a property.
+    /// The value of a property. `None`: there is none of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         properties::find(self.properties.as_bytes(), name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// All properties.
+    /// All properties, in the order in which they were set.
     pub fn properties(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         properties::iter(self.properties.as_bytes())
             .map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value)))

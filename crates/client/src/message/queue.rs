@@ -3,8 +3,8 @@
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
-/// A queue of a topic on one broker. Java: `MessageQueue`, whose order this is, too: all members of a group sort the
-/// queues alike when they share them.
+/// A queue of a topic on one broker. Cheap to clone. Java: `MessageQueue`, whose order this is, too: all members of a group sort
+/// the queues alike when they share them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MessageQueue {
     /// Topic.
@@ -81,19 +81,21 @@ pub struct SendResult {
     /// The id that the producer made (`UNIQ_KEY`), by which consumers and tools know it. Of a batch, all ids, separated
     /// by commas.
     pub msg_id: String,
-    /// Where it lies, as text: the broker's address and the physical offset.
+    /// Where it lies, as text: the broker's address and the physical offset. Of a batch, those of its messages, separated by commas.
     pub offset_msg_id: String,
     /// The queue it lies in.
     pub queue: MessageQueue,
-    /// Its place there, in messages.
+    /// Its place there, in messages, from 0; that of the first of a batch. -1 if the broker did not tell it. Of what waits
+    /// (delayed, half) it is the place where it waits.
     pub queue_offset: i64,
-    /// Of a half message, its transaction id.
+    /// Of a half message, its transaction id. `None`: the broker told none.
     pub transaction_id: Option<String>,
-    /// Region of the broker.
+    /// Region of the broker, for message traces.
     pub region_id: String,
     /// False if the broker wants no trace of it.
     pub trace_on: bool,
-    /// Of a message with a delivery time, what recalls it (5.3.2 and later).
+    /// Of a message with a delivery time, what [`Producer::recall`](crate::Producer::recall) takes. `None`: the broker has no recalls,
+    /// or the message no time.
     pub recall_handle: Option<String>,
 }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A message that a broker gave out.
 
-use super::{MessageQueue, PropertyText, property};
-use crate::{Request, compression};
+use super::{Message, MessageQueue, PropertyText, property, push_property};
+use crate::{Request, compression, ids};
 use bytes::Bytes;
 use oxmq_record::{Peeked, RecordError, RecordView, peek_size_and_magic, sys_flag};
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
-/// A message that a broker gave out. Java: `MessageExt`. Cheap to clone.
+/// A message that a broker gave out. Java: `MessageExt`. Cheap to clone. Offsets count messages from 0, times are in ms since 1970
+/// and by the clock of who wrote them.
 ///
 /// Body and properties are slices of the answer in which they came: one message that is kept keeps the memory of all
 /// that came with it. [`Self::detached`] copies it out.
@@ -60,7 +61,7 @@ pub enum DecodeError {
     },
 }
 
-/// The text of a [`RecordError`].
+/// What is wrong with a record: its text says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct RecordErrorText(pub RecordError);
@@ -126,6 +127,45 @@ impl ReceivedMessage {
             body_crc: view.body_crc(),
             prepared_transaction_offset: view.prepared_transaction_offset(),
             store_size: view.size(),
+        }
+    }
+
+    /// `message` as a consumer would be given it, without a broker: for tests of a handler. It gets a message id if it has none, and
+    /// lies at offset 0 of queue 0 of a broker without a name.
+    ///
+    /// ```
+    /// use oxmq_client::{Message, ReceivedMessage};
+    ///
+    /// let order = ReceivedMessage::from_message(Message::new("Orders", "42 apples").tag("created"));
+    /// assert_eq!((order.text(), order.tag().as_deref()), (Some("42 apples"), Some("created")));
+    /// assert!(!order.msg_id().is_empty());
+    /// ```
+    #[must_use]
+    pub fn from_message(mut message: Message) -> Self {
+        if message.get(property::UNIQ_KEY).is_none() {
+            push_property(&mut message.properties, property::UNIQ_KEY, &ids::next_unique_id());
+        }
+        let Message { topic, body, flag, properties, .. } = message;
+        let (now_ms, nowhere) = (ids::now_ms(), SocketAddr::from(([0, 0, 0, 0], 0)));
+        Self {
+            topic,
+            broker_name: "".into(),
+            body,
+            fault: None,
+            properties: PropertyText::new(properties.into()),
+            queue_id: 0,
+            queue_offset: 0,
+            physical_offset: 0,
+            reconsume_times: 0,
+            flag,
+            sys_flag: 0,
+            born_timestamp_ms: now_ms,
+            born_host: nowhere,
+            store_timestamp_ms: now_ms,
+            store_host: nowhere,
+            body_crc: 0,
+            prepared_transaction_offset: 0,
+            store_size: 0,
         }
     }
 
@@ -225,25 +265,25 @@ impl ReceivedMessage {
         oxmq_record::MessageId { store_host: self.store_host, physical_offset }.to_text()
     }
 
-    /// The tag.
+    /// The tag. `None`: it has none.
     #[must_use]
     pub fn tag(&self) -> Option<Cow<'_, str>> {
         self.get(property::TAGS)
     }
 
-    /// The keys, separated by blanks.
+    /// The keys, separated by blanks. `None`: it has none.
     #[must_use]
     pub fn keys(&self) -> Option<Cow<'_, str>> {
         self.get(property::KEYS)
     }
 
-    /// The value of a property.
+    /// The value of a property; what is not UTF-8 in it is replaced. `None`: there is none of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.properties.get(name)
     }
 
-    /// All properties.
+    /// All properties, those of client and broker among them.
     pub fn properties(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.properties.iter()
     }
@@ -254,13 +294,13 @@ impl ReceivedMessage {
         self.properties.bytes()
     }
 
-    /// Number of the queue.
+    /// Number of the queue on its broker, from 0.
     #[must_use]
     pub fn queue_id(&self) -> i32 {
         self.queue_id
     }
 
-    /// Place in the queue, in messages.
+    /// Place in the queue, in messages, from 0.
     #[must_use]
     pub fn queue_offset(&self) -> i64 {
         self.queue_offset
@@ -272,7 +312,7 @@ impl ReceivedMessage {
         self.physical_offset
     }
 
-    /// How often the group consumed it in vain.
+    /// How often the group consumed it in vain: 0 the first time. An orderly consumer counts what it did itself.
     #[must_use]
     pub fn reconsume_times(&self) -> i32 {
         self.reconsume_times
@@ -284,7 +324,7 @@ impl ReceivedMessage {
         self.flag
     }
 
-    /// Compression, transaction and address bits, see [`oxmq_record::sys_flag`]. The bit that says that the body is compressed
+    /// Compression, transaction and address bits, Java's `MessageSysFlag`. The bit that says that the body is compressed
     /// is taken away with the compression, as in Java.
     #[must_use]
     pub fn sys_flag(&self) -> i32 {
@@ -297,7 +337,7 @@ impl ReceivedMessage {
         self.born_timestamp_ms
     }
 
-    /// Address of its producer.
+    /// Address of its producer, as the broker saw it.
     #[must_use]
     pub fn born_host(&self) -> SocketAddr {
         self.born_host
@@ -315,7 +355,7 @@ impl ReceivedMessage {
         self.store_host
     }
 
-    /// Checksum of the body as it is stored.
+    /// Checksum (CRC-32) of the body as it is stored.
     #[must_use]
     pub fn body_crc(&self) -> u32 {
         self.body_crc
@@ -333,7 +373,7 @@ impl ReceivedMessage {
         self.store_size
     }
 
-    /// The same with body and properties of its own, so that it keeps no other memory.
+    /// The same with body and properties of its own, so that it keeps no other memory. For messages that are kept for long.
     #[must_use]
     pub fn detached(&self) -> Self {
         let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);

@@ -18,9 +18,9 @@ pub struct BatchError {
     pub total: usize,
     /// The first so many are stored.
     pub sent: usize,
-    /// What became of those, one result for each part.
+    /// What became of those, one result for each request.
     pub results: Vec<SendResult>,
-    /// Why the next part was not sent.
+    /// Why the next request failed. Its messages may be stored, if [`SendError::may_be_stored`] says so; those behind it are not.
     #[source]
     pub error: SendError,
 }
@@ -28,7 +28,21 @@ pub struct BatchError {
 impl Producer {
     /// Sends many messages of one topic in as few requests as the size limit
     /// ([`ProducerOptions::batch_size`](super::ProducerOptions::batch_size)) allows, in their order. Each part is stored as
-    /// a whole or not at all, in one queue; different parts may go to different queues. One result for each part.
+    /// a whole or not at all, in one queue; different parts may go to different queues. The parts go one after the other, each within
+    /// [`ProducerOptions::send_timeout`](super::ProducerOptions::send_timeout). One result for each part.
+    ///
+    /// ```
+    /// # use oxmq_client::{Client, ClientOptions, Message};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = oxmq_testkit::Cluster::start().await;
+    /// # let producer = Client::new(ClientOptions::new(cluster.name_server()))?.producer("shop").start()?;
+    /// let orders = (0..100).map(|n| Message::new("Orders", format!("order {n}")).key(&format!("order-{n}")));
+    /// let results = producer.send_batch(orders).await?;
+    /// assert_eq!(results.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`BatchError`] says how many messages are stored. Nothing is sent if a message cannot be: messages of several

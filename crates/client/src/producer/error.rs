@@ -29,7 +29,7 @@ pub enum SendError {
         "{0} is not a queue that can be written to now: its broker is gone, or the queue id is too large"
     )]
     NoSuchQueue(MessageQueue),
-    /// A selector chose none of the queues.
+    /// The closure of [`Producer::send_by`](crate::Producer::send_by) chose none of the queues.
     #[error("the selector chose queue {chosen} of {count}")]
     Selector {
         /// What it chose.
@@ -37,17 +37,17 @@ pub enum SendError {
         /// How many there are.
         count: usize,
     },
-    /// All attempts failed.
+    /// All attempts failed: each says why. Whether the message is stored nevertheless: [`Self::may_be_stored`].
     #[error("sending to topic {topic} failed after {} in {} ms: {}", times(.attempts), .elapsed.as_millis(), Attempts(.attempts))]
     Failed {
         /// The topic.
         topic: Arc<str>,
         /// What was tried, in order.
         attempts: Vec<Attempt>,
-        /// How long it took.
+        /// How long they took together.
         elapsed: Duration,
     },
-    /// The producer was shut down.
+    /// The producer or its client was shut down.
     #[error("the producer was shut down: make a new one")]
     ShutDown,
 }
@@ -94,7 +94,7 @@ impl SendError {
         }
     }
 
-    /// The code of the broker that refused it last, if one did.
+    /// The response code (see [`code`]) of the broker that refused it last, if one did.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         match self {

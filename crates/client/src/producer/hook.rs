@@ -6,18 +6,35 @@ use crate::{MessageQueue, SendResult, property as name, route::WriteQueue};
 use futures_util::future::BoxFuture;
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-/// Is told of every attempt to send. Called in the task that sends: must be quick and must not block.
+/// Is told of every attempt to send. Called in the task that sends: must be quick and must not block; a panic goes to who sends.
+///
+/// ```
+/// use oxmq_client::{Cause, SendContext, SendHook, SendResult};
+/// use std::time::Duration;
+///
+/// /// Says which brokers are slow.
+/// struct Slow;
+///
+/// impl SendHook for Slow {
+///     fn after(&self, send: &SendContext<'_>, result: Result<&SendResult, &Cause>, elapsed: Duration) {
+///         if elapsed > Duration::from_millis(100) {
+///             println!("{}: {} ms, stored: {}", send.queue.broker_name, elapsed.as_millis(), result.is_ok());
+///         }
+///     }
+/// }
+/// ```
 pub trait SendHook: Send + Sync + 'static {
     /// An attempt begins.
     fn before(&self, _send: &SendContext<'_>) {}
 
-    /// An attempt has ended after `elapsed`. One-way sends have no end.
+    /// An attempt has ended after `elapsed`. One-way sends have no end, nor have attempts whose future was dropped.
     fn after(&self, _send: &SendContext<'_>, _result: Result<&SendResult, &Cause>, _elapsed: Duration) {}
 
-    /// A transaction was ended.
+    /// [`Producer::send_in_transaction`](crate::Producer::send_in_transaction) has ended a transaction. Ends that a broker asked for
+    /// are not told, so `_from_check` is false.
     fn ended(&self, _send: &SendContext<'_>, _state: TransactionState, _from_check: bool) {}
 
-    /// The producer shuts down: what is kept back has to go now.
+    /// The producer shuts down and waits for this: what is kept back has to go now.
     fn flush(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
@@ -30,7 +47,7 @@ pub enum SendKind {
     Normal,
     /// A half message.
     Half,
-    /// One that a transaction has ended for.
+    /// A half message that was committed or rolled back.
     Ended,
     /// One that is delivered later.
     Delayed,
@@ -51,7 +68,7 @@ pub struct SendContext<'a> {
     pub queue: &'a MessageQueue,
     /// The address of its broker.
     pub addr: &'a Arc<str>,
-    /// Bytes of body as they are sent.
+    /// Bytes of body as they are sent: compressed, or of a whole batch.
     pub body_size: usize,
     pub(super) properties: &'a str,
 }
@@ -70,7 +87,7 @@ impl<'a> SendContext<'a> {
         }
     }
 
-    /// The value of a property.
+    /// The value of a property of the message; a batch has none of its own. `None`: there is none of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         property(self.properties, name)

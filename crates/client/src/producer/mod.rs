@@ -60,9 +60,12 @@ const RETRIED: [i32; 8] = [
 
 /// Sends messages of one producer group. Cheap to clone; made by [`Client::producer`].
 ///
-/// All methods take `&self` and may be called from any number of tasks: many sends in flight are many futures. When all
-/// clones are dropped, the group leaves with the connections of its [`Client`]; [`Self::shutdown`] tells the brokers at
-/// once.
+/// All methods take `&self` and may be called from any number of tasks: many sends in flight are many futures. A send whose future
+/// is dropped is stored or not, as one whose answer was lost. When all clones are dropped, the group leaves with the connections of
+/// its [`Client`]; [`Self::shutdown`] tells the brokers at once.
+///
+/// Every kind of send gives [`SendError::Message`] or [`SendError::ShutDown`] before anything is asked, and [`SendError::Route`],
+/// [`SendError::NoWriteQueue`] or [`SendError::Failed`] afterwards.
 #[derive(Clone)]
 pub struct Producer {
     shared: Arc<Shared>,
@@ -82,7 +85,8 @@ struct Shared {
 }
 
 impl Client {
-    /// A producer of `group`, to be set up and started.
+    /// A producer of `group`, to be set up and started. A client has one producer of a group, and any number of groups. For sends
+    /// alone the group is a name that tools show; for transactions its members answer for each other.
     pub fn producer(&self, group: impl Into<Arc<str>>) -> ProducerBuilder {
         ProducerBuilder::new(self.clone(), group.into())
     }
@@ -124,8 +128,9 @@ impl Producer {
         &self.shared.group
     }
 
-    /// Sends a message to a queue of its topic; if a broker fails, to one of another broker. Awaiting is the synchronous
-    /// send of Java, having many of these futures at once the asynchronous one.
+    /// Sends a message to a queue of its topic; if a broker fails, to one of another broker. Comes back when a broker has it, at the
+    /// latest after [`ProducerOptions::send_timeout`]. Awaiting is the synchronous send of Java, having many of these futures at once
+    /// the asynchronous one.
     ///
     /// # Errors
     /// [`SendError`]; see [`SendError::may_be_stored`] before sending again.
@@ -145,23 +150,25 @@ impl Producer {
         shared.send_anywhere(&outgoing, started, timeout).await
     }
 
-    /// Sends a message to this queue, and nowhere else: one attempt.
+    /// Sends a message to this queue of its topic, and nowhere else: one attempt.
     ///
     /// # Errors
-    /// [`SendError`].
+    /// [`SendError`], also [`SendError::NoSuchQueue`] if the queue cannot be written to now.
     pub async fn send_to(&self, message: Message, queue: &MessageQueue) -> Result<SendResult, SendError> {
         let shared = &self.shared;
         shared.check(&message)?;
+        check_topic(&message, queue)?;
         let started = Instant::now();
         let outgoing = Outgoing::new(message, &shared.form)?;
         let target = shared.write_queue(queue).await?;
         shared.send_once(&outgoing, &target, started).await
     }
 
-    /// Sends a message to the queue that `select` chooses, by its index among the queues of the topic, and nowhere else.
+    /// Sends a message to the queue that `select` chooses, by its index among the queues of the topic, and nowhere else: one attempt.
+    /// The queues are sorted, by broker and number; there is one at least.
     ///
     /// # Errors
-    /// [`SendError`].
+    /// [`SendError`], also [`SendError::Selector`] if there is no queue with that index.
     pub async fn send_by(
         &self,
         message: Message,
@@ -182,8 +189,8 @@ impl Producer {
     }
 
     /// Sends a message to the queue that belongs to `key`: those of one key come in the order in which they were sent, as
-    /// long as the number of queues does not change and each is awaited before the next is sent. Java:
-    /// `SelectMessageQueueByHash`.
+    /// long as the number of queues does not change and each is awaited before the next is sent. One attempt. The key chooses the
+    /// queue that it chooses in Java: `SelectMessageQueueByHash`.
     ///
     /// # Errors
     /// [`SendError`].
@@ -216,13 +223,15 @@ impl Producer {
     pub async fn send_one_way_to(&self, message: Message, queue: &MessageQueue) -> Result<(), SendError> {
         let shared = &self.shared;
         shared.check(&message)?;
+        check_topic(&message, queue)?;
         let started = Instant::now();
         let outgoing = Outgoing::new(message, &shared.form)?;
         let target = shared.write_queue(queue).await?;
         shared.send_away(&outgoing, &target, started).await
     }
 
-    /// The queues of a topic that can be written to. Java: `fetchPublishMessageQueues`.
+    /// The queues of a topic that can be written to, sorted by broker and number. Of a topic that does not exist, those that it would
+    /// get. Java: `fetchPublishMessageQueues`.
     ///
     /// # Errors
     /// [`SendError::Route`].
@@ -232,10 +241,10 @@ impl Producer {
     }
 
     /// Takes back a message with a delivery time that has not come yet: `handle` is [`SendResult::recall_handle`]. Returns
-    /// the message's id. Brokers of 5.3.2 and later, and OxMQ.
+    /// the message's id. Brokers of 5.3.2 and later, and OxMQ, with `recallMessageEnable=true`.
     ///
     /// # Errors
-    /// [`SendError`]; a message that was delivered cannot be recalled.
+    /// [`SendError::Failed`] if no broker takes it back: it was delivered, or they do not allow it. [`SendError::Route`].
     pub async fn recall(&self, topic: &str, handle: &str) -> Result<String, SendError> {
         let shared = &self.shared;
         let topic: Arc<str> = topic.into();
@@ -269,8 +278,9 @@ impl Producer {
         self.shared.metrics.numbers()
     }
 
-    /// Takes no more messages, waits for the answers to those that are under way (until the send timeout), and tells the
-    /// brokers that the group leaves.
+    /// Takes no more messages, waits for the answers to those that are under way (at most [`ProducerOptions::send_timeout`]), has
+    /// hooks send what they keep back, and tells the brokers that the group leaves. All clones are shut down with it; a second call
+    /// comes back at once. Sends then give [`SendError::ShutDown`]. The [`Client`] stays.
     pub async fn shutdown(&self) {
         let shared = &self.shared;
         if shared.closed.swap(true, Ordering::AcqRel) {
@@ -583,6 +593,14 @@ impl fmt::Debug for Producer {
 /// The value of a property of what is being sent.
 fn property<'a>(properties: &'a str, name: &str) -> Option<Cow<'a, str>> {
     oxmq_record::properties::find(properties.as_bytes(), name).map(String::from_utf8_lossy)
+}
+
+/// A message goes to a queue of its own topic only.
+fn check_topic(message: &Message, queue: &MessageQueue) -> Result<(), MessageError> {
+    if message.topic == queue.topic {
+        return Ok(());
+    }
+    Err(MessageError::QueueTopic(message.topic.to_string(), queue.topic.to_string()))
 }
 
 /// Errors of messages that are refused as a whole.

@@ -25,9 +25,9 @@ pub enum RequestError {
     ShutDown,
 }
 
-/// The reply to a request that a consumer was given, to be sent by any producer of its process.
+/// The reply to a request that a consumer was given, to be sent with [`Producer::send`] by any producer.
 ///
-/// `None`: `request` wants no reply.
+/// `None`: `request` wants no reply. Java: `MessageUtil#createReplyMessage`.
 pub fn reply_to(request: &ReceivedMessage, body: impl Into<Bytes>) -> Option<Message> {
     let cluster = request.get(property::CLUSTER)?;
     let correlation = request.get(property::CORRELATION_ID)?;
@@ -43,10 +43,12 @@ pub fn reply_to(request: &ReceivedMessage, body: impl Into<Bytes>) -> Option<Mes
 }
 
 impl Producer {
-    /// Sends a message and waits until a consumer has replied to it (with [`reply_to`]), at most `timeout`.
+    /// Sends a message and waits until a consumer has replied to it (with [`reply_to`]), at most `timeout` for both together. The
+    /// first reply counts. If the future is dropped, nobody waits any more; the message stays sent.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// [`RequestError::Send`]: the request was not sent. [`RequestError::Timeout`]: it was, and it may still be handled.
+    /// [`RequestError::ShutDown`].
     pub async fn request(
         &self,
         message: Message,

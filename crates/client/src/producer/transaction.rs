@@ -32,7 +32,7 @@ pub enum TransactionState {
     Commit,
     /// It is rolled back: the message is never seen.
     Rollback,
-    /// Not known yet: the broker asks again.
+    /// Not known yet: the broker asks later.
     Unknown,
 }
 
@@ -43,7 +43,9 @@ pub type Checking = BoxFuture<'static, TransactionState>;
 /// [`TransactionState::Unknown`] was said. Any producer of the group may be asked, so the answer must come from what is
 /// durable, such as a row that the transaction writes.
 ///
-/// A function from a [`ReceivedMessage`] to a future will do.
+/// A function from a [`ReceivedMessage`] to a future will do. It runs on tasks of the producer, at most 16 of them at a time; up to
+/// 2,000 questions wait. A panic counts as [`TransactionState::Unknown`]. A broker asks 6 s after the half message at the earliest, by
+/// default, and gives up after 15 questions.
 pub trait TransactionListener: Send + Sync + 'static {
     /// What became of the transaction that `half` belongs to. Java: `checkLocalTransaction`.
     fn check(&self, half: ReceivedMessage) -> Checking;
@@ -63,11 +65,11 @@ where
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HalfMessage {
-    /// Its id, which is the transaction's.
+    /// The transaction's id: that of the message.
     pub transaction_id: String,
-    /// The keys of the message.
+    /// The keys of the message, separated by blanks. `None`: it has none.
     pub keys: Option<String>,
-    /// Its body.
+    /// Its body, as it was given.
     pub body: Bytes,
 }
 
@@ -104,12 +106,15 @@ struct End<'a> {
 
 impl Producer {
     /// Sends a half message, which nobody sees; runs `local`, the application's own transaction; and commits the message or
-    /// rolls it back, as `local` says. Needs a [`TransactionListener`].
+    /// rolls it back, as `local` says. Needs a
+    /// [`transaction_listener`](super::ProducerBuilder::transaction_listener). `local` may take as long as it likes.
     ///
     /// If this future is dropped, or the process dies, after the half message was stored, a broker asks the listener.
     ///
     /// # Errors
-    /// [`SendError`] if the half message was not sent; `local` was not run then. A delayed message is refused.
+    /// [`SendError`] if the half message was not sent; `local` was not run then. A delayed message is refused
+    /// ([`MessageError::TransactionDelayed`](crate::MessageError::TransactionDelayed)). That the end did not reach the broker is no
+    /// error: see [`TransactionResult::confirmed`].
     ///
     /// # Panics
     /// Never by itself; a panic of `local` goes through, and the broker asks the listener.

@@ -47,6 +47,9 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Tells a trace topic what becomes of messages. Cheap to clone; one serves all producers and consumers of a client.
 ///
+/// What it is told waits for at most 0.5 s, or until 100 records are together, and is sent by a task and a producer of its own.
+/// Up to 2,048 records wait; more are dropped, and counted: tracing holds up nothing that it traces.
+///
 /// For a producer it is a [`SendHook`]: `client.producer("group").hook(tracer.hook())`; for a consumer a [`ConsumeHook`]:
 /// `ConsumerOptions::new("group").hook(tracer.clone())`.
 #[derive(Clone)]
@@ -76,7 +79,10 @@ impl Tracer {
     /// Traces to [`TRACE_TOPIC`], which brokers have with `traceTopicEnable=true`.
     ///
     /// # Errors
-    /// [`StartError::ShutDown`].
+    /// [`StartError::ShutDown`] if the client was shut down.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(client: &Client) -> Result<Self, StartError> {
         Self::with_topic(client, TRACE_TOPIC)
     }
@@ -84,7 +90,10 @@ impl Tracer {
     /// Traces to another topic. Java: `customizedTraceTopic`.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError::ShutDown`] if the client was shut down.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn with_topic(client: &Client, topic: &str) -> Result<Self, StartError> {
         let group = format!("_INNER_TRACE_PRODUCER-{:016x}", ids::random());
         let producer = client.producer(group).send_timeout(Duration::from_secs(5)).start()?;
@@ -94,7 +103,7 @@ impl Tracer {
         Ok(Self { shared: Arc::new(Shared { topic, queue, dropped: AtomicU64::new(0), task }) })
     }
 
-    /// For a producer.
+    /// For [`ProducerBuilder::hook`](crate::ProducerBuilder::hook).
     #[must_use]
     pub fn hook(&self) -> Arc<dyn SendHook> {
         Arc::new(self.clone())
@@ -106,7 +115,7 @@ impl Tracer {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until what was told so far is sent, or could not be.
+    /// Waits until what was told so far is sent, or could not be: that is a warning in the log. A producer's shutdown does so, too.
     pub async fn flush(&self) {
         let (done, sent) = oneshot::channel();
         if self.shared.queue.send(Item::Flush(done)).await.is_ok() {
@@ -143,7 +152,7 @@ impl Tracer {
     }
 }
 
-/// A send that a tool made without a [`Producer`]: what is told of it.
+/// A send that a tool made without a [`Producer`]: what is told of it. [`Self::message`] makes a message of it.
 #[derive(Debug, Clone, Copy)]
 pub struct SendTrace<'a> {
     /// When the send began, in ms since 1970.
