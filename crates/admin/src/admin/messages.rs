@@ -98,14 +98,27 @@ impl Admin {
     /// # Errors
     /// [`AdminError::Refused`] if there is none, or one of another topic.
     pub async fn view_message(&self, topic: &str, id: &MessageId) -> Result<ReceivedMessage, AdminError> {
-        let addr = id.store_host.to_string();
         let offset = i64::try_from(id.physical_offset.0).unwrap_or(-1);
-        let command =
-            Command::new(request::VIEW_MESSAGE_BY_ID).with("offset", offset).with("topic", topic.to_owned());
-        let reply = self.ask(&addr, command).await?;
-        let messages = decode(&addr, &reply, &Arc::from(""))?;
+        self.view_message_at(&id.store_host.to_string(), topic, offset).await
+    }
+
+    /// The same of the broker at `addr`, at `physical_offset` of its log.
+    ///
+    /// # Errors
+    /// As [`Admin::view_message`].
+    pub async fn view_message_at(
+        &self,
+        addr: &str,
+        topic: &str,
+        physical_offset: i64,
+    ) -> Result<ReceivedMessage, AdminError> {
+        let command = Command::new(request::VIEW_MESSAGE_BY_ID)
+            .with("offset", physical_offset)
+            .with("topic", topic.to_owned());
+        let reply = self.ask(addr, command).await?;
+        let messages = decode(addr, &reply, &Arc::from(""))?;
         messages.into_iter().next().ok_or_else(|| {
-            AdminError::refused(&addr, code::SYSTEM_ERROR, "no message was answered".to_owned())
+            AdminError::refused(addr, code::SYSTEM_ERROR, "no message was answered".to_owned())
         })
     }
 
