@@ -2,7 +2,7 @@
 //! Messages: single ones, those of a key, and queues read from one end to the other.
 
 use super::{Admin, AdminError};
-use oxmq_client::ReceivedMessage;
+use oxmq_client::{DecodeError, ReceivedMessage};
 use oxmq_net::Reply;
 use oxmq_record::MessageId;
 use oxmq_remoting::{
@@ -280,7 +280,10 @@ impl Admin {
             messages: Vec::new(),
         };
         if status == PullStatus::Found {
-            pulled.messages = decode(addr, &reply, &Arc::from(queue.broker_name.as_str()))?;
+            let broker_name = Arc::from(queue.broker_name.as_str());
+            let bounds = pulled.min_offset..pulled.max_offset;
+            let messages = ReceivedMessage::decode_pulled(&reply.body, &broker_name, bounds);
+            pulled.messages = messages.map_err(|error| no_messages(addr, &error))?;
             // COMPAT(java): brokers compare hashes of tags, so what they give is looked at again.
             let tags: Vec<&str> =
                 expression.split("||").map(str::trim).filter(|tag| !tag.is_empty()).collect();
@@ -323,9 +326,9 @@ fn queue_command(code: i32, queue: &MessageQueue) -> Command {
 }
 
 fn decode(addr: &str, reply: &Reply, broker_name: &Arc<str>) -> Result<Vec<ReceivedMessage>, AdminError> {
-    ReceivedMessage::decode_all(&reply.body, broker_name).map_err(|error| AdminError::Unreadable {
-        addr: addr.to_owned(),
-        what: "a list of messages",
-        reason: error.to_string(),
-    })
+    ReceivedMessage::decode_all(&reply.body, broker_name).map_err(|error| no_messages(addr, &error))
+}
+
+fn no_messages(addr: &str, error: &DecodeError) -> AdminError {
+    AdminError::Unreadable { addr: addr.to_owned(), what: "a list of messages", reason: error.to_string() }
 }
