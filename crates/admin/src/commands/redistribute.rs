@@ -335,6 +335,13 @@ impl Work<'_> {
         }
         for (queue, offset) in first {
             let addr = context.admin.address_of_queue(&queue).await?;
+            if context.admin.min_offset(&addr, &queue).await? > offset {
+                return Err(CommandError::failed(format!(
+                    "what was moved before to {} from offset {offset} on has expired, so that it is not known what is to \
+                     be moved still: move the rest to another topic",
+                    queue_text(&queue)
+                )));
+            }
             let end = context.admin.max_offset(&addr, &queue).await?;
             let at = QueueAt { queue, addr };
             let mut reading = Reading::new(&at, "*", offset, end);
