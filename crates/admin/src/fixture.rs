@@ -5,10 +5,26 @@ use bytes::Bytes;
 use oxmq_client::ReceivedMessage;
 use oxmq_record::{Draft, Encoder};
 use oxmq_types::QueueId;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-/// A message as a broker gives it out. `properties`: name and value.
+/// A message that a broker has found. `properties`: name and value.
 pub(crate) fn message(topic: &str, body: &[u8], properties: &[(&str, &str)]) -> ReceivedMessage {
+    let record = record(topic, body, properties);
+    ReceivedMessage::decode_all(&record, &Arc::from("broker-a")).unwrap().remove(0)
+}
+
+/// The same as it is pulled from a queue with these offsets.
+pub(crate) fn pulled(
+    topic: &str,
+    body: &[u8],
+    properties: &[(&str, &str)],
+    queue: Range<i64>,
+) -> ReceivedMessage {
+    let record = record(topic, body, properties);
+    ReceivedMessage::decode_pulled(&record, &Arc::from("broker-a"), queue).unwrap().remove(0)
+}
+
+fn record(topic: &str, body: &[u8], properties: &[(&str, &str)]) -> Bytes {
     let properties: String =
         properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect();
     let draft = Draft {
@@ -26,6 +42,5 @@ pub(crate) fn message(topic: &str, body: &[u8], properties: &[(&str, &str)]) -> 
     };
     let mut record = Vec::new();
     Encoder::new(1 << 22).encode(&draft, &mut record).unwrap();
-    let mut messages = ReceivedMessage::decode_all(&Bytes::from(record), &Arc::from("broker-a")).unwrap();
-    messages.remove(0)
+    record.into()
 }

@@ -2,7 +2,7 @@
 //! A message as Java prints it: in `printMsg`, and wherever a Java program prints the messages that it got.
 
 use crate::java_text::{Table, in_table_order, map_text};
-use oxmq_client::ReceivedMessage;
+use oxmq_client::{ReceivedMessage, property};
 use oxmq_types::java_string_hash;
 use std::{fmt::Write, net::SocketAddr};
 
@@ -11,8 +11,7 @@ const PROPERTY_SLOTS: usize = 128;
 
 /// A message on one line, with all bytes of its body as numbers. Java: `MessageExt#toString`.
 ///
-/// `added`: properties that Java's client adds to what it pulled, such as the bounds of the queue; none if the message did
-/// not come by a pull.
+/// `added`: properties that Java's client adds when it gives the message to an application.
 #[must_use]
 pub fn message_ext(message: &ReceivedMessage, added: &[(&str, String)]) -> String {
     let mut out = String::with_capacity(512 + message.body().len() * 5);
@@ -49,12 +48,13 @@ pub fn message_ext(message: &ReceivedMessage, added: &[(&str, String)]) -> Strin
     }
     // A half message, and only if it was pulled, has its unique key as the id of its transaction.
     let half = message.get("TRAN_MSG").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let transaction = message.get("UNIQ_KEY").filter(|_| half && !added.is_empty());
+    let transaction = message.get("UNIQ_KEY").filter(|_| half && message.queue_range().is_some());
     let _ = write!(out, "], transactionId='{}'}}]", transaction.as_deref().unwrap_or("null"));
     out
 }
 
-/// All properties in the order in which Java prints them; of a repeated one the last value.
+/// All properties in the order in which Java prints them, with those that its client adds to what it pulled; of a repeated
+/// one the last value.
 pub(crate) fn properties(message: &ReceivedMessage, added: &[(&str, String)]) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let mut put = |name: String, value: String| match pairs.iter_mut().find(|(known, _)| *known == name) {
@@ -63,6 +63,10 @@ pub(crate) fn properties(message: &ReceivedMessage, added: &[(&str, String)]) ->
     };
     for (name, value) in message.properties() {
         put(name.into_owned(), value.into_owned());
+    }
+    if let Some(queue) = message.queue_range() {
+        put(property::MIN_OFFSET.to_owned(), queue.start.to_string());
+        put(property::MAX_OFFSET.to_owned(), queue.end.to_string());
     }
     for (name, value) in added {
         put((*name).to_owned(), value.clone());

@@ -92,8 +92,7 @@ async fn consume(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The line of a batch, with the blank at its end that Java's has. Java's client also adds the bounds of the queue to
-/// the properties (`MIN_OFFSET`, `MAX_OFFSET`); ours does not keep them with a message.
+/// The line of a batch, with the blank at its end that Java's has.
 fn received(batch: &Batch) -> String {
     static THREAD: AtomicUsize = AtomicUsize::new(0);
     let thread = THREAD.fetch_add(1, Relaxed) % HANDLERS + 1;

@@ -73,6 +73,19 @@ impl Drop for Killed {
 
 const CLASSES: &str = "org.apache.rocketmq.example.quickstart";
 
+/// The properties that Java's consumer prints of a message that its producer sent, in its order.
+const ORDER: [&str; 9] = [
+    "CONSUME_START_TIME",
+    "MSG_REGION",
+    "UNIQ_KEY",
+    "CLUSTER",
+    "MIN_OFFSET",
+    "TAGS",
+    "WAIT",
+    "TRACE_ON",
+    "MAX_OFFSET",
+];
+
 #[test]
 fn the_tutorials_producer_and_consumer_print_what_the_tutorials_show() {
     let place = Place::new();
@@ -111,6 +124,9 @@ fn the_tutorials_producer_and_consumer_print_what_the_tutorials_show() {
             let (thread, rest) = rest.split_once(" Receive New Messages: [MessageExt [brokerName=").unwrap();
             assert!((1..=20).contains(&thread.parse::<u32>().unwrap()), "{line}");
             assert!(rest.contains("toString()=Message{topic='TopicTest', flag=0, properties={"), "{line}");
+            let properties = rest.split_once("properties={").unwrap().1.split_once('}').unwrap().0;
+            let names: Vec<_> = properties.split(", ").map(|pair| pair.split_once('=').unwrap().0).collect();
+            assert_eq!(names, ORDER, "{line}");
             assert!(rest.contains("TAGS=TagA") && rest.ends_with("], transactionId='null'}]] "), "{line}");
             let body = rest.split_once("body=[").unwrap().1.split(']').next().unwrap();
             let body: Vec<u8> = body.split(", ").map(|byte| byte.parse().unwrap()).collect();

@@ -2,7 +2,7 @@
 //! Messages: single ones, those of a key, and queues read from one end to the other.
 
 use super::{Admin, AdminError};
-use oxmq_client::ReceivedMessage;
+use oxmq_client::{DecodeError, ReceivedMessage};
 use oxmq_net::Reply;
 use oxmq_record::MessageId;
 use oxmq_remoting::{
@@ -98,14 +98,27 @@ impl Admin {
     /// # Errors
     /// [`AdminError::Refused`] if there is none, or one of another topic.
     pub async fn view_message(&self, topic: &str, id: &MessageId) -> Result<ReceivedMessage, AdminError> {
-        let addr = id.store_host.to_string();
         let offset = i64::try_from(id.physical_offset.0).unwrap_or(-1);
-        let command =
-            Command::new(request::VIEW_MESSAGE_BY_ID).with("offset", offset).with("topic", topic.to_owned());
-        let reply = self.ask(&addr, command).await?;
-        let messages = decode(&addr, &reply, &Arc::from(""))?;
+        self.view_message_at(&id.store_host.to_string(), topic, offset).await
+    }
+
+    /// The same of the broker at `addr`, at `physical_offset` of its log.
+    ///
+    /// # Errors
+    /// As [`Admin::view_message`].
+    pub async fn view_message_at(
+        &self,
+        addr: &str,
+        topic: &str,
+        physical_offset: i64,
+    ) -> Result<ReceivedMessage, AdminError> {
+        let command = Command::new(request::VIEW_MESSAGE_BY_ID)
+            .with("offset", physical_offset)
+            .with("topic", topic.to_owned());
+        let reply = self.ask(addr, command).await?;
+        let messages = decode(addr, &reply, &Arc::from(""))?;
         messages.into_iter().next().ok_or_else(|| {
-            AdminError::refused(&addr, code::SYSTEM_ERROR, "no message was answered".to_owned())
+            AdminError::refused(addr, code::SYSTEM_ERROR, "no message was answered".to_owned())
         })
     }
 
@@ -267,7 +280,10 @@ impl Admin {
             messages: Vec::new(),
         };
         if status == PullStatus::Found {
-            pulled.messages = decode(addr, &reply, &Arc::from(queue.broker_name.as_str()))?;
+            let broker_name = Arc::from(queue.broker_name.as_str());
+            let bounds = pulled.min_offset..pulled.max_offset;
+            let messages = ReceivedMessage::decode_pulled(&reply.body, &broker_name, bounds);
+            pulled.messages = messages.map_err(|error| no_messages(addr, &error))?;
             // COMPAT(java): brokers compare hashes of tags, so what they give is looked at again.
             let tags: Vec<&str> =
                 expression.split("||").map(str::trim).filter(|tag| !tag.is_empty()).collect();
@@ -310,9 +326,9 @@ fn queue_command(code: i32, queue: &MessageQueue) -> Command {
 }
 
 fn decode(addr: &str, reply: &Reply, broker_name: &Arc<str>) -> Result<Vec<ReceivedMessage>, AdminError> {
-    ReceivedMessage::decode_all(&reply.body, broker_name).map_err(|error| AdminError::Unreadable {
-        addr: addr.to_owned(),
-        what: "a list of messages",
-        reason: error.to_string(),
-    })
+    ReceivedMessage::decode_all(&reply.body, broker_name).map_err(|error| no_messages(addr, &error))
+}
+
+fn no_messages(addr: &str, error: &DecodeError) -> AdminError {
+    AdminError::Unreadable { addr: addr.to_owned(), what: "a list of messages", reason: error.to_string() }
 }

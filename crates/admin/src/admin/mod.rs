@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod groups;
 mod inventory;
+mod locks;
 mod lookup;
 mod messages;
 mod send;

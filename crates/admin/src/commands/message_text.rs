@@ -13,28 +13,13 @@ use oxmq_types::java_string_hash;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Properties that Java's client adds to what it pulls: the bounds of the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    /// Offset of the queue's first message.
-    pub(crate) min: i64,
-    /// Offset after its last message.
-    pub(crate) max: i64,
-}
-
-impl Bounds {
-    fn properties(self) -> [(&'static str, String); 2] {
-        [("MIN_OFFSET", self.min.to_string()), ("MAX_OFFSET", self.max.to_string())]
-    }
-}
-
 /// All properties in the order in which Java prints them; of a repeated one the last value.
-pub(crate) fn properties(message: &ReceivedMessage, bounds: Option<Bounds>) -> Vec<(String, String)> {
-    message_ext::properties(message, bounds.map(Bounds::properties).as_ref().map_or(&[], |added| added))
+pub(crate) fn properties(message: &ReceivedMessage) -> Vec<(String, String)> {
+    message_ext::properties(message, &[])
 }
 
-fn properties_text(message: &ReceivedMessage, bounds: Option<Bounds>) -> String {
-    let pairs = properties(message, bounds);
+fn properties_text(message: &ReceivedMessage) -> String {
+    let pairs = properties(message);
     map_text(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
@@ -47,7 +32,6 @@ fn or_null(value: Option<impl Into<String>>) -> String {
 /// `body`: its text, if it is wanted.
 pub(crate) fn list(
     message: &ReceivedMessage,
-    bounds: Option<Bounds>,
     with_offset_id: bool,
     body_path: &str,
     body: Option<&str>,
@@ -71,7 +55,7 @@ pub(crate) fn list(
     line("Born Host:", &address(message.born_host()));
     line("Store Host:", &address(message.store_host()));
     line("System Flag:", &message.sys_flag());
-    line("Properties:", &properties_text(message, bounds));
+    line("Properties:", &properties_text(message));
     line("Message Body Path:", &body_path);
     if let Some(body) = body {
         line("Message Body:", &body);
@@ -80,17 +64,15 @@ pub(crate) fn list(
 }
 
 /// The line of `printMsg`. `body`: its text, if it is wanted.
-pub(crate) fn line(message: &ReceivedMessage, bounds: Option<Bounds>, body: Option<&str>) -> String {
+pub(crate) fn line(message: &ReceivedMessage, body: Option<&str>) -> String {
     let body = body.unwrap_or("NOT PRINT BODY");
-    let added = bounds.map(Bounds::properties);
-    let text = message_ext(message, added.as_ref().map_or(&[], |added| added));
+    let text = message_ext(message, &[]);
     format!("MSGID: {} {text} BODY: {body}\n", message.msg_id())
 }
 
 /// A message for programs. A body that is no UTF-8 is given in base64.
-pub(crate) fn json(message: &ReceivedMessage, bounds: Option<Bounds>, with_body: bool) -> Value {
-    let properties =
-        properties(message, bounds).into_iter().map(|(name, value)| (name, Value::String(value)));
+pub(crate) fn json(message: &ReceivedMessage, with_body: bool) -> Value {
+    let properties = properties(message).into_iter().map(|(name, value)| (name, Value::String(value)));
     let mut value = json!({
         "msgId": message.msg_id(),
         "offsetMsgId": message.offset_msg_id(),
@@ -135,12 +117,12 @@ pub(crate) fn in_usual_order<V>(pairs: Vec<(String, V)>) -> Vec<(String, V)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::message;
+    use crate::fixture::{message, pulled};
 
     #[test]
     fn a_message_is_listed_field_by_field() {
         let message = message("T", b"hi", &[("KEYS", "k"), ("UNIQ_KEY", "U"), ("TAGS", "A")]);
-        let text = list(&message, None, true, "/tmp/x", Some("hi"));
+        let text = list(&message, true, "/tmp/x", Some("hi"));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "OffsetID:            7F00000100002A9F0000000000000000");
         assert_eq!(
@@ -157,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_of_print_msg() {
-        let message = message("T", &[104, 0xFF], &[("UNIQ_KEY", "U")]);
-        let text = line(&message, Some(Bounds { min: 0, max: 9 }), None);
+        let message = pulled("T", &[104, 0xFF], &[("UNIQ_KEY", "U")], 0..9);
+        let text = line(&message, None);
         assert!(
             text.starts_with("MSGID: U MessageExt [brokerName=broker-a, queueId=3, storeSize="),
             "{text}"
@@ -169,15 +151,15 @@ mod tests {
         );
         assert!(text.contains("MAX_OFFSET=9") && text.contains("MIN_OFFSET=0"), "{text}");
         assert!(text.ends_with("body=[104, -1], transactionId='null'}] BODY: NOT PRINT BODY\n"), "{text}");
-        let half = crate::fixture::message("T", b"x", &[("UNIQ_KEY", "U"), ("TRAN_MSG", "true")]);
-        assert!(line(&half, Some(Bounds { min: 0, max: 9 }), None).contains("transactionId='U'"));
+        let half = pulled("T", b"x", &[("UNIQ_KEY", "U"), ("TRAN_MSG", "true")], 0..9);
+        assert!(line(&half, None).contains("transactionId='U'"));
     }
 
     #[test]
     fn json_has_text_or_base64() {
-        let value = json(&message("T", b"hi", &[("a", "1"), ("a", "2")]), None, true);
+        let value = json(&message("T", b"hi", &[("a", "1"), ("a", "2")]), true);
         assert_eq!((&value["body"], &value["properties"]["a"]), (&"hi".into(), &"2".into()));
-        let value = json(&message("T", &[0xFF], &[]), None, true);
+        let value = json(&message("T", &[0xFF], &[]), true);
         assert_eq!((&value["bodyBase64"], &value["tags"]), (&"/w==".into(), &Value::Null));
     }
 }

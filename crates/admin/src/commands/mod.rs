@@ -38,6 +38,7 @@ mod group_text;
 mod groups;
 mod message_text;
 mod monitoring;
+mod moves;
 mod namesrv;
 mod print_message;
 mod probe;

@@ -7,7 +7,7 @@
 use super::{
     Command,
     charset::Charset,
-    message_text::{self, Bounds, in_usual_order},
+    message_text::{self, in_usual_order},
     run,
 };
 use crate::{
@@ -97,16 +97,15 @@ impl Printed {
     }
 
     fn messages(&mut self, context: &mut Context<'_>, pulled: &Pulled) -> Result<(), CommandError> {
-        let bounds = Some(Bounds { min: pulled.min_offset, max: pulled.max_offset });
         let mut text = String::new();
         for message in &pulled.messages {
             if context.is_json() {
-                let value = message_text::json(message, bounds, self.with_body.is_some());
+                let value = message_text::json(message, self.with_body.is_some());
                 text += if std::mem::take(&mut self.first) { "\n" } else { ",\n" };
                 text += &value.to_string();
             } else {
                 let body = self.with_body.map(|charset| charset.text(message.body()));
-                text += &message_text::line(message, bounds, body.as_deref());
+                text += &message_text::line(message, body.as_deref());
             }
             // Few large writes, and never much in memory.
             if text.len() >= PRINT_BYTES {

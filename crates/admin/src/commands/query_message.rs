@@ -5,8 +5,7 @@ use super::{
     Command,
     body_file::write_body,
     charset::Charset,
-    message_text::{self, Bounds},
-    run, running_text,
+    message_text, run, running_text,
     tracks::{Track, tracks},
 };
 use crate::{
@@ -132,7 +131,7 @@ async fn query_by_id(context: &mut Context<'_>, given: &Given) -> Result<(), Com
     let mut shown = Vec::new();
     for id in ids {
         let message = context.admin.message_of_id(cluster, topic, id).await?;
-        shown.extend(show(context, &message, None, Form { offset_id: true, charset, index: 0 }).await?);
+        shown.extend(show(context, &message, Form { offset_id: true, charset, index: 0 }).await?);
     }
     if context.is_json() { context.json(&shown) } else { Ok(()) }
 }
@@ -155,7 +154,7 @@ async fn query_by_key(context: &mut Context<'_>, given: &Given) -> Result<(), Co
     }
     let found = context.admin.query_message(query).await?;
     if context.is_json() {
-        let found: Vec<_> = found.iter().map(|message| message_text::json(message, None, true)).collect();
+        let found: Vec<_> = found.iter().map(|message| message_text::json(message, true)).collect();
         return context.json(&found);
     }
     context.print(&key_table(&found))
@@ -186,19 +185,18 @@ async fn query_by_offset(context: &mut Context<'_>, given: &Given) -> Result<(),
     let addr = context.admin.address_of_queue(&queue).await?;
     let pull = Pull { group: TOOLS_GROUP, queue: &queue, expression: "*", offset, max: 1 };
     let pulled = context.admin.pull(&addr, pull).await?;
-    let bounds = Bounds { min: pulled.min_offset, max: pulled.max_offset };
     match pulled.messages.first() {
         Some(message) if pulled.status == PullStatus::Found => {
             let form = Form { offset_id: true, charset, index: 0 };
-            let shown = show(context, message, Some(bounds), form).await?;
+            let shown = show(context, message, form).await?;
             shown.map_or(Ok(()), |shown| context.json(&shown))
         }
         // Java prints nothing and says that all is well, which helps nobody.
         _ => Err(CommandError::failed(format!(
             "no message at offset {offset} of {}: the queue has {} up to {}",
             crate::java_text::queue_text(&queue),
-            bounds.min,
-            bounds.max
+            pulled.min_offset,
+            pulled.max_offset
         ))),
     }
 }
@@ -224,7 +222,7 @@ async fn query_by_unique_key(context: &mut Context<'_>, given: &Given) -> Result
     found.truncate(if given.has("a") { 32 } else { 1 });
     let mut shown = Vec::new();
     for (index, message) in found.iter().enumerate() {
-        shown.extend(show(context, message, None, Form { offset_id: false, charset: None, index }).await?);
+        shown.extend(show(context, message, Form { offset_id: false, charset: None, index }).await?);
     }
     if context.is_json() { context.json(&shown) } else { Ok(()) }
 }
@@ -243,11 +241,10 @@ struct Form {
 async fn show(
     context: &mut Context<'_>,
     message: &ReceivedMessage,
-    bounds: Option<Bounds>,
     form: Form,
 ) -> Result<Option<Value>, CommandError> {
     if context.is_json() {
-        let mut value = message_text::json(message, bounds, true);
+        let mut value = message_text::json(message, true);
         match tracks(&context.admin, message).await {
             Ok(tracks) => value["consumers"] = tracks.iter().map(Track::json).collect(),
             Err(error) => value["consumersUnknown"] = error.to_string().into(),
@@ -257,7 +254,7 @@ async fn show(
     // A disk that is full is no reason to show nothing.
     let path = write_body(message, form.index).unwrap_or_else(|error| format!("not written: {error}"));
     let body = form.charset.map(|charset| charset.text(message.body()));
-    context.print(&message_text::list(message, bounds, form.offset_id, &path, body.as_deref()))?;
+    context.print(&message_text::list(message, form.offset_id, &path, body.as_deref()))?;
     if let Some(fault) = message.body_fault() {
         context.note(&format!("{}: {fault}", message.msg_id()));
     }

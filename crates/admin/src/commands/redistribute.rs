@@ -7,30 +7,36 @@
 //! notice.
 //!
 //! The way of a queue, from the group's offset to the end that the queue had when the run began:
-//! 1. a message is sent to the target, with a property [`MARK`] that names its place in the old topic;
-//! 2. when it is stored, the group's offset in the old queue is set to the one after it.
+//! 1. some messages are noted (see [`super::moves`], which holds what this has in common with `resendDlq`);
+//! 2. one is sent to the target, with a property [`MARK`] that names its place in the old topic;
+//! 3. when it is stored, the group's offset in the old queue is set to the one after it.
 //!
-//! INVARIANT: an offset moves past a message only after its copy is stored: a run that is killed loses nothing. It may
-//! have sent messages whose offset was not set yet; they are the first of a queue, so that the next run looks there
-//! which of them have a copy in the target, until it finds one that has none.
+//! INVARIANT: an offset moves past a message only after its copy is stored: a run that is killed loses nothing. The next
+//! run reads in the target what may have been sent from the group's offset on, and sends none of it again.
+//!
+//! The queues of the old topic are locked in the name of the group: a second run is refused, and an orderly member that
+//! starts too early gets no queue.
 //!
 //! With `-k`, all messages of one key go to one queue of the target, in the order that they had. A key's messages have to
 //! be in one queue of the old topic for that, as they are if they were sent by key.
 //!
 //! The members of the group must not run meanwhile: they would consume what is being copied.
 
-use super::{Command, run};
+use super::{
+    Command,
+    moves::{Ledger, Place, Reading, Run, check_names, copy, queue_of_key},
+    run,
+};
 use crate::{
-    admin::{AdminError, KeyQuery, Outgoing, Pull, PullStatus, QueueAt, TOOLS_GROUP},
+    admin::{AdminError, QueueAt},
     cli::{CommandError, Context, Given, Opt, shorten},
     java_text::queue_text,
 };
 use oxmq_client::ReceivedMessage;
-use oxmq_remoting::code;
-use oxmq_types::{java_string_hash, validate_group, validate_topic};
+use oxmq_remoting::{bodies::MessageQueue, code};
 use serde_json::json;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -55,15 +61,13 @@ pub(super) static REDISTRIBUTE: Command = Command {
 };
 
 /// Property of a copy: the id of the place of the message that it is a copy of.
-pub(crate) const MARK: &str = "REDISTRIBUTED_FROM";
-/// Messages of one pull.
-const BATCH: i32 = 32;
+const MARK: &str = "REDISTRIBUTED_FROM";
+/// Messages that are noted together.
+const NOTED: i64 = 1000;
 /// How often people are told how far it is.
 const TELL: Duration = Duration::from_secs(2);
 /// How often it is looked whether a member came online.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the index of a broker may take to know a message.
-const INDEX_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// By what messages keep their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +100,7 @@ impl Order {
             Self::Keys => message.keys(),
         };
         match key {
-            Some(key) => java_string_hash(&key).unsigned_abs() as usize % queues,
+            Some(key) => queue_of_key(&key, queues),
             None => next % queues,
         }
     }
@@ -113,10 +117,7 @@ struct Source {
 
 async fn redistribute(context: &mut Context<'_>, given: &Given) -> Result<(), CommandError> {
     let (group, topic, target) = (given.required("g"), given.required("t"), given.required("d"));
-    validate_group(group).map_err(|error| CommandError::usage(error.to_string()))?;
-    for name in [topic, target] {
-        validate_topic(name).map_err(|error| CommandError::usage(error.to_string()))?;
-    }
+    check_names(group, &[topic, target])?;
     if topic == target {
         return Err(CommandError::usage("-t and -d name one topic: a backlog is moved to another one"));
     }
@@ -134,24 +135,27 @@ async fn redistribute(context: &mut Context<'_>, given: &Given) -> Result<(), Co
         return plan(context, &sources, &queues, (group, topic, target), backlog, members);
     }
     nobody_online(group, members)?;
-    prepare_target(context, group, target).await?;
+    let locked = context.admin.readable_queues(topic, topic).await?;
+    let (run, ledger) = Run::begin(context, &REDISTRIBUTE, (group, group), locked).await?;
     let mut work = Work {
+        run,
+        ledger,
         group,
         target,
         order,
-        queues,
+        queues: Vec::new(),
         next: 0,
+        copied: HashSet::new(),
         moved: 0,
         found: 0,
         backlog,
         told: Instant::now(),
         looked: Instant::now(),
-        indexed: false,
     };
-    for source in &sources {
-        work.queue(context, source).await?;
-    }
-    let Work { moved, found, .. } = work;
+    let result = work.all(context, topic, queues).await;
+    let Work { run, moved, found, .. } = work;
+    run.end(context).await;
+    result?;
     if context.is_json() {
         return context.json(&json!({"group": group, "topic": topic, "destTopic": target, "moved": moved, "movedBefore": found}));
     }
@@ -269,14 +273,24 @@ async fn prepare_target(context: &Context<'_>, group: &str, target: &str) -> Res
     Ok(())
 }
 
-/// A run.
+/// A queue of the target, and an offset from which on it has nothing yet.
+struct Target {
+    at: QueueAt,
+    end: i64,
+}
+
+/// What a run does.
 struct Work<'a> {
+    run: Run,
+    ledger: Ledger,
     group: &'a str,
     target: &'a str,
     order: Order,
-    queues: Vec<QueueAt>,
+    queues: Vec<Target>,
     /// The queue whose turn it is.
     next: usize,
+    /// Places of messages of which runs before have left a copy in the target.
+    copied: HashSet<String>,
     moved: u64,
     /// Of those that a run before had sent.
     found: u64,
@@ -284,99 +298,118 @@ struct Work<'a> {
     told: Instant,
     /// When it was last looked whether members are online.
     looked: Instant,
-    /// True once the target was seen to find a copy by its key.
-    indexed: bool,
 }
 
 impl Work<'_> {
+    async fn all(
+        &mut self,
+        context: &mut Context<'_>,
+        topic: &str,
+        queues: Vec<QueueAt>,
+    ) -> Result<(), CommandError> {
+        // Again: another run may have moved it before the queues were locked.
+        let sources = sources(context, self.group, topic).await?;
+        self.backlog = sources.iter().map(|source| source.end - source.begin).sum();
+        prepare_target(context, self.group, self.target).await?;
+        for at in queues {
+            let end = context.admin.max_offset(&at.addr, &at.queue).await?;
+            self.queues.push(Target { at, end });
+        }
+        self.find_copies(context, &sources).await?;
+        for source in &sources {
+            self.queue(context, source).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads in the target what runs before may have left there of these messages.
+    async fn find_copies(&mut self, context: &Context<'_>, sources: &[Source]) -> Result<(), CommandError> {
+        let mut first: HashMap<MessageQueue, i64> = HashMap::new();
+        for source in sources {
+            for Place { queue, offset } in
+                self.ledger.places_from(&source.at.queue, source.begin, self.target)
+            {
+                let first = first.entry(queue).or_insert(offset);
+                *first = offset.min(*first);
+            }
+        }
+        for (queue, offset) in first {
+            let addr = context.admin.address_of_queue(&queue).await?;
+            if context.admin.min_offset(&addr, &queue).await? > offset {
+                return Err(CommandError::failed(format!(
+                    "what was moved before to {} from offset {offset} on has expired, so that it is not known what is to \
+                     be moved still: move the rest to another topic",
+                    queue_text(&queue)
+                )));
+            }
+            let end = context.admin.max_offset(&addr, &queue).await?;
+            let at = QueueAt { queue, addr };
+            let mut reading = Reading::new(&at, "*", offset, end);
+            loop {
+                let messages = reading.next(context).await?;
+                if messages.is_empty() {
+                    break;
+                }
+                let marks = messages.iter().filter_map(|message| message.get(MARK));
+                self.copied.extend(marks.map(std::borrow::Cow::into_owned));
+                self.run.keep(context).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn queue(&mut self, context: &mut Context<'_>, source: &Source) -> Result<(), CommandError> {
-        let Source { at: QueueAt { queue, addr }, begin, end } = source;
-        let mut offset = *begin;
-        // The first messages may have been sent by a run that was killed.
-        let mut look = true;
-        while offset < *end {
-            let pull = Pull { group: TOOLS_GROUP, queue, expression: "*", offset, max: BATCH };
-            let pulled = context.admin.pull(addr, pull).await?;
+        let Source { at, begin, end } = source;
+        let QueueAt { queue, addr } = at;
+        let mut noted = *begin;
+        let mut reading = Reading::new(at, "*", *begin, *end);
+        loop {
+            let messages = reading.next(context).await?;
+            if messages.is_empty() {
+                return Ok(());
+            }
             if self.looked.elapsed() > LOOK {
                 nobody_online(self.group, members(context, self.group).await?)?;
                 self.looked = Instant::now();
             }
-            if pulled.status != PullStatus::Found && pulled.next_offset <= offset {
-                return Err(CommandError::failed(format!(
-                    "{} cannot be read from offset {offset} on, with {} to go: nothing is lost, the offset stays there",
-                    queue_text(queue),
-                    end - offset
-                )));
-            }
-            for message in &pulled.messages {
-                if message.queue_offset() < offset || message.queue_offset() >= *end {
-                    continue;
-                }
+            for message in &messages {
+                let offset = message.queue_offset();
                 if let Some(fault) = message.body_fault() {
                     return Err(CommandError::failed(format!(
-                        "{} at offset {}: {fault}; resetOffsetByTime with -o moves past it",
+                        "{} at offset {offset}: {fault}; resetOffsetByTime with -o moves past it",
                         queue_text(queue),
-                        message.queue_offset()
                     )));
                 }
-                if look && is_copied(context, self.target, message).await? {
+                if self.copied.contains(&message.offset_msg_id()) {
+                    self.run.keep(context).await?;
                     self.found += 1;
                 } else {
-                    look = false;
+                    if offset >= noted {
+                        noted = end.min(&(offset + NOTED)).to_owned();
+                        let place =
+                            |Target { at, end }: &Target| Place { queue: at.queue.clone(), offset: *end };
+                        let places = self.queues.iter().map(place).collect();
+                        self.ledger.note(context, (queue, offset, noted), self.target, places).await?;
+                    }
                     self.send(context, message).await?;
                     self.moved += 1;
                 }
-                offset = message.queue_offset() + 1;
-                context.admin.update_offset(addr, self.group, queue, offset).await?;
+                context.admin.update_offset(addr, self.group, queue, offset + 1).await?;
                 self.tell(context);
             }
-            if pulled.messages.is_empty() {
-                offset = pulled.next_offset;
-            }
         }
-        Ok(())
     }
 
-    async fn send(
-        &mut self,
-        context: &mut Context<'_>,
-        message: &ReceivedMessage,
-    ) -> Result<(), CommandError> {
+    async fn send(&mut self, context: &Context<'_>, message: &ReceivedMessage) -> Result<(), CommandError> {
         let at = self.order.queue(message, self.queues.len(), self.next);
         self.next = self.next.wrapping_add(1);
-        let copy = copy(message);
-        let sent = context.admin.send("redistribute", &self.queues[at], &copy, None).await;
-        sent.map_err(|error| {
-            CommandError::failed(format!(
-                "after {} messages: {error}; nothing is lost, the same command goes on",
-                self.moved
-            ))
+        let to = &mut self.queues[at];
+        let sent = self.run.send(context, &to.at, &copy(message, MARK)).await;
+        let sent = sent.map_err(|error| {
+            CommandError::failed(format!("after {} messages: {error}; nothing is lost", self.moved))
         })?;
-        if !self.indexed {
-            self.wait_indexed(context, message).await?;
-        }
+        to.end = sent.queue_offset + 1;
         Ok(())
-    }
-
-    /// A run that is killed can only be continued if copies are found by their keys.
-    async fn wait_indexed(
-        &mut self,
-        context: &Context<'_>,
-        message: &ReceivedMessage,
-    ) -> Result<(), CommandError> {
-        let begun = Instant::now();
-        while begun.elapsed() < INDEX_TIMEOUT {
-            if is_copied(context, self.target, message).await? {
-                self.indexed = true;
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(CommandError::failed(format!(
-            "one message was moved, but {} does not find it by its key: without an index (messageIndexEnable) a run that \
-             ends early could not be continued, so nothing more is moved",
-            self.target
-        )))
     }
 
     fn tell(&mut self, context: &mut Context<'_>) {
@@ -384,54 +417,6 @@ impl Work<'_> {
             self.told = Instant::now();
             context.note(&format!("redistribute: {} of {} messages", self.moved + self.found, self.backlog));
         }
-    }
-}
-
-/// The message that is sent.
-fn copy(message: &ReceivedMessage) -> Outgoing {
-    let mut copy = Outgoing::copy_of(message);
-    // It was delivered: what delayed it must not do so again.
-    for name in [
-        "DELAY",
-        "REAL_TOPIC",
-        "REAL_QID",
-        "TIMER_DELIVER_MS",
-        "TIMER_DELAY_MS",
-        "TIMER_DELAY_SEC",
-        "TRAN_MSG",
-        "PGROUP",
-        "CLUSTER",
-        "__CRC32#",
-    ] {
-        copy.unset(name);
-    }
-    copy.set("UNIQ_KEY", &message.msg_id());
-    copy.set("WAIT", "true");
-    copy.set(MARK, &message.offset_msg_id());
-    copy
-}
-
-/// True if the target has a copy of this message.
-async fn is_copied(
-    context: &Context<'_>,
-    target: &str,
-    message: &ReceivedMessage,
-) -> Result<bool, AdminError> {
-    let key = message.msg_id();
-    let query = KeyQuery {
-        topic: target,
-        key: &key,
-        unique: true,
-        cluster: None,
-        max: 64,
-        begin_ms: message.store_timestamp_ms().saturating_sub(600_000),
-        end_ms: i64::MAX,
-    };
-    let place = message.offset_msg_id();
-    match context.admin.query_message(query).await {
-        Ok(found) => Ok(found.iter().any(|copy| copy.get(MARK).is_some_and(|mark| mark == place))),
-        Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -451,13 +436,5 @@ mod tests {
             assert_eq!(Order::Sharding.queue(&plain, 8, next), next);
         }
         assert!(Order::named(Some("alphabet")).is_err());
-    }
-
-    #[test]
-    fn a_copy_says_where_it_came_from() {
-        let moved = message("T", b"x", &[("UNIQ_KEY", "U"), ("DELAY", "3"), ("mine", "y")]);
-        let copy = copy(&moved);
-        assert_eq!((copy.get("UNIQ_KEY").as_deref(), copy.get("mine").as_deref()), (Some("U"), Some("y")));
-        assert_eq!((copy.get(MARK), copy.get("DELAY")), (Some(moved.offset_msg_id()), None));
     }
 }

@@ -2,26 +2,29 @@
 //! Dead letters that are to be consumed after all: `resendDlq`. Java has nothing like it.
 //!
 //! A dead letter is sent once more to the topic it came from, or to another one, with its body, keys, tag and unique key.
-//! The copy carries the property [`MARK`], whose value is the id of the dead letter's place: message and mark are one
-//! record, so that nothing can come between them. A run looks in the target for copies with the unique key of a dead
-//! letter, and passes over those of which there is one. So a second run sends nothing twice, and a run that was killed,
-//! or whose broker did not answer, is simply begun again.
+//! Before that it is noted, and the copy carries the property [`MARK`], whose value is the id of the dead letter's place:
+//! see [`super::moves`], which holds what this has in common with `redistribute`. A run passes over what was noted and has
+//! a copy. So a second run sends nothing twice, and a run that was killed, or whose broker did not answer, is simply begun
+//! again.
 //!
-//! INVARIANT: nothing is sent of which it is not known whether it was sent before: where a broker keeps no index, or
-//! does not answer, the run ends.
+//! Without `--yes` the notes are only read.
 //!
 //! The dead letters stay where they are until they expire.
 
-use super::{Command, run};
+use super::{
+    Command,
+    moves::{Ledger, Place, Reading, Run, check_names, copy, is_copy, queue_of_key},
+    run,
+};
 use crate::{
-    admin::{AdminError, KeyQuery, Outgoing, Pull, PullStatus, QueueAt, TOOLS_GROUP},
+    admin::{AdminError, Outgoing, QueueAt, TOOLS_GROUP},
     cli::{CommandError, Context, Given, Opt, shorten},
     format::time,
-    java_text::{now_ms, parse_time},
+    java_text::parse_time,
 };
 use oxmq_client::ReceivedMessage;
-use oxmq_remoting::code;
-use oxmq_types::{DLQ_GROUP_PREFIX, dlq_topic, retry_topic, validate_group, validate_topic};
+use oxmq_remoting::{bodies::MessageQueue, code};
+use oxmq_types::{DLQ_GROUP_PREFIX, dlq_topic, retry_topic, validate_topic};
 use serde_json::json;
 use std::{
     collections::HashMap,
@@ -54,38 +57,13 @@ pub(super) static RESEND_DLQ: Command = Command {
 };
 
 /// Property of a copy: the id of the place of the dead letter that it is a copy of.
-pub(crate) const MARK: &str = "DLQ_RESENT_FROM";
-
-/// Properties that say how a message came to be a dead letter, or that it waits for something: a copy begins anew.
-const FORGOTTEN: [&str; 18] = [
-    "DELAY",
-    "REAL_TOPIC",
-    "REAL_QID",
-    "ORIGIN_MESSAGE_ID",
-    "RECONSUME_TIME",
-    "MAX_RECONSUME_TIMES",
-    "TIMER_DELIVER_MS",
-    "TIMER_DELAY_MS",
-    "TIMER_DELAY_SEC",
-    "TIMER_OUT_MS",
-    "TIMER_ENQUEUE_MS",
-    "TIMER_DEQUEUE_MS",
-    "TIMER_ROLL_TIMES",
-    "TRAN_MSG",
-    "PGROUP",
-    "CLUSTER",
-    "1ST_POP_TIME",
-    "__CRC32#",
-];
-
-/// How long the index of a broker may take to know a message.
-const INDEX_TIMEOUT: Duration = Duration::from_secs(5);
+const MARK: &str = "DLQ_RESENT_FROM";
+/// How much later than its note a copy may have been stored: clocks of two brokers may differ by some minutes.
+const LATER_MS: i64 = 600_000;
 /// Ids on one command line.
 const IDS_MAX: usize = 1000;
 /// Topics whose queues are remembered.
 const TOPICS_MAX: usize = 1000;
-/// Messages of one pull.
-const BATCH: i32 = 32;
 
 /// What becomes of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,15 +105,17 @@ struct Counts {
     cannot: u64,
 }
 
-/// A run.
+/// What a run does.
 struct Resend<'a> {
     group: &'a str,
     topic: Option<&'a str>,
-    really: bool,
+    /// `None` if it is only to be told what would be sent.
+    run: Option<Run>,
+    ledger: Ledger,
+    /// A queue of the dead letters on each broker that has some.
+    brokers: Vec<QueueAt>,
     /// Queues of the targets, and which of them was used last.
     targets: HashMap<String, (Vec<QueueAt>, usize)>,
-    /// Targets of which it is known that their brokers find copies again.
-    indexed: Vec<String>,
     counts: Counts,
     told: Instant,
     first: bool,
@@ -148,17 +128,9 @@ fn origin(letter: &ReceivedMessage) -> Option<String> {
     fine.next().map(std::borrow::Cow::into_owned)
 }
 
-/// The key by which a copy is found again: that of the message, or else the id of the dead letter's place.
-fn unique_key(letter: &ReceivedMessage) -> String {
-    letter.msg_id()
-}
-
 /// The message that is sent.
-fn copy(letter: &ReceivedMessage, target: &str) -> Outgoing {
-    let mut copy = Outgoing::copy_of(letter);
-    for name in FORGOTTEN {
-        copy.unset(name);
-    }
+fn copy_for(letter: &ReceivedMessage, target: &str) -> Outgoing {
+    let mut copy = copy(letter, MARK);
     // Consumers read the topic of what comes through a retry topic from this property.
     match target.starts_with('%') {
         true => {
@@ -168,27 +140,17 @@ fn copy(letter: &ReceivedMessage, target: &str) -> Outgoing {
         }
         false => copy.unset("RETRY_TOPIC"),
     }
-    copy.set("UNIQ_KEY", &unique_key(letter));
-    copy.set("WAIT", "true");
-    copy.set(MARK, &letter.offset_msg_id());
     copy
-}
-
-/// True if one of `found` is a copy of `letter`.
-fn is_among(letter: &ReceivedMessage, found: &[ReceivedMessage]) -> bool {
-    let place = letter.offset_msg_id();
-    found.iter().any(|message| message.get(MARK).is_some_and(|mark| mark == place))
 }
 
 async fn resend(context: &mut Context<'_>, given: &Given) -> Result<(), CommandError> {
     let group = given.required("g");
-    validate_group(group).map_err(|error| CommandError::usage(error.to_string()))?;
     let topic = given.value("t");
-    if let Some(topic) = topic {
-        validate_topic(topic).map_err(|error| CommandError::usage(error.to_string()))?;
-        if oxmq_types::is_send_forbidden(topic) || topic.starts_with(DLQ_GROUP_PREFIX) {
-            return Err(CommandError::usage(format!("-t {topic}: dead letters cannot be sent there")));
-        }
+    check_names(group, topic.as_slice())?;
+    if let Some(topic) = topic
+        && (oxmq_types::is_send_forbidden(topic) || topic.starts_with(DLQ_GROUP_PREFIX))
+    {
+        return Err(CommandError::usage(format!("-t {topic}: dead letters cannot be sent there")));
     }
     let time_of = |key| {
         let time = given.value(key).map(parse_time).transpose();
@@ -208,39 +170,60 @@ async fn resend(context: &mut Context<'_>, given: &Given) -> Result<(), CommandE
     {
         return Err(CommandError::usage("-b lies after -e: nothing can lie between them"));
     }
+    let brokers = brokers(context, group).await?;
+    let (run, ledger) = match given.has("y") {
+        true => {
+            let (run, ledger) =
+                Run::begin(context, &RESEND_DLQ, (TOOLS_GROUP, group), brokers.clone()).await?;
+            (Some(run), ledger)
+        }
+        false => (None, Ledger::read(context, RESEND_DLQ.name, group, &brokers).await?),
+    };
     let mut resend = Resend {
         group,
         topic,
-        really: given.has("y"),
+        run,
+        ledger,
+        brokers,
         targets: HashMap::new(),
-        indexed: Vec::new(),
         counts: Counts::default(),
         told: Instant::now(),
         first: true,
     };
-    if context.is_json() {
-        context.print("[")?;
-    } else {
-        context.print(&row("#Message ID", "#Topic", "#Died", "#Result", ""))?;
+    let result = resend.all_that_are_meant(context, given.value("i"), (begin, end)).await;
+    let said = resend.sum_up(context);
+    if let Some(run) = resend.run {
+        run.end(context).await;
     }
-    let result = match given.value("i") {
-        Some(ids) => resend.by_id(context, ids).await,
-        None => resend.all(context, begin, end).await,
+    result.and(said)?;
+    if resend.counts.cannot > 0 { Err(CommandError::Exit(1)) } else { Ok(()) }
+}
+
+/// The first queue of the group's dead letters on each broker that has some. These are locked.
+async fn brokers(context: &Context<'_>, group: &str) -> Result<Vec<QueueAt>, CommandError> {
+    let letters = dlq_topic(group);
+    let brokers = context.admin.addresses_of_topic(&letters).await;
+    let brokers = brokers.map_err(|error| no_letters(error, group, ""))?;
+    let first = |(broker_name, addr)| QueueAt {
+        queue: MessageQueue { topic: letters.clone(), broker_name, queue_id: 0 },
+        addr,
     };
-    if context.is_json() {
-        context.print("\n]\n")?;
+    Ok(brokers.into_iter().map(first).collect())
+}
+
+fn no_letters(error: AdminError, group: &str, id: &str) -> CommandError {
+    match error.code() {
+        Some(code::TOPIC_NOT_EXIST) => CommandError::failed(format!(
+            "the group {group} has no dead letters: there is no topic {}",
+            dlq_topic(group)
+        )),
+        Some(code::NO_MESSAGE) => no_letter(group, id),
+        _ => error.into(),
     }
-    let Counts { to_send, sent, before, cannot } = resend.counts;
-    let line = if resend.really {
-        format!("sent: {sent}, sent before: {before}, cannot be sent: {cannot}")
-    } else {
-        format!(
-            "to send: {to_send}, sent before: {before}, cannot be sent: {cannot}; nothing was sent, --yes does it"
-        )
-    };
-    context.say(&format!("\n{line}"))?;
-    result?;
-    if cannot > 0 { Err(CommandError::Exit(1)) } else { Ok(()) }
+}
+
+fn no_letter(group: &str, id: &str) -> CommandError {
+    CommandError::failed(format!("the group {group} has no dead letter {}", shorten(id)))
 }
 
 fn row(id: &str, topic: &str, died: &str, result: &str, detail: &str) -> String {
@@ -249,40 +232,105 @@ fn row(id: &str, topic: &str, died: &str, result: &str, detail: &str) -> String 
 }
 
 impl Resend<'_> {
+    async fn all_that_are_meant(
+        &mut self,
+        context: &mut Context<'_>,
+        ids: Option<&str>,
+        (begin_ms, end_ms): (Option<i64>, Option<i64>),
+    ) -> Result<(), CommandError> {
+        if context.is_json() {
+            context.print("[")?;
+        } else {
+            context.print(&row("#Message ID", "#Topic", "#Died", "#Result", ""))?;
+        }
+        match ids {
+            Some(ids) => self.by_id(context, ids).await,
+            None => self.all(context, begin_ms, end_ms).await,
+        }
+    }
+
+    fn sum_up(&self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        if context.is_json() {
+            context.print("\n]\n")?;
+        }
+        let Counts { to_send, sent, before, cannot } = self.counts;
+        let line = match self.run {
+            Some(_) => format!("sent: {sent}, sent before: {before}, cannot be sent: {cannot}"),
+            None => format!(
+                "to send: {to_send}, sent before: {before}, cannot be sent: {cannot}; nothing was sent, --yes does it"
+            ),
+        };
+        context.say(&format!("\n{line}"))
+    }
+
     async fn by_id(&mut self, context: &mut Context<'_>, ids: &str) -> Result<(), CommandError> {
         let ids: Vec<&str> = ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
         if ids.is_empty() || ids.len() > IDS_MAX {
             return Err(CommandError::usage(format!("-i wants 1 to {IDS_MAX} ids")));
         }
-        let letters = dlq_topic(self.group);
         for id in ids {
-            let letter = context.admin.message_of_id(None, &letters, id).await;
-            let letter = letter.map_err(|error| self.no_letters(error, id))?;
-            if letter.topic() != letters {
-                return Err(CommandError::failed(format!(
-                    "{} is a message of {}, no dead letter of {}",
-                    shorten(id),
-                    shorten(letter.topic()),
-                    self.group
-                )));
-            }
-            self.one(context, &letter).await?;
+            let (source, letter) = self.letter(context, id).await?;
+            self.one(context, &source, &letter).await?;
         }
         Ok(())
     }
 
-    fn no_letters(&self, error: AdminError, id: &str) -> CommandError {
-        match error.code() {
-            Some(code::TOPIC_NOT_EXIST) => CommandError::failed(format!(
-                "the group {} has no dead letters: there is no topic {}",
-                self.group,
-                dlq_topic(self.group)
-            )),
-            Some(code::NO_MESSAGE) => {
-                CommandError::failed(format!("the group {} has no dead letter {}", self.group, shorten(id)))
-            }
-            _ => error.into(),
+    /// The dead letter with this id, and the queue in which it lies.
+    async fn letter(
+        &mut self,
+        context: &Context<'_>,
+        id: &str,
+    ) -> Result<(QueueAt, ReceivedMessage), CommandError> {
+        let letters = dlq_topic(self.group);
+        let letter = match context.admin.message_of_id(None, &letters, id).await {
+            Ok(letter) => letter,
+            // The broker keeps no index, or it does not know it yet.
+            Err(error) if error.code() == Some(code::NO_MESSAGE) => return self.search(context, id).await,
+            Err(error) => return Err(no_letters(error, self.group, id)),
+        };
+        if letter.topic() != letters {
+            return Err(CommandError::failed(format!(
+                "{} is a message of {}, no dead letter of {}",
+                shorten(id),
+                shorten(letter.topic()),
+                self.group
+            )));
         }
+        for at in &self.brokers {
+            let found = context.admin.view_message_at(&at.addr, &letters, letter.physical_offset()).await;
+            if found.is_ok_and(|found| found.offset_msg_id() == letter.offset_msg_id()) {
+                let queue = MessageQueue { queue_id: letter.queue_id(), ..at.queue.clone() };
+                return Ok((QueueAt { queue, addr: at.addr.clone() }, letter));
+            }
+        }
+        Err(no_letter(self.group, id))
+    }
+
+    /// Looks for a unique key among all dead letters. If it died more than once, the last time counts.
+    async fn search(
+        &mut self,
+        context: &Context<'_>,
+        id: &str,
+    ) -> Result<(QueueAt, ReceivedMessage), CommandError> {
+        let letters = dlq_topic(self.group);
+        let mut last: Option<(QueueAt, ReceivedMessage)> = None;
+        for at in context.admin.readable_queues(&letters, &letters).await? {
+            let mut reading = Reading::new(&at, "*", 0, i64::MAX);
+            loop {
+                self.keep(context).await?;
+                let messages = reading.next(context).await?;
+                if messages.is_empty() {
+                    break;
+                }
+                for message in messages.into_iter().filter(|message| message.msg_id() == id) {
+                    let died = message.store_timestamp_ms();
+                    if last.as_ref().is_none_or(|(_, last)| last.store_timestamp_ms() <= died) {
+                        last = Some((at.clone(), message));
+                    }
+                }
+            }
+        }
+        last.ok_or_else(|| no_letter(self.group, id))
     }
 
     async fn all(
@@ -292,8 +340,7 @@ impl Resend<'_> {
         end_ms: Option<i64>,
     ) -> Result<(), CommandError> {
         let letters = dlq_topic(self.group);
-        let queues = context.admin.readable_queues(&letters, &letters).await;
-        let queues = queues.map_err(|error| self.no_letters(error, ""))?;
+        let queues = context.admin.readable_queues(&letters, &letters).await?;
         if queues.is_empty() {
             return Err(CommandError::failed(format!(
                 "{letters} may not be read: mqadmin updateTopicPerm -t {letters} -p 6 allows it"
@@ -301,31 +348,22 @@ impl Resend<'_> {
         }
         for at in queues {
             let (addr, queue) = (&at.addr, &at.queue);
-            let mut offset = match begin_ms {
+            let offset = match begin_ms {
                 Some(ms) => context.admin.search_offset(addr, queue, ms).await?,
                 None => context.admin.min_offset(addr, queue).await?,
             };
             // What dies from now on is for the next run.
             let end = context.admin.max_offset(addr, queue).await?;
-            while offset < end {
-                let pull = Pull { group: TOOLS_GROUP, queue, expression: "*", offset, max: BATCH };
-                let pulled = context.admin.pull(addr, pull).await?;
-                if matches!(pulled.status, PullStatus::NoNewMsg) {
+            let mut reading = Reading::new(&at, "*", offset, end);
+            loop {
+                let messages = reading.next(context).await?;
+                if messages.is_empty() {
                     break;
                 }
-                if pulled.next_offset <= offset {
-                    return Err(CommandError::failed(format!(
-                        "{addr} cannot read {letters} from offset {offset} on"
-                    )));
-                }
-                offset = pulled.next_offset;
-                for letter in &pulled.messages {
+                for letter in &messages {
                     let died = letter.store_timestamp_ms();
-                    if letter.queue_offset() < end
-                        && begin_ms.is_none_or(|ms| died >= ms)
-                        && end_ms.is_none_or(|ms| died < ms)
-                    {
-                        self.one(context, letter).await?;
+                    if begin_ms.is_none_or(|ms| died >= ms) && end_ms.is_none_or(|ms| died < ms) {
+                        self.one(context, &at, letter).await?;
                     }
                 }
             }
@@ -333,12 +371,24 @@ impl Resend<'_> {
         Ok(())
     }
 
+    async fn keep(&mut self, context: &Context<'_>) -> Result<(), CommandError> {
+        match &mut self.run {
+            Some(run) => run.keep(context).await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends one dead letter, if that has not been done, and tells it.
-    async fn one(&mut self, context: &mut Context<'_>, letter: &ReceivedMessage) -> Result<(), CommandError> {
+    async fn one(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &QueueAt,
+        letter: &ReceivedMessage,
+    ) -> Result<(), CommandError> {
         let target = self.topic.map(str::to_owned).or_else(|| origin(letter));
         let fate = match &target {
             None => Fate::Cannot("it does not say where it came from: give -t".into()),
-            Some(target) => self.fate(context, letter, target).await?,
+            Some(target) => self.fate(context, source, letter, target).await?,
         };
         match &fate {
             Fate::ToSend => self.counts.to_send += 1,
@@ -371,6 +421,7 @@ impl Resend<'_> {
     async fn fate(
         &mut self,
         context: &mut Context<'_>,
+        source: &QueueAt,
         letter: &ReceivedMessage,
         target: &str,
     ) -> Result<Fate, CommandError> {
@@ -382,31 +433,57 @@ impl Resend<'_> {
         {
             return Ok(Fate::Cannot(why));
         }
-        if is_among(letter, &copies(context, target, letter).await?) {
+        self.keep(context).await?;
+        if self.was_sent(context, source, letter, target).await? {
             return Ok(Fate::Before);
         }
-        if !self.really {
-            return Ok(Fate::ToSend);
-        }
+        let Some(run) = &mut self.run else { return Ok(Fate::ToSend) };
         let Some((queues, last)) = self.targets.get_mut(target) else {
             return Err(CommandError::failed("the target has no queues"));
         };
         *last = match letter.get("__SHARDINGKEY") {
-            Some(key) => oxmq_types::java_string_hash(&key).unsigned_abs() as usize % queues.len(),
+            Some(key) => queue_of_key(&key, queues.len()),
             None => (*last + 1) % queues.len(),
         };
-        let queue = &queues[*last];
-        let sent = context.admin.send("resendDlq", queue, &copy(letter, target), None).await;
-        let sent = sent.map_err(|error| {
-            CommandError::failed(format!(
-                "{} was not sent, or that is not known: {error}; the same command goes on where this one ended",
-                letter.msg_id()
-            ))
-        })?;
-        if !self.indexed.iter().any(|known| known == target) {
-            self.wait_indexed(context, target, letter).await?;
-        }
+        let to = &queues[*last];
+        let place =
+            Place { queue: to.queue.clone(), offset: context.admin.max_offset(&to.addr, &to.queue).await? };
+        let offset = letter.queue_offset();
+        self.ledger.note(context, (&source.queue, offset, offset + 1), target, vec![place]).await?;
+        let sent = run.send(context, to, &copy_for(letter, target)).await?;
         Ok(Fate::Sent(sent.offset_msg_id))
+    }
+
+    /// True if it was noted that a copy of this letter would be sent to `target`, and it was. If what lay at the noted place
+    /// is not there any more, the copy is taken to have been sent.
+    async fn was_sent(
+        &mut self,
+        context: &Context<'_>,
+        source: &QueueAt,
+        letter: &ReceivedMessage,
+        target: &str,
+    ) -> Result<bool, CommandError> {
+        let noted = self.ledger.of(&source.queue, letter.queue_offset(), target);
+        for (Place { queue, offset }, noted_ms) in noted {
+            let addr = context.admin.address_of_queue(queue).await?;
+            let at = QueueAt { queue: queue.clone(), addr };
+            let mut reading = Reading::new(&at, "*", *offset, i64::MAX);
+            let mut messages = reading.next(context).await?;
+            if reading.bounds.is_some_and(|(min, max)| !(min..=max).contains(offset)) {
+                return Ok(true);
+            }
+            let until = noted_ms.saturating_add(LATER_MS);
+            while messages.first().is_some_and(|message| message.store_timestamp_ms() <= until) {
+                if messages.iter().any(|message| is_copy(message, letter, MARK)) {
+                    return Ok(true);
+                }
+                if let Some(run) = &mut self.run {
+                    run.keep(context).await?;
+                }
+                messages = reading.next(context).await?;
+            }
+        }
+        Ok(false)
     }
 
     /// Finds the queues of a target, and tells people who else reads there. What is answered is why nothing can be sent
@@ -448,52 +525,6 @@ impl Resend<'_> {
         }
         Ok(None)
     }
-
-    /// Waits until the target's broker finds the copy that was just sent. One that never does cannot tell what was sent.
-    async fn wait_indexed(
-        &mut self,
-        context: &Context<'_>,
-        target: &str,
-        letter: &ReceivedMessage,
-    ) -> Result<(), CommandError> {
-        let begun = Instant::now();
-        while begun.elapsed() < INDEX_TIMEOUT {
-            if is_among(letter, &copies(context, target, letter).await?) {
-                self.indexed.push(target.to_owned());
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(CommandError::failed(format!(
-            "{} was sent, but {target} does not find it by its key: without an index (messageIndexEnable) it cannot be \
-             known what was sent, so nothing more is",
-            letter.msg_id()
-        )))
-    }
-}
-
-/// The messages in the target with the unique key of a dead letter.
-async fn copies(
-    context: &Context<'_>,
-    target: &str,
-    letter: &ReceivedMessage,
-) -> Result<Vec<ReceivedMessage>, CommandError> {
-    let key = unique_key(letter);
-    let query = KeyQuery {
-        topic: target,
-        key: &key,
-        unique: true,
-        cluster: None,
-        max: 64,
-        // A copy is younger than its dead letter; clocks of two brokers may differ by some minutes.
-        begin_ms: letter.store_timestamp_ms().saturating_sub(600_000),
-        end_ms: now_ms().saturating_add(600_000),
-    };
-    match context.admin.query_message(query).await {
-        Ok(found) => Ok(found),
-        Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]
@@ -506,49 +537,13 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_the_message_without_its_fate() {
-        let letter = letter(&[
-            ("UNIQ_KEY", "U1"),
-            ("KEYS", "order-7"),
-            ("TAGS", "A"),
-            ("RETRY_TOPIC", "T"),
-            ("DELAY", "18"),
-            ("ORIGIN_MESSAGE_ID", "X"),
-            ("mine", "y"),
-        ]);
-        assert_eq!(origin(&letter).as_deref(), Some("T"));
-        let sent = copy(&letter, "T");
-        for (name, value) in [
-            ("UNIQ_KEY", Some("U1")),
-            ("KEYS", Some("order-7")),
-            ("TAGS", Some("A")),
-            ("mine", Some("y")),
-            ("DELAY", None),
-            ("RETRY_TOPIC", None),
-            ("ORIGIN_MESSAGE_ID", None),
-        ] {
-            assert_eq!(sent.get(name).as_deref(), value, "{name}");
-        }
-        assert_eq!(sent.get(MARK), Some(letter.offset_msg_id()));
-        // Who consumes it from the retry topic must see where it came from.
-        assert_eq!(copy(&letter, "%RETRY%g").get("RETRY_TOPIC").as_deref(), Some("T"));
-    }
-
-    #[test]
-    fn a_copy_is_known_again_by_its_mark() {
+    fn a_letter_goes_to_where_it_came_from() {
         let dead = letter(&[("UNIQ_KEY", "U1"), ("RETRY_TOPIC", "T")]);
-        let place = dead.offset_msg_id();
-        let first = message("T", b"body", &[("UNIQ_KEY", "U1")]);
-        let again = message("T", b"body", &[("UNIQ_KEY", "U1"), (MARK, &place)]);
-        let other = message("T", b"body", &[("UNIQ_KEY", "U1"), (MARK, "7F00000100002A9F0000000000000083")]);
-        assert!(!is_among(&dead, &[first.clone(), other.clone()]));
-        assert!(is_among(&dead, &[first, other, again]));
-    }
-
-    #[test]
-    fn a_letter_without_a_key_gets_one_that_is_always_the_same() {
-        let dead = letter(&[("RETRY_TOPIC", "T")]);
-        assert_eq!(copy(&dead, "T").get("UNIQ_KEY"), Some(dead.offset_msg_id()));
+        assert_eq!(origin(&dead).as_deref(), Some("T"));
+        assert_eq!(copy_for(&dead, "T").get("RETRY_TOPIC"), None);
+        assert_eq!(copy_for(&dead, "T").get(MARK), Some(dead.offset_msg_id()));
+        // Who consumes it from the retry topic must see where it came from.
+        assert_eq!(copy_for(&dead, "%RETRY%g").get("RETRY_TOPIC").as_deref(), Some("T"));
         // Names of foreign messages are not trusted.
         for topic in ["../x", "%RETRY%g", "", "%DLQ%h"] {
             assert_eq!(origin(&letter(&[("RETRY_TOPIC", topic)])), None, "{topic}");

@@ -16,13 +16,15 @@
 #![forbid(unsafe_code)]
 
 mod database;
+mod leased;
 
 use database::Database;
 use futures_util::{StreamExt, stream};
+use leased::Leased;
 use oxmq_client::{
     Client, ClientOptions, Message, ReceivedMessage,
     consumer::{Batch, ConsumeFrom, ConsumerOptions, Handler, Outcome, PushConsumer},
-    idempotent::{Cleanup, Handled, HandlerError, InTransaction, SqlStore, TransactionHandler},
+    idempotent::{Cleanup, HandleError, Handled, HandlerError, InTransaction, SqlStore, TransactionHandler},
 };
 use sqlx::Transaction;
 use std::{
@@ -44,7 +46,7 @@ async fn main() -> Fallible<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["send", name_server, topic, count] => send(name_server, topic, count.parse()?).await,
-        ["prepare" | "consume" | "count", .., url] => match url.split(':').next().unwrap_or_default() {
+        ["prepare" | "consume" | "lease" | "count", .., url] => match url.split(':').next().unwrap_or_default() {
             "sqlite" => with::<sqlx::Sqlite>(&args, url).await,
             #[cfg(feature = "mysql")]
             "mysql" => with::<sqlx::MySql>(&args, url).await,
@@ -53,7 +55,7 @@ async fn main() -> Fallible<()> {
             other => Err(format!("built without a database \"{other}\"").into()),
         },
         _ => {
-            Err("send NAME_SERVER TOPIC COUNT | prepare URL | consume NAME_SERVER TOPIC URL | count URL"
+            Err("send NAME_SERVER TOPIC COUNT | prepare URL | consume NAME_SERVER TOPIC URL | lease NAME_SERVER TOPIC EFFECTS URL | count URL"
                 .into())
         }
     }
@@ -104,14 +106,7 @@ impl<DB: Database> TransactionHandler<DB> for Payments {
     }
 }
 
-#[derive(Default)]
-struct Numbers {
-    now: AtomicU64,
-    before: AtomicU64,
-    again: AtomicU64,
-}
-
-/// The handler, with its numbers. Without them, it would be handed to the consumer as it is.
+/// The handler, with numbers. Without them, it would be handed to the consumer as it is.
 struct Counted<DB: Database> {
     inner: InTransaction<DB, Payments>,
     numbers: Arc<Numbers>,
@@ -120,17 +115,34 @@ struct Counted<DB: Database> {
 impl<DB: Database> Handler for Counted<DB> {
     async fn handle(&self, batch: Batch) -> Outcome {
         for message in &batch {
-            match self.inner.handle_message(message).await {
-                Ok(Handled::Now) => self.numbers.now.fetch_add(1, Relaxed),
-                Ok(Handled::Before) => self.numbers.before.fetch_add(1, Relaxed),
-                Err(error) => {
-                    eprintln!("{}: {error}", message.msg_id());
-                    self.numbers.again.fetch_add(1, Relaxed);
-                    return Outcome::Retry;
-                }
-            };
+            if !self.numbers.count(message, self.inner.handle_message(message).await) {
+                return Outcome::Retry;
+            }
         }
         Outcome::Success
+    }
+}
+
+#[derive(Default)]
+struct Numbers {
+    now: AtomicU64,
+    before: AtomicU64,
+    again: AtomicU64,
+}
+
+impl Numbers {
+    /// False if the message has to come again.
+    fn count(&self, message: &ReceivedMessage, result: Result<Handled, HandleError>) -> bool {
+        let number = match &result {
+            Ok(Handled::Now) => &self.now,
+            Ok(Handled::Before) => &self.before,
+            Err(error) => {
+                eprintln!("{}: {error}", message.msg_id());
+                &self.again
+            }
+        };
+        number.fetch_add(1, Relaxed);
+        result.is_ok()
     }
 }
 
@@ -163,16 +175,29 @@ async fn with<DB: Database>(args: &[&str], url: &str) -> Fallible<()> {
             println!();
             Ok(())
         }
-        ["consume", name_server, topic, _] => consume(name_server, topic, store).await,
+        ["consume", name_server, topic, _] => {
+            let numbers = Arc::new(Numbers::default());
+            let inner = InTransaction::new("payments", store.clone(), Payments)?;
+            let handler = Counted { inner, numbers: numbers.clone() };
+            consume(name_server, topic, store, handler, numbers).await
+        }
+        ["lease", name_server, topic, effects, _] => {
+            let numbers = Arc::new(Numbers::default());
+            let handler = Leased::new(store.clone(), effects, numbers.clone())?;
+            consume(name_server, topic, store, handler, numbers).await
+        }
         _ => Err("wrong arguments".into()),
     }
 }
 
-async fn consume<DB: Database>(name_server: &str, topic: &str, store: SqlStore<DB>) -> Fallible<()> {
-    let _cleanup = Cleanup::start(store.clone(), Duration::from_secs(3600));
-    let numbers = Arc::new(Numbers::default());
-    let handler =
-        Counted { inner: InTransaction::new("payments", store, Payments)?, numbers: numbers.clone() };
+async fn consume<DB: Database>(
+    name_server: &str,
+    topic: &str,
+    store: SqlStore<DB>,
+    handler: impl Handler,
+    numbers: Arc<Numbers>,
+) -> Fallible<()> {
+    let _cleanup = Cleanup::start(store, Duration::from_secs(3600));
     let client = Client::new(ClientOptions::new(name_server))?;
     let options =
         ConsumerOptions::new("payments").subscribe(topic, "*").consume_from(ConsumeFrom::FirstOffset);

@@ -320,7 +320,8 @@ impl Calls {
         // Any broker will do; not first the one that has the message: that one may just have refused it.
         let route = self.client.route(message.topic()).await?;
         let masters = route.brokers().iter().filter_map(|(name, addrs)| Some((name, addrs.get(&0)?)));
-        let (own, mut addrs): (Vec<_>, Vec<_>) = masters.partition(|(name, _)| *name == &message.broker_name);
+        let (own, mut addrs): (Vec<_>, Vec<_>) =
+            masters.partition(|(name, _)| ***name == *message.broker_name());
         addrs.extend(own);
         let mut failed = RequestError::NoBroker(format!("of topic {}", message.topic()));
         for (_, addr) in addrs.into_iter().take(3) {
@@ -387,7 +388,7 @@ impl Calls {
         reply: &Reply,
     ) -> Result<Pulled, RequestError> {
         let wrong = |reason: String| RequestError::WrongAnswer { addr: addr.to_owned(), reason };
-        let Pulled { status, next, max, .. } = pulled;
+        let Pulled { status, next, min, max, .. } = pulled;
         // A broker may find messages that came after it looked where the queue ends.
         let most = max.max(pull.offset).saturating_add(AHEAD_MAX);
         if next < 0 || (status != PullStatus::OffsetMoved && next > most) {
@@ -396,7 +397,7 @@ impl Calls {
         if status != PullStatus::Found {
             return Ok(pulled);
         }
-        let messages = ReceivedMessage::decode_all(&reply.body, &pull.queue.broker_name);
+        let messages = ReceivedMessage::decode_pulled(&reply.body, &pull.queue.broker_name, min..max);
         let messages = messages.map_err(|error| wrong(error.to_string()))?;
         if let Some(message) = messages.iter().find(|message| message.topic() != &*pull.queue.topic) {
             return Err(wrong(format!("a message of topic {} in queue {}", message.topic(), pull.queue)));

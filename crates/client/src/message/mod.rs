@@ -45,7 +45,7 @@ pub mod property {
     pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
     /// When the application was given a message, in ms since 1970.
     pub const CONSUME_START_TIME: &str = "CONSUME_START_TIME";
-    /// Smallest offset of the queue when a message was pulled.
+    /// Smallest offset of the queue when a message was pulled; see [`ReceivedMessage::queue_range`](super::ReceivedMessage::queue_range).
     pub const MIN_OFFSET: &str = "MIN_OFFSET";
     /// Largest offset of the queue when a message was pulled.
     pub const MAX_OFFSET: &str = "MAX_OFFSET";

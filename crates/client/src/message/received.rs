@@ -5,7 +5,7 @@ use super::{Message, MessageQueue, PropertyText, property, push_property};
 use crate::{Request, compression, ids};
 use bytes::Bytes;
 use oxmq_record::{Peeked, RecordError, RecordView, peek_size_and_magic, sys_flag};
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, ops::Range, sync::Arc};
 use thiserror::Error;
 
 /// A message that a broker gave out. Java: `MessageExt`. Cheap to clone. Offsets count messages from 0, times are in ms since 1970
@@ -16,7 +16,7 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceivedMessage {
     pub(crate) topic: Arc<str>,
-    pub(crate) broker_name: Arc<str>,
+    answer: Arc<Answer>,
     pub(crate) body: Bytes,
     pub(crate) fault: Option<BodyFault>,
     pub(crate) properties: PropertyText,
@@ -33,6 +33,13 @@ pub struct ReceivedMessage {
     body_crc: u32,
     prepared_transaction_offset: i64,
     store_size: u32,
+}
+
+/// What all messages of one answer share.
+#[derive(PartialEq, Eq)]
+struct Answer {
+    broker_name: Arc<str>,
+    queue: Option<Range<i64>>,
 }
 
 /// Why a body could not be taken as it was sent.
@@ -67,12 +74,29 @@ pub enum DecodeError {
 pub struct RecordErrorText(pub RecordError);
 
 impl ReceivedMessage {
-    /// All messages in the body of an answer: of a pull, of a look for a key, or one alone. Bodies come decompressed.
-    /// `broker_name`: of the broker that answered, empty if it is not known.
+    /// All messages in the body of an answer: of a look for a key, or one alone. Bodies come decompressed. `broker_name`: of
+    /// the broker that answered, empty if it is not known.
     ///
     /// # Errors
     /// [`DecodeError`] for bytes that are no records. A body that is damaged is no error here: see [`Self::body_fault`].
     pub fn decode_all(bytes: &Bytes, broker_name: &Arc<str>) -> Result<Vec<Self>, DecodeError> {
+        Self::decode(bytes, Answer { broker_name: broker_name.clone(), queue: None })
+    }
+
+    /// The same of a pull. `queue`: the offsets of the messages that the queue had then.
+    ///
+    /// # Errors
+    /// As [`Self::decode_all`].
+    pub fn decode_pulled(
+        bytes: &Bytes,
+        broker_name: &Arc<str>,
+        queue: Range<i64>,
+    ) -> Result<Vec<Self>, DecodeError> {
+        Self::decode(bytes, Answer { broker_name: broker_name.clone(), queue: Some(queue) })
+    }
+
+    fn decode(bytes: &Bytes, answer: Answer) -> Result<Vec<Self>, DecodeError> {
+        let answer = Arc::new(answer);
         let mut messages: Vec<Self> = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
@@ -87,13 +111,13 @@ impl ReceivedMessage {
                 Some(last) if *last.topic == *view.topic() => last.topic.clone(),
                 _ => view.topic().into(),
             };
-            messages.push(Self::of(bytes, &view, topic, broker_name.clone()));
+            messages.push(Self::of(bytes, &view, topic, answer.clone()));
             at += view.size() as usize;
         }
         Ok(messages)
     }
 
-    fn of(bytes: &Bytes, view: &RecordView<'_>, topic: Arc<str>, broker_name: Arc<str>) -> Self {
+    fn of(bytes: &Bytes, view: &RecordView<'_>, topic: Arc<str>, answer: Arc<Answer>) -> Self {
         let mut flags = view.sys_flag();
         let mut body = bytes.slice_ref(view.body());
         let mut fault = None;
@@ -110,7 +134,7 @@ impl ReceivedMessage {
         }
         Self {
             topic,
-            broker_name,
+            answer,
             body,
             fault,
             properties: PropertyText::new(bytes.slice_ref(view.properties())),
@@ -196,7 +220,7 @@ impl ReceivedMessage {
         };
         Self {
             topic: text("topic").unwrap_or_default().into(),
-            broker_name: "".into(),
+            answer: Arc::new(Answer { broker_name: "".into(), queue: None }),
             body,
             fault,
             properties: PropertyText::new(text("properties").unwrap_or_default().into()),
@@ -225,13 +249,20 @@ impl ReceivedMessage {
     /// Name of the broker that gave it out, empty if that is not known.
     #[must_use]
     pub fn broker_name(&self) -> &str {
-        &self.broker_name
+        &self.answer.broker_name
+    }
+
+    /// The offsets of the messages that its queue had when it was pulled; `None` if it came otherwise. Java has the first
+    /// and the one behind the last among the properties, as `MIN_OFFSET` and `MAX_OFFSET`.
+    #[must_use]
+    pub fn queue_range(&self) -> Option<Range<i64>> {
+        self.answer.queue.clone()
     }
 
     /// The queue it lies in.
     #[must_use]
     pub fn queue(&self) -> MessageQueue {
-        MessageQueue::new(self.topic.clone(), self.broker_name.clone(), self.queue_id)
+        MessageQueue::new(self.topic.clone(), self.answer.broker_name.clone(), self.queue_id)
     }
 
     /// The body, decompressed unless [`Self::body_fault`] says otherwise.
@@ -388,7 +419,7 @@ impl std::fmt::Debug for ReceivedMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReceivedMessage")
             .field("topic", &self.topic)
-            .field("broker_name", &self.broker_name)
+            .field("broker_name", &self.broker_name())
             .field("queue_id", &self.queue_id)
             .field("queue_offset", &self.queue_offset)
             .field("msg_id", &self.msg_id())

@@ -2,6 +2,8 @@
 //! Servers as processes on free ports, in folders of their own, and a client that is nothing but a socket.
 #![allow(dead_code, unreachable_pub)] // Every test file is a program of its own and uses its part of this one.
 
+pub mod cluster;
+
 use oxmq_record::RecordView;
 use oxmq_remoting::{Command as Frame, Encoding, FRAME_MAX_BYTES, Header, Kind, code::request, split_frame};
 use rustix::process::{Pid, Signal, kill_process};

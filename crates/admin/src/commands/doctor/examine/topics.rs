@@ -2,11 +2,15 @@
 //! Topics.
 
 use super::{Findings, Severity};
-use crate::commands::doctor::facts::TopicFacts;
+use crate::commands::{doctor::facts::TopicFacts, moves::LEDGER};
 
 impl Findings {
     pub(super) fn topic(&mut self, topic: &TopicFacts, masters: usize) {
         let TopicFacts { name, route, messages } = topic;
+        // One queue of notes on each broker that had something to copy.
+        if name == LEDGER {
+            return;
+        }
         let subject = format!("topic {name}");
         if let Some(group) = name.strip_prefix(oxmq_types::DLQ_GROUP_PREFIX) {
             if messages.is_some_and(|count| count > 0) {
