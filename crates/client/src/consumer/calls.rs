@@ -115,6 +115,8 @@ pub(crate) struct Pulled {
     pub(crate) next: i64,
     pub(crate) min: i64,
     pub(crate) max: i64,
+    /// Id of the broker that answered.
+    pub(crate) from: i64,
     /// Broker id to pull from next.
     pub(crate) suggested: i64,
 }
@@ -156,6 +158,11 @@ impl Calls {
     /// Address and id of the broker `id` that has a queue, or of another of its name.
     async fn broker(&self, queue: &MessageQueue, id: i64) -> Result<(Arc<str>, i64), RequestError> {
         self.find(queue, |client| client.broker_addr(&queue.broker_name, id, false)).await
+    }
+
+    /// Id of the broker that a pull of a queue from `id` goes to. `None` if none is known.
+    pub(crate) fn pulled_from(&self, queue: &MessageQueue, id: i64) -> Option<i64> {
+        self.client.broker_addr(&queue.broker_name, id, false).map(|(_, id)| id)
     }
 
     async fn master(&self, queue: &MessageQueue) -> Result<Arc<str>, RequestError> {
@@ -373,6 +380,7 @@ impl Calls {
             next: number(&addr, &reply, "nextBeginOffset")?,
             min: number(&addr, &reply, "minOffset")?,
             max: number(&addr, &reply, "maxOffset")?,
+            from: id,
             suggested: number(&addr, &reply, "suggestWhichBrokerId").unwrap_or(0),
             messages: Vec::new(),
         };

@@ -38,23 +38,20 @@ pub(crate) async fn pull(shared: Arc<Shared>, held: Arc<Held>) {
         if held.is_released() {
             return;
         }
-        match once(&shared, &held).await {
-            // The least sleep takes a millisecond or two, however short it is to be.
-            Ok(true) if !shared.options.pull_interval.is_zero() => {
-                tokio::time::sleep(shared.options.pull_interval).await;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let pause = after(&shared, &held, &error).await;
-                tokio::time::sleep(pause).await;
-            }
+        let pause = match once(&shared, &held).await {
+            Ok(pause) => pause,
+            Err(error) => after(&shared, &held, &error).await,
+        };
+        // The least sleep takes a millisecond or two, however short it is to be.
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         tokio::task::coop::consume_budget().await;
     }
 }
 
-/// One pull. True if it brought messages.
-async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<bool, RequestError> {
+/// One pull, and how long the next one waits.
+async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<Duration, RequestError> {
     let subscription = held.subscription();
     let (epoch, offset, commit) = held.change(|state| {
         state.last_pull_ms = now_ms();
@@ -75,9 +72,9 @@ async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<bool, RequestErr
     };
     let answer = tokio::select! {
         answer = shared.calls.pull(&pull) => answer?,
-        () = held.moved.notified() => return Ok(false),
+        () = held.moved.notified() => return Ok(Duration::ZERO),
     };
-    let Pulled { status, messages, next, suggested, .. } = answer;
+    let Pulled { status, messages, next, from, suggested, .. } = answer;
     held.pull_from.store(suggested, Ordering::Release);
     match status {
         PullStatus::Found => {
@@ -86,11 +83,15 @@ async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<bool, RequestErr
             if put > 0 && !held.is_released() {
                 if shared.orderly { held.arrived.notify_one() } else { shared.line.join(held) }
             }
-            Ok(put > 0)
+            Ok(if put > 0 { shared.options.pull_interval } else { Duration::ZERO })
         }
         PullStatus::NothingNew | PullStatus::NoneMatched => {
             held.change(|state| state.put(epoch, [], next));
-            Ok(false)
+            // COMPAT(java): a slave that was behind when its master died has nothing for who was not. It only says that the
+            // master is to be asked, and while that is gone, it is the slave that is asked again, and again.
+            let stays = || shared.calls.pulled_from(&held.queue, suggested) == Some(from);
+            let vain = status == PullStatus::NoneMatched && next <= offset && stays();
+            Ok(if vain { shared.options.error_pause } else { Duration::ZERO })
         }
         PullStatus::OffsetMoved => {
             warn!(group = shared.group(), queue = %held.queue, offset, next,
@@ -103,7 +104,7 @@ async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<bool, RequestErr
             if shared.commits_by_itself() {
                 shared.persist(std::slice::from_ref(held)).await;
             }
-            Ok(false)
+            Ok(Duration::ZERO)
         }
     }
 }

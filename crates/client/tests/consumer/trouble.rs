@@ -2,7 +2,7 @@
 //! Brokers that die and lie, handlers that panic and never end, applications that forget to shut down.
 
 use crate::{
-    kit::{Fake, Seen, field, until},
+    kit::{BROKER, Fake, Seen, field, until},
     push::{client, options, recorder},
 };
 use oxmq_client::{
@@ -10,13 +10,15 @@ use oxmq_client::{
     code::request,
     consumer::{Batch, ConsumeHook, Consumption, Ending, Outcome, PushConsumer},
 };
-use oxmq_net::Answer;
+use oxmq_net::{Answer, Request};
+use serde_json::json;
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,6 +154,85 @@ async fn a_broker_that_dies_and_comes_back_is_consumed_on() {
     consumer.shutdown().await;
     seen.assert_once(400);
     assert_eq!(fake.committed("g"), 400);
+}
+
+/// Has `fake` tell routes with these brokers, by id.
+fn route(
+    fake: &Fake,
+    addrs: &[(&str, SocketAddr)],
+    pulls: impl Fn(&Request<'_>) -> Option<Answer> + Send + Sync + 'static,
+) {
+    let addrs: serde_json::Map<_, _> =
+        addrs.iter().map(|(id, addr)| (id.to_string(), addr.to_string().into())).collect();
+    let route = json!({
+        "brokerDatas": [{"brokerAddrs": addrs, "brokerName": BROKER, "cluster": "c"}],
+        "filterServerTable": {},
+        "queueDatas": [{"brokerName": BROKER, "perm": 6, "readQueueNums": 1, "writeQueueNums": 1, "topicSysFlag": 0}],
+    });
+    fake.intercept(move |request| match request.header.code {
+        request::GET_ROUTEINFO_BY_TOPIC => {
+            Some(Command::success().with_body(route.to_string().into_bytes()).into())
+        }
+        request::PULL_MESSAGE if field(request, "topic") == "t" => pulls(request),
+        _ => None,
+    });
+}
+
+/// What a slave of Java answers to who is further than it.
+fn ask_the_master(request: &Request<'_>) -> Answer {
+    Command::failure(code::PULL_RETRY_IMMEDIATELY, "OFFSET_OVERFLOW_BADLY")
+        .with("nextBeginOffset", field(request, "queueOffset"))
+        .with("minOffset", 0)
+        .with("maxOffset", 3)
+        .with("suggestWhichBrokerId", 0)
+        .into()
+}
+
+/// A consumer asked such a slave thousands of times a second as long as the master was gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_alone_is_not_asked_without_a_pause() {
+    let slave = Fake::start(1);
+    slave.state().committed.insert(("g".into(), "t".into(), 0), 10);
+    let pulled = Arc::new(Mutex::new(Vec::new()));
+    let times = pulled.clone();
+    route(&slave, &[("1", slave.addr)], move |request| {
+        times.lock().unwrap().push(Instant::now());
+        Some(ask_the_master(request))
+    });
+    let (client, pause) = (client(&slave), Duration::from_millis(20));
+    let options = options().error_pause(pause);
+    let consumer = PushConsumer::start(&client, options, recorder(&Seen::default())).await.unwrap();
+    until("some pulls", || pulled.lock().unwrap().len() >= 5).await;
+    consumer.shutdown().await;
+    let pulled = pulled.lock().unwrap();
+    assert!(pulled.windows(2).all(|two| two[1] - two[0] >= pause), "{pulled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_that_is_behind_sends_to_its_master_at_once() {
+    let (master, slave) = (Fake::start(1), Fake::start(1));
+    master.put(0, 10);
+    slave
+        .intercept(|request| (request.header.code == request::PULL_MESSAGE).then(|| ask_the_master(request)));
+    let sent_away = Arc::new(AtomicUsize::new(0));
+    let count = sent_away.clone();
+    route(&master, &[("0", master.addr), ("1", slave.addr)], move |_| {
+        let behind = Command::failure(code::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE")
+            .with("nextBeginOffset", 4)
+            .with("minOffset", 0)
+            .with("maxOffset", 10)
+            .with("suggestWhichBrokerId", 1);
+        (count.fetch_add(1, Ordering::AcqRel) == 0).then(|| behind.into())
+    });
+    let seen = Seen::default();
+    let client = client(&master);
+    // No pause would end in the time of this test.
+    let options = options().error_pause(Duration::from_secs(600));
+    let consumer = PushConsumer::start(&client, options, recorder(&seen)).await.unwrap();
+    until("the rest is consumed", || seen.len() >= 6 && consumer.in_flight() == (0, 0)).await;
+    consumer.shutdown().await;
+    assert_eq!(seen.numbers(), [4, 5, 6, 7, 8, 9]);
+    assert!(slave.state().asked.contains(&request::PULL_MESSAGE));
 }
 
 /// An answer to a pull of topic `t` that says `next` and has `body`.
