@@ -3,10 +3,9 @@
 # Lists a deliberate difference: what a call printed in a run of golden.sh with RAW becomes what is wanted.
 #   accept.sh RAW_FOLDER TOOL-SERVER LIST NAME... REASON     LIST: oxmq, ours, ours-oxmq...: the middle of golden/differs.LIST.txt
 set -euo pipefail
-MQADMIN=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$(dirname "${BASH_SOURCE[0]}")/suite.sh"
 . "$MQADMIN/text.sh"
-raw=$1/$2 tool=${2%-*} file=$MQADMIN/golden/differs.$3.txt reason=${*: -1}
-[ "$tool" != java-4.9.7 ] || file=$MQADMIN/golden/4.9.7/differs.$3.txt
+raw=$1/$2 tool=${2%-*} file=$GOLDEN/differs.$3.txt reason=${*: -1}
 for name in "${@:4:$#-4}"; do
   touch "$file"
   # In place of an older section of that name.

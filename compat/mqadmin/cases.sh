@@ -45,7 +45,8 @@ ask updateTopic.orderCluster -c $C -t lined -r 2 -w 3 -o true
 ask updateTopic.texts -b "$B" -t texts -r 1 -w 1
 ask updateTopic.poison -b "$B" -t poison -r 1 -w 1
 ask updateTopic.traced -b "$B" -t traced -r 1 -w 1
-ask updateTopic.attributes -b "$B" -t fifo -r 1 -w 1 -a +message.type=FIFO
+ask5 updateTopic.attributes -b "$B" -t fifo -r 1 -w 1 -a +message.type=FIFO
+ask4 updateTopic.fifo -b "$B" -t fifo -r 1 -w 1
 ask updateTopic.flags -c $C -t flagged -r 3 -w 5 -p 4 -u true -s true
 ask updateTopic.defaults -c $C -t wide
 ask updateTopic.again -c $C -t wide -r 2 -w 2
@@ -53,17 +54,18 @@ ask updateTopic.badName -b "$B" -t '../x' -r 1 -w 1
 ask updateTopic.systemName -b "$B" -t SCHEDULE_TOPIC_XXXX -r 1 -w 1
 ask updateTopic.badNumber -b "$B" -t numbers -r many -w 1
 ask updateTopic.badPerm -b "$B" -t odd -r 1 -w 1 -p 9
-ask updateTopic.badAttribute -b "$B" -t odd -r 1 -w 1 -a +colour=blue
+ask5 updateTopic.badAttribute -b "$B" -t odd -r 1 -w 1 -a +colour=blue
 ask updateTopic.absentCluster -c nowhere -t odd
 ask updateTopic.refused -b "$NOBODY" -t odd
 cat >"$WORK/topics.json" <<'JSON'
 [{"topicName":"listed-1","readQueueNums":2,"writeQueueNums":2,"perm":6},{"topicName":"listed-2","readQueueNums":1,"writeQueueNums":3,"perm":4}]
 JSON
 echo '{"topicName":' >"$WORK/broken.json"
-ask updateTopicList.broker -b "$B" -f "$WORK/topics.json"
-ask updateTopicList.cluster -c $C -f "$WORK/topics.json"
-ask updateTopicList.noFile -c $C -f "$WORK/nowhere.json"
-ask updateTopicList.broken -c $C -f "$WORK/broken.json"
+ask5 updateTopicList.broker -b "$B" -f "$WORK/topics.json"
+ask5 updateTopicList.cluster -c $C -f "$WORK/topics.json"
+ask5 updateTopicList.noFile -c $C -f "$WORK/nowhere.json"
+ask5 updateTopicList.broken -c $C -f "$WORK/broken.json"
+ask4 updateTopic.listed -c $C -t listed-1 -r 2 -w 2
 ask updateTopicPerm.broker -b "$B" -t listed-1 -p 4
 ask updateTopicPerm.same -b "$B" -t listed-1 -p 4
 ask updateTopicPerm.cluster -c $C -t listed-1 -p 6
@@ -85,27 +87,28 @@ ask deleteKvConfig.existing -s tests -k colour
 ask deleteKvConfig.absent -s tests -k colour
 
 # --- groups
-ask updateSubGroup.broker -b "$B" -g made -s true -m false -d true -o true -q 2 -r 5 -i 0 -w 1 -a false
+ask5 updateSubGroup.broker -b "$B" -g made -s true -m false -d true -o true -q 2 -r 5 -i 0 -w 1 -a false
+ask4 updateSubGroup.broker -b "$B" -g made -s true -m false -d true -q 2 -r 5 -i 0 -w 1 -a false
 ask updateSubGroup.cluster -c $C -g made-2
 ask updateSubGroup.disabled -c $C -g made-3 -s false
-ask updateSubGroup.policy -b "$B" -g made-4 -p '{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1000,5000]}}'
-ask updateSubGroup.attributes -b "$B" -g made-5 --attributes +priority.factor=1
+ask5 updateSubGroup.policy -b "$B" -g made-4 -p '{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1000,5000]}}'
+ask5 updateSubGroup.attributes -b "$B" -g made-5 --attributes +priority.factor=1
 ask updateSubGroup.badNumber -b "$B" -g made-6 -r many
 ask updateSubGroup.absentCluster -c nowhere -g made-6
 cat >"$WORK/groups.json" <<'JSON'
 [{"groupName":"listed-group-1","retryMaxTimes":3},{"groupName":"listed-group-2","consumeEnable":false}]
 JSON
-ask updateSubGroupList.broker -b "$B" -f "$WORK/groups.json"
-ask updateSubGroupList.cluster -c $C -f "$WORK/groups.json"
-ask updateSubGroupList.noFile -c $C -f "$WORK/nowhere.json"
+ask5 updateSubGroupList.broker -b "$B" -f "$WORK/groups.json"
+ask5 updateSubGroupList.cluster -c $C -f "$WORK/groups.json"
+ask5 updateSubGroupList.noFile -c $C -f "$WORK/nowhere.json"
 
 build_state # messages, offsets, clients: java/State.java
 
 # --- the cluster
 ask clusterList
 ask clusterList.more -m
-ask clusterList.cluster -c $C
-ask clusterList.absent -c nowhere
+ask5 clusterList.cluster -c $C
+ask5 clusterList.absent -c nowhere
 ask_while 3 clusterList.interval -i 1
 ask brokerStatus.broker -b "$B"
 ask brokerStatus.cluster -c $C
@@ -116,9 +119,9 @@ ask getBrokerConfig.broker -b "$B"
 ask getBrokerConfig.cluster -c $C
 ask getBrokerConfig.absent -c nowhere
 ask getNamesrvConfig
-ask haStatus.broker -b "$B"
-ask haStatus.cluster -c $C
-ask_while 2 haStatus.interval -b "$B" -i 1
+ask5 haStatus.broker -b "$B"
+ask5 haStatus.cluster -c $C
+[[ $TOOL_VERSION == 4.* ]] || ask_while 2 haStatus.interval -b "$B" -i 1
 
 # --- topics
 ask topicList
@@ -128,7 +131,8 @@ ask topicRoute.list -t orders -l
 ask topicRoute.flagged -t flagged
 ask topicRoute.absent -t nowhere
 ask topicStatus.orders -t orders
-ask topicStatus.cluster -t ordered -c $C
+ask5 topicStatus.cluster -t ordered -c $C
+ask4 topicStatus.ordered -t ordered
 ask topicStatus.empty -t wide
 ask topicStatus.absent -t nowhere
 ask topicClusterList.orders -t orders
@@ -158,8 +162,8 @@ ask consumerProgress.all
 ask consumerProgress.online -g shop
 ask consumerProgress.clients -g shop -s true
 ask consumerProgress.offline -g reports
-ask consumerProgress.topic -g shop -t orders
-ask consumerProgress.cluster -g shop -c $C
+ask5 consumerProgress.topic -g shop -t orders
+ask5 consumerProgress.cluster -g shop -c $C
 ask consumerProgress.broadcast -g everybody
 ask consumerProgress.absent -g nobody
 ask consumerStatus.one -g in-line
@@ -177,27 +181,36 @@ ask getConsumerConfig.online -g shop
 ask getConsumerConfig.absent -g nobody
 
 # --- messages
-ask queryMsgById.one -t orders -i "${OFFSET_ID[m7]}"
+ask5 queryMsgById.one -t orders -i "${OFFSET_ID[m7]}"
 and_file "$(body_file)"
-ask queryMsgById.two -t orders -i "${OFFSET_ID[m0]},${OFFSET_ID[m39]}"
-ask queryMsgById.format -t orders -i "${OFFSET_ID[m7]}" -f UTF-8
-ask queryMsgById.unique -t orders -i "${UNIQUE[m7]}"
-ask queryMsgById.cluster -t orders -i "${UNIQUE[m7]}" -c $C
-ask queryMsgById.long -t texts -i "${OFFSET_ID[long]}"
-ask queryMsgById.badFormat -t orders -i "${OFFSET_ID[m7]}" -f NO-SUCH
-ask queryMsgById.short -t orders -i 0A0B
-ask queryMsgById.beyond -t orders -i "${OFFSET_ID[m7]:0:16}0000000000FFFFFF"
-ask queryMsgById.push -t orders -i "${OFFSET_ID[m3]}" -g in-line -d 127.0.0.1@in-line-1
-ask queryMsgById.pushNobody -t orders -i "${OFFSET_ID[m3]}" -g in-line -d 127.0.0.1@nobody
+ask5 queryMsgById.two -t orders -i "${OFFSET_ID[m0]},${OFFSET_ID[m39]}"
+ask5 queryMsgById.format -t orders -i "${OFFSET_ID[m7]}" -f UTF-8
+ask5 queryMsgById.unique -t orders -i "${UNIQUE[m7]}"
+ask5 queryMsgById.cluster -t orders -i "${UNIQUE[m7]}" -c $C
+ask5 queryMsgById.long -t texts -i "${OFFSET_ID[long]}"
+ask5 queryMsgById.badFormat -t orders -i "${OFFSET_ID[m7]}" -f NO-SUCH
+ask5 queryMsgById.short -t orders -i 0A0B
+ask5 queryMsgById.beyond -t orders -i "${OFFSET_ID[m7]:0:16}0000000000FFFFFF"
+ask5 queryMsgById.push -t orders -i "${OFFSET_ID[m3]}" -g in-line -d 127.0.0.1@in-line-1
+ask5 queryMsgById.pushNobody -t orders -i "${OFFSET_ID[m3]}" -g in-line -d 127.0.0.1@nobody
+ask4 queryMsgById.one -i "${OFFSET_ID[m7]}"
+and_file "$(body_file)"
+ask4 queryMsgById.two -i "${OFFSET_ID[m0]},${OFFSET_ID[m39]}"
+ask4 queryMsgById.long -i "${OFFSET_ID[long]}"
+ask4 queryMsgById.unique -i "${UNIQUE[m7]}"
+ask4 queryMsgById.short -i 0A0B
+ask4 queryMsgById.beyond -i "${OFFSET_ID[m7]:0:16}0000000000FFFFFF"
+ask4 queryMsgById.push -i "${OFFSET_ID[m3]}" -g in-line -d 127.0.0.1@in-line-1
+ask4 queryMsgById.pushNobody -i "${OFFSET_ID[m3]}" -g in-line -d 127.0.0.1@nobody
 ask queryMsgByKey.one -t orders -k m7
 ask queryMsgByKey.twins -t texts -k twin
-ask queryMsgByKey.max -t texts -k twin -m 1
+ask5 queryMsgByKey.max -t texts -k twin -m 1
 ask queryMsgByKey.second -t texts -k other
 ask queryMsgByKey.unique -t orders -k "${UNIQUE[m7]}"
-ask queryMsgByKey.cluster -t orders -k m7 -c $C
-ask queryMsgByKey.early -t orders -k m7 -e 1000
-ask queryMsgByKey.late -t orders -k m7 -b 4000000000000
-ask queryMsgByKey.badTime -t orders -k m7 -b yesterday
+ask5 queryMsgByKey.cluster -t orders -k m7 -c $C
+ask5 queryMsgByKey.early -t orders -k m7 -e 1000
+ask5 queryMsgByKey.late -t orders -k m7 -b 4000000000000
+ask5 queryMsgByKey.badTime -t orders -k m7 -b yesterday
 ask queryMsgByKey.absent -t orders -k nothing
 ask queryMsgByKey.absentTopic -t nowhere -k m7
 ask queryMsgByUniqueKey.one -t orders -i "${UNIQUE[m7]}"
@@ -207,13 +220,14 @@ ask queryMsgByUniqueKey.absent -t orders -i 7F000001000000000000000000000000
 ask queryMsgByUniqueKey.push -t orders -i "${UNIQUE[m3]}" -g in-line -d 127.0.0.1@in-line-1
 ask queryMsgByUniqueKey.pushNobody -t orders -i "${UNIQUE[m3]}" -g shop -d 127.0.0.1@nobody
 ask queryMsgByOffset.one -t orders -b broker-a -i 3 -o 1
-ask queryMsgByOffset.format -t texts -b broker-a -i 0 -o 0 -f UTF-8
+ask5 queryMsgByOffset.format -t texts -b broker-a -i 0 -o 0 -f UTF-8
 ask queryMsgByOffset.beyond -t orders -b broker-a -i 3 -o 99
 ask queryMsgByOffset.absentBroker -t orders -b broker-z -i 3 -o 1
 ask queryMsgByOffset.badNumber -t orders -b broker-a -i three -o 1
 ask queryMsgByOffset.dlq -t %DLQ%failing -b broker-a -i 0 -o 0
 ask queryMsgTraceById.one -i "${UNIQUE[t0]}"
-ask queryMsgTraceById.topic -i "${UNIQUE[t0]}" -t RMQ_SYS_TRACE_TOPIC -c 10
+ask5 queryMsgTraceById.topic -i "${UNIQUE[t0]}" -t RMQ_SYS_TRACE_TOPIC -c 10
+ask4 queryMsgTraceById.topic -i "${UNIQUE[t0]}" -t RMQ_SYS_TRACE_TOPIC
 ask queryMsgTraceById.absent -i 7F000001000000000000000000000000
 ask queryMsgTraceById.absentTopic -i "${UNIQUE[t0]}" -t nowhere
 ask queryCq.units -t orders -q 1 -i 2 -c 3 -b "$B"
@@ -270,7 +284,7 @@ and_file "$WORK/export-9/metrics.json"
 ask resetOffsetByTime.offline -g reports -t orders -s 0
 ask consumerProgress.afterReset -g reports
 ask resetOffsetByTime.now -g reports -t orders -s now
-ask resetOffsetByTime.queue -g reports -t orders -s 0 -b "$B" -q 1 -o 7
+ask5 resetOffsetByTime.queue -g reports -t orders -s 0 -b "$B" -q 1 -o 7
 ask resetOffsetByTime.text -g reports -t orders -s '2024-01-01#00:00:00:000'
 ask resetOffsetByTime.badTime -g reports -t orders -s yesterday
 ask resetOffsetByTime.absentGroup -g nobody -t orders -s 0
@@ -278,17 +292,17 @@ ask resetOffsetByTime.absentTopic -g reports -t nowhere -s 0
 ask resetOffsetByTime.cluster -g reports -t orders -s 0 -c $C
 ask skipAccumulatedMessage.offline -g reports -t orders
 ask skipAccumulatedMessage.absentGroup -g nobody -t orders
-ask skipAccumulatedMessage.cluster -g reports -t orders -c $C -f true
+ask5 skipAccumulatedMessage.cluster -g reports -t orders -c $C -f true
 ask consumerProgress.afterSkip -g reports
 ask cloneGroupOffset.groups -s reports -d idle -t orders
 ask consumerProgress.afterClone -g idle
 ask cloneGroupOffset.absentSource -s nobody -d idle -t orders
 ask cloneGroupOffset.absentTopic -s reports -d idle -t nowhere
 ask resetOffsetByTime.online -g in-line -t ordered -s now
-ask setConsumeMode.broker -b "$B" -t ordered -g in-line -m POP -q 1
-ask setConsumeMode.cluster -c $C -t ordered -g in-line -m PULL
-ask setConsumeMode.badMode -b "$B" -t ordered -g in-line -m SIDEWAYS
-ask setConsumeMode.badNumber -b "$B" -t ordered -g in-line -m POP -q many
+ask5 setConsumeMode.broker -b "$B" -t ordered -g in-line -m POP -q 1
+ask5 setConsumeMode.cluster -c $C -t ordered -g in-line -m PULL
+ask5 setConsumeMode.badMode -b "$B" -t ordered -g in-line -m SIDEWAYS
+ask5 setConsumeMode.badNumber -b "$B" -t ordered -g in-line -m POP -q many
 
 # --- messages sent
 ask_while 3 clusterRT.absent -c nowhere
@@ -324,6 +338,14 @@ ask addWritePerm.broker -b broker-a
 ask topicRoute.added -t texts
 ask wipeWritePerm.absent -b broker-z
 ask addWritePerm.absent -b broker-z
+
+# --- access control, as 4.x has it
+ask4 clusterAclConfigVersion.broker -b "$B"
+ask4 clusterAclConfigVersion.cluster -c $C
+ask4 getAclConfig.broker -b "$B"
+ask4 updateAclConfig.broker -b "$B" -a visitor -s secret-of-visitor
+ask4 deleteAclConfig.broker -b "$B" -a visitor
+ask4 updateGlobalWhiteAddr.broker -b "$B" -g '10.10.103.*'
 
 # --- cleaning
 ask updateSubGroup.badName -b "$B" -g 'no/name'

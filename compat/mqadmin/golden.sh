@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every call of cases.sh, compared line by line with what the Java mqadmin 5.3.3 prints about a Java broker (golden/, made by capture.sh).
 #   golden.sh [TOOL-SERVER...]   java-java, java-oxmq, ours-java, ours-oxmq. Default: the last three, JOBS=2 of them at a time
-#   golden.sh java-4.9.7-oxmq    the Java mqadmin 4.9.7 about OxMQ, compared with what it prints about Java 5.3.3 (golden/4.9.7/)
+#   JAVA_VERSION=4.9.7           the same with Java's tool 4.9.7 (golden/4.9.7/): java-java, and java-oxmq, the default. Ours is like that of 5.3.3
 #   ONLY=PATTERN                 only the cases whose name matches, as `topic*` or `@(topicList|topicRoute)*`
 #   AGAIN=1                      with RAW: compares what was printed then, without asking again
 #   RAW=FOLDER                   keeps what was printed in FOLDER/DIRECTION
@@ -23,16 +23,15 @@ sections() { # FOLDER
 
 # The texts that are wanted from a tool about a server, a file for each in WORK/expected.
 expect() { # TOOL SERVER
-  local tool=$1 server=$2 texts=$MQADMIN/golden list listed name
-  [ "$tool" != java-4.9.7 ] || texts=$MQADMIN/golden/4.9.7
+  local tool=$1 server=$2 list listed name
   golden_text() { if [ "$tool" = ours ]; then as_ours; else cat; fi; }
   rm -rf "$WORK/expected"
-  find "$texts" -maxdepth 1 -name '*.txt' ! -name 'differs.*' -exec cat {} + | golden_text | sections "$WORK/expected"
+  find "$GOLDEN" -maxdepth 1 -name '*.txt' ! -name 'differs.*' -exec cat {} + | golden_text | sections "$WORK/expected"
   # The list that is more about this direction wins.
   for list in "$server" "$tool" "$tool-$server"; do
-    [ -f "$texts/differs.$list.txt" ] || continue
+    [ -f "$GOLDEN/differs.$list.txt" ] || continue
     listed=$WORK/listed.$list
-    if [ "$list" = "$server" ]; then golden_text <"$texts/differs.$list.txt"; else cat "$texts/differs.$list.txt"; fi | sections "$listed"
+    if [ "$list" = "$server" ]; then golden_text <"$GOLDEN/differs.$list.txt"; else cat "$GOLDEN/differs.$list.txt"; fi | sections "$listed"
     for name in "$listed"/*; do
       name=${name##*/}
       if [ ! -f "$WORK/expected/$name" ]; then echo "no such call" >"$WORK/expected/$name"
@@ -70,6 +69,7 @@ compare() { # TOOL SERVER FOLDER
 
 direction() { # TOOL-SERVER
   local tool=${1%-*} server=${1##*-} folder=${RAW_FOLDER:-$WORK/raw}/$1
+  [ "$tool" = java ] || [ "$TOOL_VERSION" = 5.3.3 ] || fail "our mqadmin is compared with 5.3.3"
   if [ -z "${AGAIN:-}" ]; then
     rm -rf "$folder"
     TARGET=$server
@@ -81,14 +81,19 @@ direction() { # TOOL-SERVER
 }
 
 RAW_FOLDER=${RAW:-}
-[ $# -gt 0 ] || set -- ours-java java-oxmq ours-oxmq
+if [ $# = 0 ]; then
+  case $TOOL_VERSION in
+    4.*) set -- java-oxmq ;;
+    *) set -- ours-java java-oxmq ours-oxmq ;;
+  esac
+fi
 if [ $# = 1 ]; then
   direction "$1"
 else
   # Servers, folders and ids of one direction are nothing to the next; most of the time all of them wait.
   for run; do
     while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-2}" ]; do wait -n || true; done
-    { "$0" "$run" >"$WORK/$run.text" 2>&1 && touch "$WORK/$run.passed"; } &
+    { JAVA_VERSION=$TOOL_VERSION "$0" "$run" >"$WORK/$run.text" 2>&1 && touch "$WORK/$run.passed"; } &
   done
   wait
   status=0

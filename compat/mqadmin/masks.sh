@@ -11,7 +11,8 @@
 declare -A MASK=() ANY_ORDER=() ROUNDS=() LENGTHS=() ONCE=() PATHS=() IN_ORDER=()
 
 # InTPS(LOAD) and OutTPS(LOAD), the hours since the oldest message, the share of the disk; how full the waiting queues are stays.
-MASK[clusterList]='s/ +[0-9]+\.[0-9]{2}\(([0-9]+),[0-9]+ms\)/ <tps>(\1,<ms>)/
+MASK[clusterList]='s/ +[0-9]+\.[0-9]{2}\(([0-9]+),[0-9]+ms\)/ <tps>(\1,<ms>)/g
+s/(<ms>\)) +[0-9]+ +[0-9]+\.[0-9]{2} [01]\.[0-9]{4} /\1 <wait> <hours> <disk> /
 s/ +[0-9]+\.[0-9]{2}\(([0-9]+),[0-9]+ms\|([0-9]+),[0-9]+ms\)/ <tps>(\1,<ms>|\2,<ms>)/
 s/(  +)[0-9]+  [0-9]+\.[0-9]{2}          [01]\.[0-9]{4}  /\1<wait>  <hours>          <disk>  /'
 LENGTHS[clusterList]=1 ROUNDS[clusterList.interval]=4 # two rounds

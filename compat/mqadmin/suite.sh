@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Asks a mqadmin, Java's or ours, all of cases.sh against a server that has the state of java/State.java. Sourced by capture.sh and golden.sh.
 #
-#   run_cases TOOL FOLDER   TOOL is java, java-4.9.7 or ours; the server is that of TARGET. FOLDER gets, for every call, NAME.args,
+#   run_cases TOOL FOLDER   TOOL is java or ours; the server is that of TARGET. FOLDER gets, for every call, NAME.args,
 #                           NAME.out, NAME.err, NAME.rc (the exit code; `endless` when it was ended) and NAME.file (what it wrote), and
 #                           facts.sed, which puts names for the addresses and ids of this run.
+#   TOOL_VERSION, GOLDEN    Java's tool is that of JAVA_VERSION, and where its texts are; Java's servers are 5.3.3, whose answers OxMQ gives
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 MQADMIN=$COMPAT/mqadmin
+TOOL_VERSION=$JAVA_VERSION JAVA_VERSION=5.3.3
+case $TOOL_VERSION in
+  5.3.3) GOLDEN=$MQADMIN/golden ;;
+  4.9.7) GOLDEN=$MQADMIN/golden/4.9.7 ;;
+  *) fail "no golden texts of $TOOL_VERSION" ;;
+esac
 declare -A UNIQUE=() OFFSET_ID=()
 LAST='' STATE_IS_BUILT=''
 
@@ -30,9 +37,9 @@ java_tool() { # VERSION [-Dx=y]... CLASS ARGS...
 }
 
 # All calls of Java go through one JVM.
-start_batch() { # VERSION
+start_batch() {
   mkfifo "$WORK/calls" "$WORK/answers"
-  java_tool "$1" -Djava.security.manager=allow Batch "$RAW" <"$WORK/calls" >"$WORK/answers" 2>"$WORK/batch.err" &
+  java_tool "$TOOL_VERSION" -Djava.security.manager=allow Batch "$RAW" <"$WORK/calls" >"$WORK/answers" 2>"$WORK/batch.err" &
   BATCH=$!
   PID[batch]=$BATCH KIND[batch]=mqadmin OUT[batch]=$WORK/batch.err
   disown
@@ -54,7 +61,7 @@ call_java() { # NAME ARGS...
     kill -9 "$BATCH" || true
     exec {CALLS}>&- {ANSWERS}<&-
     rm "$WORK/calls" "$WORK/answers"
-    start_batch "$VERSION"
+    start_batch
     echo hangs >"$RAW/$name.rc"
     return 0
   fi
@@ -68,7 +75,7 @@ ask_raw() { # NAME ARGS...
   echo "$name" >>"$RAW/names"
   printf '%s\n' "${@:2}" >"$RAW/$name.args"
   case $TOOL in
-    java*) call_java "$@" ;;
+    java) call_java "$@" ;;
     ours) run_ours 60 "$@" ;;
   esac
 }
@@ -86,6 +93,13 @@ ours() { # ARGS...
 ask() { # NAME ARGS...
   ask_raw "$1" "${1%%.*}" -n "$NAMESRV_ADDR" "${@:2}"
 }
+# Of what only tools of another version can be asked there is no answer.
+ask4() { version_ask 4 "$@"; }
+ask5() { version_ask 5 "$@"; }
+version_ask() { # MAJOR NAME ARGS...
+  LAST=''
+  [ "${TOOL_VERSION%%.*}" != "$1" ] || ask "${@:2}"
+}
 # Java's loops know no end, and a thread cannot be killed: a process of its own. It is ended when it has printed what is compared (ROUNDS),
 # or after SECONDS if that is not known.
 ask_while() { # SECONDS NAME ARGS...
@@ -95,7 +109,7 @@ ask_while() { # SECONDS NAME ARGS...
   echo "$name" >>"$RAW/names"
   printf '%s\n' "${call[@]}" >"$RAW/$name.args"
   case $TOOL in
-    java*) java_tool "$VERSION" org.apache.rocketmq.tools.command.MQAdminStartup "${call[@]}" >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null & ;;
+    java) java_tool "$TOOL_VERSION" org.apache.rocketmq.tools.command.MQAdminStartup "${call[@]}" >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null & ;;
     ours) ours "${call[@]}" >"$RAW/$name.out" 2>"$RAW/$name.err" </dev/null & ;;
   esac
   process=$!
@@ -111,7 +125,7 @@ ask_while() { # SECONDS NAME ARGS...
   echo "$status" >"$RAW/$name.rc"
 }
 and_file() { # FILE
-  ! skipped "$LAST" || return 0
+  [ -n "$LAST" ] && ! skipped "$LAST" || return 0
   if [ -f "$1" ]; then cp "$1" "$RAW/$LAST.file"; else echo "no file" >"$RAW/$LAST.file"; fi
 }
 # The last call wrote a message's body to the file that it names.
@@ -163,20 +177,19 @@ pad() { # WIDTH TEXT: <TEXT...>, as wide as what it stands for, so that columns 
 }
 
 run_cases() { # TOOL FOLDER
-  TOOL=$1 RAW=$2 VERSION=5.3.3
-  [[ $TOOL != java-* ]] || VERSION=${TOOL#java-}
+  TOOL=$1 RAW=$2
   PLACE=$WORK/place
   mkdir -p "$RAW" "$PLACE"
   : >"$RAW/names"
   build_driver 5.3.3
-  build_driver "$VERSION"
+  build_driver "$TOOL_VERSION"
   start_namesrv
   start_broker broker-a traceTopicEnable=true longPollingEnable=false
   {
     printf 's|%s|%s|g\n' "$BROKER_ADDR" "$(pad 15 broker)" "$NAMESRV_ADDR" "$(pad 15 namesrv)"
     printf 's|%s|<work>|g\n' "$WORK"
   } >"$RAW/facts.sed"
-  [ "$TOOL" = ours ] || start_batch "$VERSION"
+  [ "$TOOL" = ours ] || start_batch
   . "$MQADMIN/cases.sh"
   [ "$TOOL" = ours ] || end_batch
 }

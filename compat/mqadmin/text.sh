@@ -43,6 +43,9 @@ masks_of() { # NAME
   masks=(-e "$COMMON" -e "${MASK[${1%%.*}]:-}" -e "${MASK[$1]:-}")
 }
 masked() { # FOLDER NAME
+  if [[ $TOOL_VERSION == 4.* ]]; then mask_and_arrange "$@" | properties; else mask_and_arrange "$@"; fi
+}
+mask_and_arrange() { # FOLDER NAME
   local facts=$1/facts.sed how=${2%.err} masks value
   masks_of "$2"
   if setting LENGTHS "$how"; then
@@ -76,6 +79,20 @@ in_order() {
     $0 ~ pattern { row[++n] = $0; next }
     { flush(); print }
     END { flush() }'
+}
+# A 4.x tool puts the properties of a message into a hash table small enough for their order to depend on that in the message, which means nothing.
+properties() {
+  awk '
+    match($0, /[Pp]roperties(=|: +)\{[^}]*\}/) {
+      text = substr($0, RSTART, RLENGTH)
+      open = index(text, "{")
+      n = split(substr(text, open + 1, length(text) - open - 1), row, ", ")
+      for (i = 2; i <= n; i++) { line = row[i]; for (j = i - 1; j > 0 && row[j] > line; j--) row[j + 1] = row[j]; row[j + 1] = line }
+      sorted = substr(text, 1, open)
+      for (i = 1; i <= n; i++) sorted = sorted (i > 1 ? ", " : "") row[i]
+      $0 = substr($0, 1, RSTART - 1) sorted "}" substr($0, RSTART + RLENGTH)
+    }
+    { print }'
 }
 lengths() { awk '{ print $0 " |" length($0) }'; }
 paths() {

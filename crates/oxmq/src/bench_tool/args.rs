@@ -17,6 +17,13 @@ pub(crate) enum Load {
     Consumer,
 }
 
+impl Load {
+    /// How many messages a request has.
+    pub(super) fn messages(self) -> u32 {
+        if let Self::Batch(messages) = self { messages } else { 1 }
+    }
+}
+
 /// A load and how long it lasts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Request {

@@ -114,13 +114,18 @@ impl Meter {
         }
         let mut failures = lock(&self.failures);
         // Times and addresses make many texts of one failure.
-        let why: String = why.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(300).collect();
+        let why = without_numbers(why);
         let known = failures.len() < FAILURES_MAX || failures.contains_key(&why);
         *failures.entry(if known { why } else { "other failures".into() }).or_default() += messages;
     }
 
     fn counts(&self, due: Instant) -> bool {
         (self.from..self.until).contains(&due)
+    }
+
+    /// How long anything counted, if no request begins after `end`.
+    pub(super) fn counted(&self, end: Instant) -> Duration {
+        end.min(self.until).saturating_duration_since(self.from)
     }
 
     /// What happened since this was asked last.
@@ -177,6 +182,19 @@ fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
     to.add(from).expect("all have the same bounds");
 }
 
+/// The beginning of the text, each number in it as one `#`.
+fn without_numbers(text: &str) -> String {
+    let mut short = String::new();
+    for c in text.chars().take(300) {
+        if !c.is_ascii_digit() {
+            short.push(c);
+        } else if !short.ends_with('#') {
+            short.push('#');
+        }
+    }
+    short
+}
+
 fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -196,12 +214,15 @@ mod tests {
         let meter = Meter::new(start + ms(100), ms(100));
         for (due, took) in [(99, 1), (100, 2), (199, 3), (200, 4)] {
             meter.took(due as usize, start + ms(due), ms(took), ms(1), 2, 10);
-            meter.failed(0, start + ms(due), 1, &format!("after {took} ms"));
+            meter.failed(0, start + ms(due), 1, &format!("after {} ms", took * 9));
         }
         let glance = meter.glance();
         assert_eq!((glance.messages, glance.failed), (8, 4));
         assert!((4000..4010).contains(&glance.max_us), "{glance:?}");
         assert_eq!(meter.glance(), Glance::default());
+        for (end, counted) in [(50, 0), (150, 50), (201, 100)] {
+            assert_eq!(meter.counted(start + ms(end)), ms(counted));
+        }
         let (seen, failures) = meter.result();
         assert_eq!((seen.messages, seen.bytes, seen.failed, seen.latency.len()), (4, 20, 2, 2));
         assert!((3000..3010).contains(&seen.latency.max()) && seen.service.max() < 1010);

@@ -66,20 +66,23 @@ async fn measure(request: &Request) -> anyhow::Result<Outcome> {
     prepare(request, &admin).await?;
 
     let members = work::Members::start(request, &clients).await?;
-    let pace = Arc::new(Pace::start(request.rate));
     let begin = Instant::now();
+    // A batch is due as a whole.
+    let messages = request.load.messages();
+    let pace = Arc::new(Pace::start(request.rate.map(|rate| rate / f64::from(messages))));
     let meter = Arc::new(Meter::new(begin + request.warm_up, request.time));
     let mut tasks = JoinSet::new();
     let consumers = members.work(request, &pace, &meter, &mut tasks).await?;
     watch(request, begin, &meter).await;
     pace.end();
+    let time = meter.counted(Instant::now());
     let rest = tokio::time::timeout(REST, async { while tasks.join_next().await.is_some() {} });
     if rest.await.is_err() {
         complain(&format!("{} requests did not end within {} s", tasks.len(), REST.as_secs()));
     }
     tasks.shutdown().await;
     let (seen, failures) = meter.result();
-    let outcome = Outcome { seen, failures, not_sent: pace.behind() };
+    let outcome = Outcome { time, seen, failures, not_sent: pace.behind() * u64::from(messages) };
     for consumer in consumers {
         consumer.shutdown().await;
     }

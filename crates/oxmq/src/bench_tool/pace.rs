@@ -6,8 +6,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -31,7 +31,9 @@ pub(super) struct Pace {
 struct Shared {
     due: Semaphore,
     given: AtomicU64,
-    ended: AtomicBool,
+    ended: OnceLock<Instant>,
+    /// Numbers from here on are not to be taken: known when the last one was given out.
+    limit: AtomicU64,
 }
 
 impl Pace {
@@ -40,7 +42,8 @@ impl Pace {
         let shared = Arc::new(Shared {
             due: Semaphore::new(0),
             given: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
+            limit: AtomicU64::new(u64::MAX),
         });
         let start = Instant::now();
         let thread = rate.map(|rate| {
@@ -53,38 +56,53 @@ impl Pace {
     /// When the next request is due, as soon as it is. `None` at the end.
     pub(super) async fn next(&self) -> Option<Instant> {
         let Some(rate) = self.rate else {
-            return (!self.shared.ended.load(Relaxed)).then(Instant::now);
+            return self.shared.ended.get().is_none().then(Instant::now);
         };
         self.shared.due.acquire().await.ok()?.forget();
-        Some(self.start + nth(self.taken.fetch_add(1, Relaxed), rate))
+        let number = self.taken.fetch_add(1, Relaxed);
+        (number < self.shared.limit.load(Relaxed)).then(|| self.start + nth(number, rate))
     }
 
-    /// No more requests.
+    /// No more requests than those that are due by now and somebody is free to take.
     pub(super) fn end(&self) {
-        self.shared.ended.store(true, Relaxed);
-        self.shared.due.close();
+        let _ = self.shared.ended.set(Instant::now());
     }
 
-    /// How many were due and nobody took.
+    /// How many were due and nobody took. To be asked when [`Pace::next`] gave `None`.
     pub(super) fn behind(&self) -> u64 {
-        self.shared.given.load(Relaxed).saturating_sub(self.taken.load(Relaxed))
+        self.shared.given.load(Relaxed).saturating_sub(self.shared.limit.load(Relaxed))
     }
 }
 
 impl Shared {
     fn give(&self, start: Instant, rate: f64) {
-        while !self.ended.load(Relaxed) {
-            let given = self.given.load(Relaxed);
-            let due = ((start.elapsed().as_secs_f64() * rate) as u64 + 1).min(given + 1_000_000);
-            if due > given && given < BEHIND_MAX {
-                self.given.store(due, Relaxed);
-                self.due.add_permits((due - given) as usize);
+        loop {
+            let ended = self.ended.get();
+            self.give_due(ended.copied().unwrap_or_else(Instant::now) - start, rate);
+            if ended.is_some() {
+                return self.finish();
             }
             let next = start + nth(self.given.load(Relaxed), rate);
             // Never longer than a moment, so that it notices the end.
             let rest = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(20));
             thread::sleep(rest.max(STEP));
         }
+    }
+
+    fn give_due(&self, elapsed: Duration, rate: f64) {
+        let given = self.given.load(Relaxed);
+        let due = ((elapsed.as_secs_f64() * rate) as u64 + 1).min(given + 1_000_000);
+        if due > given && given < BEHIND_MAX {
+            self.given.store(due, Relaxed);
+            self.due.add_permits((due - given) as usize);
+        }
+    }
+
+    /// Takes back what nobody was free to take. The rest belongs to somebody, awake or not: to close the semaphore would take that back too.
+    fn finish(&self) {
+        let left = self.due.forget_permits(Semaphore::MAX_PERMITS) as u64;
+        self.limit.store(self.given.load(Relaxed) - left, Relaxed);
+        self.due.add_permits(Semaphore::MAX_PERMITS);
     }
 }
 
@@ -114,10 +132,27 @@ mod tests {
             let due = pace.next().await.unwrap();
             assert_eq!(due - first, Duration::from_millis(number));
         }
-        assert!(pace.behind() > 0);
         pace.end();
-        // What was due and not taken is not given out any more.
-        assert_eq!(pace.next().await, None);
+        // What was due was taken, or it is told that it was not.
+        let mut taken = 20;
+        while pace.next().await.is_some() {
+            taken += 1;
+        }
+        assert_eq!(taken + pace.behind(), pace.shared.given.load(Relaxed));
+        assert!(taken + pace.behind() > 30);
+    }
+
+    #[tokio::test]
+    async fn only_what_nobody_was_free_to_take_is_behind() {
+        let mut pace = Pace::start(None);
+        pace.rate = Some(1.0);
+        let mut waiting = std::pin::pin!(pace.next());
+        tokio::select! { biased; _ = &mut waiting => panic!("nothing is due"), () = async {} => {} }
+        pace.shared.give_due(Duration::from_secs(2), 1.0);
+        pace.shared.finish();
+        // It was given the first of three and has not woken yet.
+        assert_eq!(waiting.await, Some(pace.start));
+        assert_eq!((pace.next().await, pace.behind()), (None, 2));
     }
 
     #[tokio::test]

@@ -7,13 +7,15 @@ use super::{
 };
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 const QUANTILES: [(&str, f64); 6] =
     [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999)];
 
 /// What a load came to.
 pub(super) struct Outcome {
+    /// How long anything counted: less than was asked for if it was ended early.
+    pub(super) time: Duration,
     pub(super) seen: Seen,
     pub(super) failures: BTreeMap<String, u64>,
     /// Messages that were due at the end and not sent yet.
@@ -45,10 +47,9 @@ pub(super) fn progress(second: u64, warm: bool, glance: &Glance) -> String {
 }
 
 pub(super) fn text(request: &Request, outcome: &Outcome) -> String {
-    let Outcome { seen, failures, not_sent } = outcome;
-    let seconds = request.time.as_secs_f64();
+    let Outcome { time, seen, failures, not_sent } = outcome;
     let mut out = format!(
-        "{}: topic {}, {} client{}, {} at a time, {}, {:.0} s after {:.0} s of warm-up\n",
+        "{}: topic {}, {} client{}, {} at a time, {}, {:.1} s after {:.0} s of warm-up\n",
         request.load.name(),
         request.topic,
         request.clients,
@@ -58,12 +59,16 @@ pub(super) fn text(request: &Request, outcome: &Outcome) -> String {
             || "as many as the answers allow".into(),
             |rate| format!("{rate} messages/s wanted")
         ),
-        seconds,
+        time.as_secs_f64(),
         request.warm_up.as_secs_f64(),
     );
-    let mib = seen.bytes as f64 / seconds / 1_048_576.0;
-    let _ =
-        writeln!(out, "messages  {}  {:.1}/s  {mib:.2} MiB/s", seen.messages, seen.messages as f64 / seconds);
+    let _ = writeln!(
+        out,
+        "messages  {}  {:.1}/s  {:.2} MiB/s",
+        seen.messages,
+        per_second(seen.messages, *time),
+        per_second(seen.bytes, *time) / 1_048_576.0
+    );
     if seen.failed > 0 {
         let _ = writeln!(out, "failed    {}", seen.failed);
     }
@@ -98,8 +103,7 @@ pub(super) fn text(request: &Request, outcome: &Outcome) -> String {
 }
 
 pub(super) fn json(request: &Request, outcome: &Outcome) -> Value {
-    let Outcome { seen, failures, not_sent } = outcome;
-    let seconds = request.time.as_secs_f64();
+    let Outcome { time, seen, failures, not_sent } = outcome;
     let mut value = json!({
         "load": request.load.name(),
         "topic": request.topic,
@@ -108,10 +112,10 @@ pub(super) fn json(request: &Request, outcome: &Outcome) -> Value {
         "bodyBytes": request.body_bytes,
         "wantedPerSecond": request.rate,
         "warmUpSeconds": request.warm_up.as_secs_f64(),
-        "seconds": seconds,
+        "seconds": time.as_secs_f64(),
         "messages": seen.messages,
-        "messagesPerSecond": seen.messages as f64 / seconds,
-        "bytesPerSecond": seen.bytes as f64 / seconds,
+        "messagesPerSecond": per_second(seen.messages, *time),
+        "bytesPerSecond": per_second(seen.bytes, *time),
         "failed": seen.failed,
         "dueAndNotSent": not_sent,
         "latencyUs": times(&seen.latency),
@@ -139,6 +143,10 @@ fn times(histogram: &Histogram<u64>) -> Value {
     }
     value["max"] = histogram.max().into();
     value
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    if count == 0 { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
 fn ms(us: u64) -> String {

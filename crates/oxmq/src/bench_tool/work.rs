@@ -11,7 +11,10 @@ use oxmq_client::{
     consumer::{Batch, ConsumeFrom, ConsumerOptions, Outcome, PushConsumer},
 };
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::task::JoinSet;
@@ -59,6 +62,7 @@ impl Members {
                 consumers.push(consume(request, client, number, meter.clone()).await?);
             }
         }
+        let transactions = Arc::new(AtomicU64::new(0));
         for (number, producer) in (0..request.in_flight as usize).zip(self.producers.iter().cycle()) {
             let sender = Sender {
                 place: number,
@@ -68,6 +72,7 @@ impl Members {
                 with_keys: request.with_keys,
                 load: request.load,
                 sent: 0,
+                transactions: transactions.clone(),
             };
             tasks.spawn(sender.run(pace.clone(), meter.clone()));
         }
@@ -92,20 +97,14 @@ struct Sender {
     with_keys: bool,
     load: Load,
     sent: u64,
+    /// Those of all senders: a sender alone may have a single one.
+    transactions: Arc<AtomicU64>,
 }
 
 impl Sender {
     async fn run(mut self, pace: Arc<Pace>, meter: Arc<Meter>) {
         while let Some(due) = pace.next().await {
-            let mut messages = vec![self.message(due)];
-            if let Load::Batch(size) = self.load {
-                // A batch goes when its last message is due; it counts from its first.
-                while messages.len() < size as usize
-                    && let Some(due) = pace.next().await
-                {
-                    messages.push(self.message(due));
-                }
-            }
+            let messages: Vec<_> = (0..self.load.messages()).map(|_| self.message(due)).collect();
             let (count, sent) = (messages.len() as u64, Instant::now());
             let result = self.send(messages).await;
             match result {
@@ -129,8 +128,12 @@ impl Sender {
                 results.into_iter().map(|result| result.status).collect()
             }
             Load::Transaction(percent) => {
-                let rolled_back = self.sent % 100 < u64::from(percent);
-                let state = if rolled_back { TransactionState::Rollback } else { TransactionState::Commit };
+                let number = self.transactions.fetch_add(1, Relaxed);
+                let state = if rolled_back(number, percent) {
+                    TransactionState::Rollback
+                } else {
+                    TransactionState::Commit
+                };
                 let Some(message) = messages.pop() else { return Ok(()) };
                 let result = self.producer.send_in_transaction(message, |_| async move { state }).await;
                 let result = result.map_err(|error| text(&error))?;
@@ -157,6 +160,11 @@ impl Sender {
         let message = Message::new(self.topic.clone(), self.body.clone()).property(DUE, &due_us.to_string());
         if self.with_keys { message.key(&format!("{}-{}", self.place, self.sent)) } else { message }
     }
+}
+
+/// Whether this transaction is one of the so many of a hundred, which are as far apart as can be.
+fn rolled_back(number: u64, percent: u32) -> bool {
+    number * u64::from(percent) % 100 + u64::from(percent) >= 100
 }
 
 async fn consume(
@@ -209,4 +217,21 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
         (state >> 32) as u8
     };
     (0..bytes).map(|_| next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_of_a_hundred_transactions_are_rolled_back() {
+        for percent in 0..=100 {
+            for first in [0, 100, 50_000] {
+                let count = (first..first + 100).filter(|number| rolled_back(*number, percent)).count();
+                assert_eq!(count, percent as usize);
+            }
+        }
+        let few: Vec<_> = (0..30).filter(|number| rolled_back(*number, 10)).collect();
+        assert_eq!(few, [9, 19, 29]);
+    }
 }
