@@ -43,6 +43,8 @@ if [ "$only" != consume ]; then
     java=$(client_java 5.3.3 compat.ClientCost send "$NAMESRV_ADDR" cost "$secs" "$warmup" "$size" "$in_flight" | tail -1)
     ours=$("$COST_BIN" send "$NAMESRV_ADDR" cost "$secs" 2 "$size" "$in_flight")
     row "send, $in_flight in flight" "$java" "$ours"
+    ours=$(THREADS=1 "$COST_BIN" send "$NAMESRV_ADDR" cost "$secs" 2 "$size" "$in_flight")
+    row "… ours on a runtime of one thread" "$java" "$ours"
   done
 fi
 if [ "$only" != send ]; then
@@ -52,4 +54,6 @@ if [ "$only" != send ]; then
   java=$(client_java 5.3.3 compat.ClientCost consume "$NAMESRV_ADDR" consumed cost_java $first $((count - first)) | tail -1)
   ours=$("$COST_BIN" consume "$NAMESRV_ADDR" consumed cost_ours $first $((count - first)))
   row "consume, batches of 32" "$java" "$ours"
+  ours=$(THREADS=1 "$COST_BIN" consume "$NAMESRV_ADDR" consumed cost_ours_1 $first $((count - first)))
+  row "… ours on a runtime of one thread" "$java" "$ours"
 fi

@@ -173,7 +173,7 @@ impl ReceivedMessage {
         let (now_ms, nowhere) = (ids::now_ms(), SocketAddr::from(([0, 0, 0, 0], 0)));
         Self {
             topic,
-            broker_name: "".into(),
+            answer: Arc::new(Answer { broker_name: "".into(), queue: None }),
             body,
             fault: None,
             properties: PropertyText::new(properties.into()),
