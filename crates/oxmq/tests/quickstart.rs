@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::fs::symlink,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -235,4 +235,47 @@ fn a_load_is_measured_and_told_as_json() {
             && report.contains("\nlatency   min "),
         "{report}"
     );
+}
+
+/// Starts a load of a minute, does something to it or to its servers when a second is over, and gives what it printed.
+fn disturbed(place: Place, disturb: impl FnOnce(&Child, &mut Option<Process>)) -> Value {
+    let load = ["bench", "producer", "--secs", "60", "--warm-up", "0", "--rate", "100", "--json"];
+    let mut command = place.command("opt/oxmq", &load);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Killed(child);
+    let mut progress = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    progress.next().unwrap().unwrap();
+    let mut dev = Some(place._dev);
+    disturb(&child.0, &mut dev);
+    // Until it has seen what that did.
+    let failed = progress.map_while(Result::ok).any(|line| line.ends_with("FAILED"));
+    if failed {
+        kill_process(Pid::from_child(&child.0), Signal::INT).unwrap();
+    }
+    let mut printed = String::new();
+    child.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert!(child.0.wait().unwrap().success());
+    let result: Value = serde_json::from_str(&printed).unwrap();
+    assert!((1.0..60.0).contains(&result["seconds"].as_f64().unwrap()), "{result}");
+    result
+}
+
+#[test]
+fn a_load_that_is_ended_early_is_told_by_its_own_time() {
+    let result = disturbed(Place::new(), |load, _| kill_process(Pid::from_child(load), Signal::INT).unwrap());
+    let [seconds, messages, rate] =
+        ["seconds", "messages", "messagesPerSecond"].map(|name| result[name].as_f64().unwrap());
+    assert!((messages / seconds - rate).abs() < 0.001, "{result}");
+}
+
+#[test]
+fn a_cluster_that_dies_under_a_load_is_counted() {
+    let result = disturbed(Place::new(), |_, dev| dev.take().unwrap().kill());
+    let [messages, failed] = ["messages", "failed"].map(|name| result[name].as_u64().unwrap());
+    assert!(messages > 0 && failed > 0, "{result}");
+    let told: u64 =
+        result["failures"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(told >= failed, "{result}");
+    // Numbers do not make many texts of one failure.
+    assert!(result["failures"].as_object().unwrap().keys().all(|text| !text.contains("##")), "{result}");
 }

@@ -150,11 +150,13 @@ async fn watch(request: &Request, begin: Instant, meter: &Meter) {
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     seconds.tick().await;
     let end = tokio::time::sleep_until((begin + total).into());
-    tokio::pin!(end);
+    // One for all turns: a signal that came while a line is printed would be lost.
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(end, interrupt);
     loop {
         tokio::select! {
             () = &mut end => break,
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut interrupt => break,
             _ = seconds.tick() => {
                 let second = begin.elapsed().as_secs();
                 let line = report::progress(second, begin.elapsed() < request.warm_up, &meter.glance());
