@@ -69,6 +69,8 @@ pub(crate) struct Held {
     /// Offset that was committed last, -1 for none, and when, in ms since 1970.
     pub(crate) committed: AtomicI64,
     pub(crate) committed_at_ms: AtomicI64,
+    /// Offset that the pull under way commits, -1 for none.
+    carried: AtomicI64,
     /// When the lock was renewed, in ms since 1970; 0 if it is not ours.
     pub(crate) locked_at_ms: AtomicI64,
     /// Handlers that have messages of it, for releases and shutdown.
@@ -102,6 +104,7 @@ impl Held {
             pull_from: AtomicI64::new(0),
             committed: AtomicI64::new(-1),
             committed_at_ms: AtomicI64::new(0),
+            carried: AtomicI64::new(-1),
             locked_at_ms: AtomicI64::new(0),
             running: AtomicUsize::new(0),
             idle: Notify::new(),
@@ -252,6 +255,28 @@ impl Held {
         }
         self.committed_at_ms.store(now_ms(), Ordering::Release);
     }
+
+    /// A pull is sent that commits an offset. A Java broker handles pulls and commits in different threads: it may take what
+    /// a pull says after what was committed later.
+    pub(crate) fn pull_commits(&self, offset: Option<i64>) {
+        self.carried.store(offset.unwrap_or(-1), Ordering::Release);
+    }
+
+    /// That pull was answered, or will not be. If something else was committed meanwhile, it is not known which of both the
+    /// broker has.
+    pub(crate) fn pull_ended(&self) {
+        if self.overtaken().is_some() {
+            self.committed.store(-1, Ordering::Release);
+        }
+        self.pull_commits(None);
+    }
+
+    /// The offset that the pull under way commits and the one that was committed since, if there are such.
+    pub(crate) fn overtaken(&self) -> Option<(i64, i64)> {
+        let (carried, committed) =
+            (self.carried.load(Ordering::Acquire), self.committed.load(Ordering::Acquire));
+        (0..committed).contains(&carried).then_some((carried, committed))
+    }
 }
 
 /// A handler that runs.
@@ -277,7 +302,7 @@ mod tests {
     use crate::consumer::{subscription::Filter, testing};
 
     #[test]
-    fn after_a_seek_the_same_offset_is_committed_again() {
+    fn the_same_offset_is_committed_again_where_the_broker_may_have_another() {
         let subscription = Subscription::new("t", &Filter::all(), 0).unwrap();
         let queue = MessageQueue::new("t", "b", 0);
         let (stats, totals) = (Arc::default(), Arc::default());
@@ -304,5 +329,16 @@ mod tests {
         assert_eq!(held.due_commit(), Some(again));
         held.note_commit(again);
         assert_eq!(held.due_commit(), None);
+        // Nor is it known what a broker has that was asked to pull, with an older offset, before it was told of the end.
+        held.pull_commits(Some(2));
+        assert_eq!((held.overtaken(), held.due_commit()), (Some((2, 3)), None));
+        held.pull_ended();
+        assert_eq!((held.overtaken(), held.due_commit()), (None, Some(again)));
+        held.note_commit(again);
+        for same in [None, Some(3)] {
+            held.pull_commits(same);
+            held.pull_ended();
+            assert_eq!((held.overtaken(), held.due_commit()), (None, None), "{same:?}");
+        }
     }
 }

@@ -275,7 +275,7 @@ impl Keeper {
             // Its handler may run: the lock is kept, and renewed, until it ends, so that nothing overtakes it.
             self.tasks.spawn(async move {
                 held.idle().await;
-                shared.persist(std::slice::from_ref(&held)).await;
+                shared.persist_at_last(std::slice::from_ref(&held)).await;
                 if let Err(error) = shared.calls.unlock(vec![(*held.queue).clone()]).await {
                     warn!(group = shared.group(), queue = %held.queue, %error, "it stays locked for a minute");
                 }
@@ -285,7 +285,7 @@ impl Keeper {
         } else {
             // What handlers do with it from now on does not count: its new owner begins here.
             if shared.commits_by_itself() {
-                shared.persist(std::slice::from_ref(&held)).await;
+                shared.persist_at_last(std::slice::from_ref(&held)).await;
             }
             shared.forget(&held);
         }
@@ -303,7 +303,7 @@ impl Keeper {
             held.release();
         }
         let goodbye = async {
-            let failed = if shared.commits_by_itself() { shared.persist(&held).await } else { 0 };
+            let failed = if shared.commits_by_itself() { shared.persist_at_last(&held).await } else { 0 };
             if shared.locks()
                 && let Err(error) =
                     shared.calls.unlock(held.iter().map(|held| (*held.queue).clone()).collect()).await
@@ -468,6 +468,23 @@ impl Shared {
             .buffer_unordered(AT_ONCE)
             .fold(0, async |sum, failed| sum + failed)
             .await
+    }
+
+    /// [`Self::persist`] for the last time, after which other members begin there: if an older offset, of a pull that is
+    /// still under way, overtook what was committed, that is committed again.
+    async fn persist_at_last(&self, queues: &[Arc<Held>]) -> usize {
+        let failed = self.persist(queues).await;
+        let overtaken = queues.iter().filter_map(|held| Some((held, held.overtaken()?)));
+        stream::iter(overtaken)
+            .for_each_concurrent(AT_ONCE, async |(held, (carried, offset))| {
+                if matches!(self.calls.committed(&held.queue).await, Ok(Some(now)) if now == carried)
+                    && let Err(error) = self.calls.commit(&held.queue, offset).await
+                {
+                    warn!(group = self.group(), queue = %held.queue, %error, "messages from {carried} on come again");
+                }
+            })
+            .await;
+        failed
     }
 
     /// The queue is no longer ours.

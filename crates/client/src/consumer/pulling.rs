@@ -70,11 +70,13 @@ async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<Duration, Reques
         own_filter: shared.is_polled(),
         broker_id: held.pull_from.load(Ordering::Acquire),
     };
+    held.pull_commits(pull.commit);
     let answer = tokio::select! {
-        answer = shared.calls.pull(&pull) => answer?,
+        answer = shared.calls.pull(&pull) => answer,
         () = held.moved.notified() => return Ok(Duration::ZERO),
     };
-    let Pulled { status, messages, next, from, suggested, .. } = answer;
+    held.pull_ended();
+    let Pulled { status, messages, next, from, suggested, .. } = answer?;
     held.pull_from.store(suggested, Ordering::Release);
     match status {
         PullStatus::Found => {

@@ -235,6 +235,47 @@ async fn a_slave_that_is_behind_sends_to_its_master_at_once() {
     assert!(slave.state().asked.contains(&request::PULL_MESSAGE));
 }
 
+/// A Java broker handles pulls and commits in different threads: what a pull said of before came after the last commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_overtaken_by_an_older_one_is_made_again() {
+    let fake = Fake::start(1);
+    fake.put(0, 10);
+    let key = ("g".to_owned(), "t".to_owned(), 0);
+    fake.state().committed.insert(key.clone(), 2);
+    let (asked, overtaken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (pulls, overtakes, broker) = (asked.clone(), overtaken.clone(), fake.broker.clone());
+    fake.intercept(move |request| match request.header.code {
+        request::PULL_MESSAGE if field(request, "topic") == "t" && field(request, "queueOffset") == "10" => {
+            assert_eq!(field(request, "commitOffset"), "2");
+            pulls.fetch_add(1, Ordering::AcqRel);
+            Some(Answer::later(std::future::pending::<Command>()))
+        }
+        request::UPDATE_CONSUMER_OFFSET
+            if field(request, "topic") == "t" && overtakes.fetch_add(1, Ordering::AcqRel) == 0 =>
+        {
+            broker.state.lock().unwrap().committed.insert(key.clone(), 2);
+            Some(Command::success().into())
+        }
+        _ => None,
+    });
+    let (seen, gate) = (Seen::default(), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (record, wait) = (recorder(&seen), gate.clone());
+    let client = client(&fake);
+    let consumer = PushConsumer::start(&client, options(), move |batch: Batch| {
+        let (done, wait) = (record(batch), wait.clone());
+        async move {
+            wait.acquire().await.unwrap().forget();
+            done.await
+        }
+    });
+    let consumer = consumer.await.unwrap();
+    until("it pulls on", || asked.load(Ordering::Acquire) > 0).await;
+    gate.add_permits(10);
+    until("all are consumed", || seen.len() == 8 && consumer.in_flight() == (0, 0)).await;
+    assert_eq!(consumer.shutdown().await.uncommitted_queues, 0);
+    assert_eq!((fake.committed("g"), overtaken.load(Ordering::Acquire)), (10, 2));
+}
+
 /// An answer to a pull of topic `t` that says `next` and has `body`.
 fn answer(code: i32, next: &str, body: Vec<u8>) -> Answer {
     let command = Command::new(code)
