@@ -471,7 +471,9 @@ pub use options::{ClientOptions, NAMESRV_ADDR, OptionsError};
 #[doc(inline)]
 pub use oxmq_net::{Answer, CallError, NoService, Peer, Reply, ReplyFields, Request, Service, Tls, TlsError};
 #[doc(inline)]
-pub use oxmq_remoting::{Command, Encoding, code};
+pub use oxmq_remoting::{Body, Command, Encoding, FieldValue, Header, bodies::TopicRouteData, code};
+#[doc(inline)]
+pub use oxmq_types::NameError;
 pub use producer::{
     Attempt, BatchError, Cause, Checking, HalfMessage, Producer, ProducerBuilder, ProducerOptions,
     RequestError, SendContext, SendError, SendHook, SendKind, TransactionListener, TransactionResult,

@@ -71,7 +71,7 @@ pub enum DecodeError {
 /// What is wrong with a record: its text says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub struct RecordErrorText(pub RecordError);
+pub struct RecordErrorText(pub(crate) RecordError);
 
 impl ReceivedMessage {
     /// All messages in the body of an answer: of a look for a key, or one alone. Bodies come decompressed. `broker_name`: of
