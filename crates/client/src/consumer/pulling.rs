@@ -63,7 +63,8 @@ async fn once(shared: &Arc<Shared>, held: &Arc<Held>) -> Result<Duration, Reques
         offset,
         count_max: shared.options.pull_batch_max,
         bytes_max: shared.options.pull_bytes_max,
-        commit: (!shared.is_broadcasting() && shared.commits_by_itself() && commit > 0).then_some(commit),
+        // Not for who polls, as in Java: a pull under way would overtake the commit that the application waits for.
+        commit: (!shared.is_broadcasting() && !shared.is_polled() && commit > 0).then_some(commit),
         hold: Some(HOLD),
         timeout: HELD_TIMEOUT,
         subscription: &subscription,

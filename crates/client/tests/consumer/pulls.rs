@@ -2,14 +2,21 @@
 //! Lite pull and plain pull consumers.
 
 use crate::{
-    kit::{BROKER, Fake, LONG, until},
+    kit::{BROKER, Fake, LONG, field, until},
     push::client,
 };
 use oxmq_client::{
     MessageQueue,
+    code::request,
     consumer::{ConsumeFrom, Filter, LiteError, LiteOptions, LitePullConsumer, PullConsumer, PullStatus},
 };
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -31,6 +38,14 @@ async fn poll_all(consumer: &LitePullConsumer, count: usize) -> Vec<usize> {
 async fn polls_what_it_subscribes_to_and_commits_what_was_polled() {
     let fake = Fake::start(2);
     fake.put(0, 50);
+    let commits_by_pulls = Arc::new(AtomicUsize::new(0));
+    let count = commits_by_pulls.clone();
+    fake.intercept(move |request| {
+        if request.header.code == request::PULL_MESSAGE && field(request, "commitOffset") != "0" {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+        None
+    });
     let client = client(&fake);
     let consumer = LitePullConsumer::start(&client, lite()).await.unwrap();
     assert_eq!(consumer.poll(Duration::ZERO).await, []);
@@ -43,8 +58,11 @@ async fn polls_what_it_subscribes_to_and_commits_what_was_polled() {
     assert_eq!(fake.committed("g"), 50);
     fake.put(50, 4);
     poll_all(&consumer, 4).await;
+    fake.put(54, 4);
+    poll_all(&consumer, 4).await;
     consumer.shutdown().await;
-    assert_eq!(fake.committed("g"), 54, "the end commits what was polled");
+    assert_eq!(fake.committed("g"), 58, "the end commits what was polled");
+    assert_eq!(commits_by_pulls.load(Ordering::Acquire), 0, "a pull may come later than the commit");
 }
 
 #[tokio::test]
