@@ -368,6 +368,13 @@ fn check(
     if log.record_at(header.end_offset).is_none() {
         return Ok(Err("ends at a message that the commit log does not have"));
     }
+    // Searches pass over a file, or entries, by these times. What is gone from the log is not searched for.
+    let has_time = |physical, ms| log.store_timestamp(physical).is_none_or(|stored| stored == ms);
+    let timely =
+        || has_time(header.begin_offset, header.begin_ms) && has_time(file.last_physical(), header.end_ms);
+    if !header.is_empty() && !timely() {
+        return Ok(Err("does not have the times of its first and last message"));
+    }
     let follows = if header.is_empty() {
         // It only tells how far there was nothing to index.
         next_with_keys(log, position).is_none_or(|next| next > header.end_offset)

@@ -70,7 +70,11 @@ impl Header {
             slots_in_use: u32::try_from(int(32)).ok()?,
             next: u32::try_from(int(36)).ok()?.max(1),
         };
-        (header.next <= shape.entries && header.begin_offset <= header.end_offset).then_some(header)
+        let possible = header.next <= shape.entries
+            && header.begin_offset <= header.end_offset
+            && header.begin_ms >= 0
+            && header.end_ms >= 0;
+        possible.then_some(header)
     }
 
     fn encode(&self) -> [u8; HEADER_SIZE] {
@@ -276,6 +280,11 @@ impl IndexFile {
     /// The key hash of the first entry.
     pub(super) fn first_hash(&self) -> u32 {
         self.entry(1).hash
+    }
+
+    /// The physical offset of the last entry.
+    pub(super) fn last_physical(&self) -> u64 {
+        self.entry(self.header.next - 1).physical
     }
 
     /// How many of the last entries are of the record at `physical`.

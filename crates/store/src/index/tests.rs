@@ -259,6 +259,11 @@ fn missing_and_damaged_files_are_built_again() {
         assert_eq!(query(&store, "T", "k", 1000), all, "{what}");
         assert_eq!(entries(&store), 160, "{what}");
         assert_eq!(files(&disk).len(), 4, "{what}");
+        let (new, now_ms) = append(&store, "T", 0, None, "new");
+        let until_now = |key| {
+            offsets(&store.query(&KeyQuery { topic: "T", key, max: 1000, begin_ms: 1, end_ms: now_ms }))
+        };
+        assert_eq!((until_now("k"), until_now("new")), (all, vec![new]), "{what}");
     };
     check("nothing", &|_, _| {});
     check("all gone", &|disk, _| disk.remove_dir_all(Path::new("/store/index")).unwrap());
@@ -271,6 +276,15 @@ fn missing_and_damaged_files_are_built_again() {
         for at in [16, 24, 32, 36, 28] {
             check("header", &|disk, files| {
                 disk.open(&files[i], false).unwrap().write_at(at, &[0xff]).unwrap();
+            });
+        }
+        // The times of the first and the last message, by which searches pass over files and entries.
+        for (at, bit) in (0..16).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            check("time", &|disk, files| {
+                let file = disk.open(&files[i], false).unwrap();
+                let mut byte = [0];
+                file.read_at(at, &mut byte).unwrap();
+                file.write_at(at, &[byte[0] ^ 1 << bit]).unwrap();
             });
         }
     }
