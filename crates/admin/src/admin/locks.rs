@@ -2,8 +2,11 @@
 //! Locks of queues. Java: `RebalanceLockManager`; a lock that is not renewed ends after 60 s, in Java brokers as in ours.
 
 use super::{Admin, AdminError};
-use oxmq_remoting::{Command, bodies::MessageQueue, code::request};
-use serde::Deserialize;
+use oxmq_remoting::{
+    Command,
+    bodies::{LockBatch, LockedBatch, MessageQueue},
+    code::request,
+};
 
 impl Admin {
     /// Locks queues of one broker in the name of `group` for `client`, or renews its locks: LOCK_BATCH_MQ (41). What is
@@ -18,14 +21,9 @@ impl Admin {
         client: &str,
         queues: &[MessageQueue],
     ) -> Result<Vec<MessageQueue>, AdminError> {
-        #[derive(Deserialize)]
-        struct Locked {
-            #[serde(rename = "lockOKMQSet", default)]
-            queues: Option<Vec<MessageQueue>>,
-        }
-        let command = Command::new(request::LOCK_BATCH_MQ).with_body(body(group, client, queues));
-        let locked: Locked = self.ask_json(addr, command, "a list of locked queues").await?;
-        Ok(locked.queues.unwrap_or_default())
+        let command = about(request::LOCK_BATCH_MQ, group, client, queues);
+        let locked: LockedBatch = self.ask_json(addr, command, "a list of locked queues").await?;
+        Ok(locked.locked)
     }
 
     /// Gives back what `client` has of these locks: UNLOCK_BATCH_MQ (42).
@@ -39,17 +37,11 @@ impl Admin {
         client: &str,
         queues: &[MessageQueue],
     ) -> Result<(), AdminError> {
-        let command = Command::new(request::UNLOCK_BATCH_MQ).with_body(body(group, client, queues));
-        self.ask(addr, command).await.map(drop)
+        self.ask(addr, about(request::UNLOCK_BATCH_MQ, group, client, queues)).await.map(drop)
     }
 }
 
-fn body(group: &str, client: &str, queues: &[MessageQueue]) -> String {
-    serde_json::json!({
-        "clientId": client,
-        "consumerGroup": group,
-        "mqSet": queues,
-        "onlyThisBroker": false,
-    })
-    .to_string()
+fn about(code: i32, group: &str, client: &str, queues: &[MessageQueue]) -> Command {
+    let body = serde_json::json!(LockBatch::new(group, client, queues.to_vec()));
+    Command::new(code).with_body(body.to_string())
 }

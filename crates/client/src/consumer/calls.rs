@@ -7,7 +7,6 @@ use super::{rebalance::by_broker, subscription::Subscription};
 use crate::{CallError, Client, Command, MessageQueue, ReceivedMessage, Reply, RouteError, code, property};
 use oxmq_remoting::{bodies, fastjson};
 use oxmq_types::{RETRY_GROUP_PREFIX, retry_topic};
-use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
@@ -233,16 +232,11 @@ impl Calls {
         broker_name: &str,
         queues: &[MessageQueue],
     ) -> Result<Vec<MessageQueue>, RequestError> {
-        #[derive(Deserialize)]
-        struct Locked {
-            #[serde(rename = "lockOKMQSet", default)]
-            queues: Option<Vec<bodies::MessageQueue>>,
-        }
         let reply = self.ask_about(code::request::LOCK_BATCH_MQ, broker_name, queues).await?;
-        let locked: Locked = json(broker_name, &reply)?;
+        let locked: bodies::LockedBatch = json(broker_name, &reply)?;
         let own =
             |queue: bodies::MessageQueue| MessageQueue::new(queue.topic, queue.broker_name, queue.queue_id);
-        Ok(locked.queues.unwrap_or_default().into_iter().map(own).collect())
+        Ok(locked.locked.into_iter().map(own).collect())
     }
 
     /// Unlocks queues of all brokers.
@@ -478,13 +472,13 @@ impl Calls {
     ) -> Result<Reply, RequestError> {
         let Some(first) = queues.first() else { return Err(RequestError::NoBroker(broker_name.to_owned())) };
         let addr = self.master(first).await?;
-        let queue = |queue: &MessageQueue| serde_json::json!({"brokerName": &*queue.broker_name, "queueId": queue.queue_id, "topic": &*queue.topic});
-        let body = serde_json::json!({
-            "clientId": self.client.client_id(),
-            "consumerGroup": &*self.group,
-            "mqSet": queues.iter().map(queue).collect::<Vec<_>>(),
-            "onlyThisBroker": false,
-        });
+        let queue = |queue: &MessageQueue| bodies::MessageQueue {
+            broker_name: queue.broker_name.to_string(),
+            queue_id: queue.queue_id,
+            topic: queue.topic.to_string(),
+        };
+        let queues = queues.iter().map(queue).collect();
+        let body = serde_json::json!(bodies::LockBatch::new(&self.group, self.client.client_id(), queues));
         self.ask(&addr, Command::new(request).with_body(body.to_string().into_bytes()), TIMEOUT).await
     }
 
