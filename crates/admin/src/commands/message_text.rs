@@ -6,20 +6,15 @@
 use crate::{
     format::time,
     java_text::{SLOTS, Table, in_table_order, map_text},
-    message_ext::{self, address, message_ext},
+    message_ext::{address, message_ext, properties},
 };
 use oxmq_client::ReceivedMessage;
 use oxmq_types::java_string_hash;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// All properties in the order in which Java prints them; of a repeated one the last value.
-pub(crate) fn properties(message: &ReceivedMessage) -> Vec<(String, String)> {
-    message_ext::properties(message, &[])
-}
-
 fn properties_text(message: &ReceivedMessage) -> String {
-    let pairs = properties(message);
+    let pairs = properties(message, &[]);
     map_text(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
@@ -72,7 +67,7 @@ pub(crate) fn line(message: &ReceivedMessage, body: Option<&str>) -> String {
 
 /// A message for programs. A body that is no UTF-8 is given in base64.
 pub(crate) fn json(message: &ReceivedMessage, with_body: bool) -> Value {
-    let properties = properties(message).into_iter().map(|(name, value)| (name, Value::String(value)));
+    let properties = properties(message, &[]).into_iter().map(|(name, value)| (name, Value::String(value)));
     let mut value = json!({
         "msgId": message.msg_id(),
         "offsetMsgId": message.offset_msg_id(),

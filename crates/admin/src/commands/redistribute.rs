@@ -345,11 +345,7 @@ impl Work<'_> {
             let end = context.admin.max_offset(&addr, &queue).await?;
             let at = QueueAt { queue, addr };
             let mut reading = Reading::new(&at, "*", offset, end);
-            loop {
-                let messages = reading.next(context).await?;
-                if messages.is_empty() {
-                    break;
-                }
+            while let Some(messages) = reading.next(context).await? {
                 let marks = messages.iter().filter_map(|message| message.get(MARK));
                 self.copied.extend(marks.map(std::borrow::Cow::into_owned));
                 self.run.keep(context).await?;
@@ -363,11 +359,7 @@ impl Work<'_> {
         let QueueAt { queue, addr } = at;
         let mut noted = *begin;
         let mut reading = Reading::new(at, "*", *begin, *end);
-        loop {
-            let messages = reading.next(context).await?;
-            if messages.is_empty() {
-                return Ok(());
-            }
+        while let Some(messages) = reading.next(context).await? {
             if self.looked.elapsed() > LOOK {
                 nobody_online(self.group, members(context, self.group).await?)?;
                 self.looked = Instant::now();
@@ -398,6 +390,7 @@ impl Work<'_> {
                 self.tell(context);
             }
         }
+        Ok(())
     }
 
     async fn send(&mut self, context: &Context<'_>, message: &ReceivedMessage) -> Result<(), CommandError> {

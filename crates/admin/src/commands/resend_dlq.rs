@@ -316,12 +316,8 @@ impl Resend<'_> {
         let mut last: Option<(QueueAt, ReceivedMessage)> = None;
         for at in context.admin.readable_queues(&letters, &letters).await? {
             let mut reading = Reading::new(&at, "*", 0, i64::MAX);
-            loop {
+            while let Some(messages) = reading.next(context).await? {
                 self.keep(context).await?;
-                let messages = reading.next(context).await?;
-                if messages.is_empty() {
-                    break;
-                }
                 for message in messages.into_iter().filter(|message| message.msg_id() == id) {
                     let died = message.store_timestamp_ms();
                     if last.as_ref().is_none_or(|(_, last)| last.store_timestamp_ms() <= died) {
@@ -355,11 +351,7 @@ impl Resend<'_> {
             // What dies from now on is for the next run.
             let end = context.admin.max_offset(addr, queue).await?;
             let mut reading = Reading::new(&at, "*", offset, end);
-            loop {
-                let messages = reading.next(context).await?;
-                if messages.is_empty() {
-                    break;
-                }
+            while let Some(messages) = reading.next(context).await? {
                 for letter in &messages {
                     let died = letter.store_timestamp_ms();
                     if begin_ms.is_none_or(|ms| died >= ms) && end_ms.is_none_or(|ms| died < ms) {
@@ -473,8 +465,10 @@ impl Resend<'_> {
                 return Ok(true);
             }
             let until = noted_ms.saturating_add(LATER_MS);
-            while messages.first().is_some_and(|message| message.store_timestamp_ms() <= until) {
-                if messages.iter().any(|message| is_copy(message, letter, MARK)) {
+            while let Some(found) = &messages
+                && found.first().is_some_and(|message| message.store_timestamp_ms() <= until)
+            {
+                if found.iter().any(|message| is_copy(message, letter, MARK)) {
                     return Ok(true);
                 }
                 if let Some(run) = &mut self.run {

@@ -108,9 +108,7 @@ impl Ledger {
                 }
                 messages => messages?,
             };
-            if messages.is_empty() {
-                return Ok(true);
-            }
+            let Some(messages) = messages else { return Ok(true) };
             for message in messages {
                 let note = match message.body_fault() {
                     None => serde_json::from_slice(message.body()).map_err(|error| error.to_string()),

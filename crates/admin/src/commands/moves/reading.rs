@@ -27,11 +27,14 @@ impl<'a> Reading<'a> {
         Self { at, tag, offset, end, bounds: None }
     }
 
-    /// The next messages; none at the end. What has expired meanwhile is passed over.
+    /// The next messages; `None` at the end. What has expired meanwhile is passed over.
     ///
     /// # Errors
     /// [`CommandError`]; nothing is ever left out because it cannot be read.
-    pub(crate) async fn next(&mut self, context: &Context<'_>) -> Result<Vec<ReceivedMessage>, CommandError> {
+    pub(crate) async fn next(
+        &mut self,
+        context: &Context<'_>,
+    ) -> Result<Option<Vec<ReceivedMessage>>, CommandError> {
         let QueueAt { queue, addr } = self.at;
         while self.offset < self.end {
             let offset = self.offset;
@@ -52,9 +55,9 @@ impl<'a> Reading<'a> {
             self.offset = pulled.next_offset;
             pulled.messages.retain(|message| (offset..self.end).contains(&message.queue_offset()));
             if !pulled.messages.is_empty() {
-                return Ok(pulled.messages);
+                return Ok(Some(pulled.messages));
             }
         }
-        Ok(Vec::new())
+        Ok(None)
     }
 }
