@@ -4,30 +4,19 @@
 
 mod kit;
 
-use kit::{Ground, Process, free_port, until};
+use kit::{
+    Ground,
+    cluster::{Cluster, command},
+    free_port, until,
+};
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener},
-    os::unix::process::CommandExt,
     process::{Command, Output, Stdio},
     thread,
 };
-
-fn command(ground: &Ground, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_oxmq"));
-    command
-        .arg0("mqadmin")
-        .args(args)
-        .env("HOME", ground.folder.path())
-        .env("TZ", "UTC")
-        .env_remove("NAMESRV_ADDR")
-        .env_remove("ROCKETMQ_HOME")
-        .current_dir(ground.folder.path())
-        .stdin(Stdio::null());
-    command
-}
 
 fn mqadmin(args: &[&str]) -> Output {
     command(&Ground::new(), args).output().unwrap()
@@ -45,57 +34,6 @@ fn failed(output: &Output, part: &str) {
     assert!(stderr.contains(part), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.len() < 4000 && !stderr.contains("panicked"), "{stderr}");
-}
-
-/// A name server and a broker in one process.
-struct Cluster {
-    ground: Ground,
-    namesrv: String,
-    broker: String,
-    _process: Process,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        for _ in 0..10 {
-            let (ground, namesrv, broker) = (Ground::new(), free_port().to_string(), free_port().to_string());
-            let args = ["dev", "--data", "data", "--namesrv-port", &namesrv, "--broker-port", &broker];
-            match ground.start(&args, 1) {
-                Ok(process) => {
-                    let addr = |port: &str| format!("127.0.0.1:{port}");
-                    let (namesrv, broker) = (addr(&namesrv), addr(&broker));
-                    let cluster = Self { ground, namesrv, broker, _process: process };
-                    until("the broker registers", || cluster.run(&["clusterList"]).status.success());
-                    return cluster;
-                }
-                Err(failed) if failed.stderr.contains("in use") => {}
-                Err(failed) => panic!("{failed:?}"),
-            }
-        }
-        panic!("no port was free");
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        command(&self.ground, &[args, &["-n", &self.namesrv]].concat()).output().unwrap()
-    }
-
-    /// Runs a command that has to succeed, and gives what it prints.
-    #[track_caller]
-    fn text(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.text(&[args, &["--output", "json"]].concat())).unwrap()
-    }
-
-    #[track_caller]
-    fn fails(&self, args: &[&str], part: &str) {
-        failed(&self.run(args), part);
-    }
 }
 
 #[test]
@@ -166,7 +104,8 @@ fn a_wrong_command_line_is_answered_as_java_does_and_ends_with_1() {
 #[test]
 fn topics_are_made_shown_changed_and_deleted() {
     let cluster = Cluster::start();
-    let broker = cluster.broker.as_str();
+    let broker = cluster.broker();
+    let broker = broker.as_str();
     let made = cluster.text(&["updateTopic", "-c", "DefaultCluster", "-t", "orders", "-r", "4", "-w", "4"]);
     assert_eq!(
         made,
@@ -224,14 +163,17 @@ fn topics_are_made_shown_changed_and_deleted() {
         deleted,
         "delete topic [orders] from cluster [DefaultCluster] success.\ndelete topic [orders] from NameServer success.\n"
     );
-    cluster
-        .fails(&["topicRoute", "-t", "orders"], "No topic route info in name server for the topic: orders");
+    failed(
+        &cluster.run(&["topicRoute", "-t", "orders"]),
+        "No topic route info in name server for the topic: orders",
+    );
 }
 
 #[test]
 fn brokers_and_name_servers_are_looked_at_and_changed() {
     let cluster = Cluster::start();
-    let broker = cluster.broker.as_str();
+    let broker = cluster.broker();
+    let broker = broker.as_str();
     let list = cluster.text(&["clusterList"]);
     assert!(list.starts_with("#Cluster Name           #Broker Name            #BID  #Addr  "), "{list}");
     assert_eq!(cluster.json(&["clusterList"])[0]["runtime"]["brokerActive"], "true");
@@ -276,7 +218,8 @@ fn brokers_and_name_servers_are_looked_at_and_changed() {
 #[test]
 fn names_that_do_not_exist_are_told() {
     let cluster = Cluster::start();
-    let broker = cluster.broker.as_str();
+    let broker = cluster.broker();
+    let broker = broker.as_str();
     for (args, part) in [
         (&["topicStatus", "-t", "nowhere"][..], "TOPIC_NOT_EXIST"),
         (
@@ -297,13 +240,13 @@ fn names_that_do_not_exist_are_told() {
         (&["createUser", "-c", "c", "-u", "u", "-p", "p"], "not supported: "),
         (&["updateStaticTopic", "-c", "c", "-t", "t", "-qn", "1"], "not supported: "),
     ] {
-        cluster.fails(args, part);
+        failed(&cluster.run(args), part);
     }
     let absent = cluster.run(&["updateTopicList", "-b", broker, "-f", "nowhere.json"]);
     assert_eq!(text(&absent.stdout), "the file path nowhere.json does not exists\n");
     assert_eq!(absent.status.code(), Some(1));
     fs::write(cluster.ground.path("broken.json"), "{").unwrap();
-    cluster.fails(&["updateTopicList", "-b", broker, "-f", "broken.json"], "no JSON list of topics");
+    failed(&cluster.run(&["updateTopicList", "-b", broker, "-f", "broken.json"]), "no JSON list of topics");
 }
 
 #[test]
@@ -316,7 +259,7 @@ fn servers_that_are_away_or_none_are_told() {
 
     let cluster = Cluster::start();
     // The wrong port: a broker where a name server should be, and the other way round.
-    failed(&mqadmin(&["clusterList", "-n", &cluster.broker]), "REQUEST_CODE_NOT_SUPPORTED");
+    failed(&mqadmin(&["clusterList", "-n", &cluster.broker()]), "REQUEST_CODE_NOT_SUPPORTED");
     failed(&mqadmin(&["brokerStatus", "-b", &cluster.namesrv]), "REQUEST_CODE_NOT_SUPPORTED");
     // The first name server is away: the second answers.
     let both = format!("127.0.0.1:1;{}", cluster.namesrv);

@@ -5,6 +5,7 @@ use super::{Ground, Process, Wire, free_port, until, write_config};
 use serde_json::Value;
 use std::{
     fs,
+    os::unix::process::CommandExt,
     process::{Child, Command, Output, Stdio},
 };
 
@@ -111,13 +112,16 @@ pub fn mqadmin(ground: &Ground, args: &[&str]) -> Output {
     command(ground, args).output().unwrap()
 }
 
-fn command(ground: &Ground, args: &[&str]) -> Command {
+/// `mqadmin`, which is the binary by another name, away from what the environment says.
+pub fn command(ground: &Ground, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oxmq"));
     command
-        .arg("admin")
+        .arg0("mqadmin")
         .args(args)
         .env("HOME", ground.folder.path())
+        .env("TZ", "UTC")
         .env_remove("NAMESRV_ADDR")
+        .env_remove("ROCKETMQ_HOME")
         .current_dir(ground.folder.path())
         .stdin(Stdio::null());
     command
